@@ -1,0 +1,1 @@
+//! Verifies that network policies are live, enforced, and as Git declares them.

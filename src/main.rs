@@ -1,0 +1,2 @@
+//! The `netpol-verify` command.
+fn main() {}
