@@ -1,0 +1,139 @@
+//! The ends of a flow.
+
+use std::{collections::BTreeMap, fmt};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Labels of a pod or namespace.
+pub type Labels = BTreeMap<String, String>;
+
+/// The top-most known owner of pods: a Deployment, StatefulSet, …, or a bare Pod.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Workload {
+    /// The API kind, such as `Deployment`.
+    pub kind: String,
+    /// The namespace.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+}
+
+impl fmt::Display for Workload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// One end of a flow; formats.md `ENDPOINT`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Endpoint {
+    /// Pods of one workload.
+    Workload(Workload),
+    /// Addresses that no known pod has.
+    External {
+        /// The configured host name, where the address comes from a configured destination.
+        name: Option<String>,
+        /// The addresses.
+        cidrs: Vec<IpNet>,
+    },
+    /// A node, or a pod with hostNetwork.
+    Host {
+        /// The node's name.
+        name: String,
+    },
+}
+
+impl Endpoint {
+    /// The namespace of a workload, `None` for others.
+    #[must_use]
+    pub fn namespace(&self) -> Option<&str> {
+        match self {
+            Self::Workload(workload) => Some(&workload.namespace),
+            Self::External { .. } | Self::Host { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Workload(workload) => workload.fmt(f),
+            Self::External { name: Some(name), .. } => f.write_str(name),
+            Self::External { name: None, cidrs } => {
+                let texts: Vec<String> = cidrs.iter().map(ToString::to_string).collect();
+                f.write_str(&texts.join(","))
+            }
+            Self::Host { name } => write!(f, "node {name}"),
+        }
+    }
+}
+
+/// The wire form: one flat object with a `kind`.
+#[derive(Serialize, Deserialize)]
+struct Wire {
+    kind: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    namespace: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cidrs: Option<Vec<IpNet>>,
+}
+
+impl Serialize for Endpoint {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let wire = match self {
+            Self::Workload(w) => Wire {
+                kind: w.kind.clone(),
+                namespace: Some(w.namespace.clone()),
+                name: Some(w.name.clone()),
+                cidrs: None,
+            },
+            Self::External { name, cidrs } => {
+                Wire { kind: "External".to_owned(), namespace: None, name: name.clone(), cidrs: Some(cidrs.clone()) }
+            }
+            Self::Host { name } => {
+                Wire { kind: "Host".to_owned(), namespace: None, name: Some(name.clone()), cidrs: None }
+            }
+        };
+        wire.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Endpoint {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let wire = Wire::deserialize(deserializer)?;
+        match (wire.kind.as_str(), wire.namespace, wire.name, wire.cidrs) {
+            ("External", None, name, Some(cidrs)) => Ok(Self::External { name, cidrs }),
+            ("Host", None, Some(name), None) => Ok(Self::Host { name }),
+            (_, Some(namespace), Some(name), None) => Ok(Self::Workload(Workload { kind: wire.kind, namespace, name })),
+            _ => Err(serde::de::Error::custom("neither a workload, nor External, nor Host")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_have_the_documented_json() {
+        let cart = Endpoint::Workload(Workload {
+            kind: "Deployment".to_owned(),
+            namespace: "shop".to_owned(),
+            name: "cart".to_owned(),
+        });
+        let outside = Endpoint::External { name: None, cidrs: vec!["0.0.0.0/1".parse().unwrap()] };
+        let node = Endpoint::Host { name: "node-1".to_owned() };
+        for (endpoint, json) in [
+            (cart, r#"{"kind":"Deployment","namespace":"shop","name":"cart"}"#),
+            (outside, r#"{"kind":"External","cidrs":["0.0.0.0/1"]}"#),
+            (node, r#"{"kind":"Host","name":"node-1"}"#),
+        ] {
+            assert_eq!(serde_json::to_string(&endpoint).unwrap(), json);
+            assert_eq!(serde_json::from_str::<Endpoint>(json).unwrap(), endpoint);
+        }
+        assert!(serde_json::from_str::<Endpoint>(r#"{"kind":"Deployment","name":"cart"}"#).is_err());
+    }
+}

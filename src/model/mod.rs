@@ -1,0 +1,39 @@
+//! The words of this program: what a policy, a flow, a snapshot and a report are.
+//!
+//! Plain values without I/O, clock or environment. Adapters turn API objects and files into these
+//! types once, at the rim; past that point every state is legal.
+
+mod declared;
+mod endpoint;
+mod finding;
+mod name;
+mod origin;
+mod outcome;
+mod policy;
+mod port;
+mod report;
+mod selector;
+mod snapshot;
+mod state;
+
+pub use declared::{Declared, KustomizationStatus, NotApplied, PolicyDocument, Rendering};
+pub use endpoint::{Endpoint, Labels, Workload};
+pub use finding::{Entry, Finding, Rule as FindingRule, Severity};
+pub use name::{KustomizationRef, ObjectRef, PodRef, PolicyRef, Revision};
+pub use origin::{Origin, Origins, Via};
+pub use outcome::{Decision, Outcome, Strength};
+pub use policy::{Action, Direction, NamespaceMatch, Order, Peer, Policy, PortMatch, Rule, RuleRef, Subject, Tier};
+pub use port::{PortRange, PortSet, Protocol};
+pub use report::{
+    Cleared, ComparedWith, Controls, DenialLook, Drift, DriftClass, FlowReport, FlowResult, KustomizationReport,
+    NotProbed, RenderingState, Report, SCHEMA, Standing, Trigger, Unseen, Verdict, Why,
+};
+pub use selector::{InvalidSelector, Selector};
+pub use snapshot::{
+    Container, ContainerPort, LivePolicy, Manager, NamespaceInfo, NotReadable, NotUnderstood, Phase, PodInfo,
+    ServiceInfo, Snapshot, WorkloadInfo,
+};
+pub use state::{
+    Checked, CheckedKustomization, ClassRecord, FailedApply, FlowRecord, OpenFinding, OutboxEntry, OutboxKind,
+    RecordedFlow, RunRecord, State, Trouble, Verified,
+};

@@ -1,0 +1,390 @@
+//! The result of one run: everything that the log, the message and the exit code are derived from.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Decision, Endpoint, Entry, Finding, KustomizationRef, Origin, Outcome, PodRef, PolicyRef, Protocol, Revision,
+    Severity, Strength,
+};
+
+/// The schema name of [`Report`]'s JSON.
+pub const SCHEMA: &str = "netpol-verify/report/v1";
+
+/// Why a run runs (design §3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Trigger {
+    /// A revision that is not checked yet.
+    Merge,
+    /// The CronJob's own schedule.
+    Schedule,
+    /// A person.
+    Manual,
+}
+
+/// The whole run's verdict; design §2 has the exit codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Every touched flow was seen as declared, rendering proven, nothing open.
+    Verified,
+    /// At least one open finding or drift of severity error.
+    Finding,
+    /// Something could not be told.
+    Inconclusive,
+    /// Flux did not apply a revision.
+    NotApplied,
+    /// There was nothing to look at.
+    Nothing,
+}
+
+impl Verdict {
+    /// The process exit code of a run with this verdict (design §2).
+    #[must_use]
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Verified => 0,
+            Self::Finding => 1,
+            Self::Inconclusive | Self::NotApplied => 3,
+            Self::Nothing => 4,
+        }
+    }
+
+    /// The word in JSON and messages.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Verified => "verified",
+            Self::Finding => "finding",
+            Self::Inconclusive => "inconclusive",
+            Self::NotApplied => "not-applied",
+            Self::Nothing => "nothing",
+        }
+    }
+}
+
+/// Whether a rendering was proven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RenderingState {
+    /// Its digest is Flux's.
+    Proven,
+    /// It is not, or could not be compared.
+    Unproven,
+}
+
+/// One Kustomization in a report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KustomizationReport {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// The revision attempted last.
+    pub attempted: Option<Revision>,
+    /// The revision applied last.
+    pub applied: Option<Revision>,
+    /// Flux's digest of the applied rendering.
+    pub digest: Option<String>,
+    /// Whether ours is the same.
+    pub rendering: RenderingState,
+    /// Why it is not proven, or not applied.
+    pub reason: Option<String>,
+}
+
+impl KustomizationReport {
+    /// Its name.
+    #[must_use]
+    pub fn id(&self) -> KustomizationRef {
+        KustomizationRef { namespace: self.namespace.clone(), name: self.name.clone() }
+    }
+}
+
+/// How live differs from Git (design §3.6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DriftClass {
+    /// In Git, not live.
+    Missing,
+    /// Live, not in Git.
+    Extra,
+    /// Live with another meaning.
+    Changed,
+    /// Flux is told to leave it alone.
+    Frozen,
+    /// Fields of other managers, without another meaning.
+    ForeignFields,
+}
+
+/// One policy that differs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drift {
+    /// How.
+    pub class: DriftClass,
+    /// Which policy.
+    pub policy: PolicyRef,
+    /// Where Git has it: the first field that differs, or the document.
+    pub declared: Option<Origin>,
+    /// Who did it, and when: `kubectl-edit 2026-11-20T09:12:00Z`.
+    pub by: Option<String>,
+    /// The number of flows (workload pairs) whose verdict it changes.
+    pub flows: usize,
+    /// The differing field, in short: `ingress[0].ports: Git 6379, live 6379+6380`.
+    pub summary: String,
+    /// A text diff of the specs, Git to live.
+    pub diff: String,
+    /// Its weight.
+    pub severity: Severity,
+    /// The revision since which it stands.
+    pub since: Option<Revision>,
+    /// Whether it was seen for the first time in this run.
+    pub new: bool,
+    /// Accepted until this date.
+    pub accepted_until: Option<String>,
+}
+
+impl Drift {
+    /// The key under which the state keeps it.
+    #[must_use]
+    pub fn key(&self) -> String {
+        let class = match self.class {
+            DriftClass::Missing => "missing",
+            DriftClass::Extra => "extra",
+            DriftClass::Changed => "changed",
+            DriftClass::Frozen => "frozen",
+            DriftClass::ForeignFields => "foreign-fields",
+        };
+        format!("drift/{class}/{}", self.policy)
+    }
+}
+
+/// Why a flow is in the report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Why {
+    /// Its verdict changed.
+    Changed,
+    /// It exercises a rule of this merge.
+    Rule,
+    /// A rule of this merge opens one side only.
+    OneSided,
+    /// It was allowed and lost one side.
+    Closure,
+    /// It was pending or waiting.
+    Retried,
+    /// It has an open finding.
+    OpenFinding,
+    /// It exercises a rule on the first run.
+    FirstRun,
+    /// A periodic look at everything.
+    Sweep,
+    /// A person asked.
+    Manual,
+}
+
+/// What a flow's probe amounts to (design §4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FlowResult {
+    /// Seen as declared.
+    Verified,
+    /// Live policies decide otherwise than Git.
+    Drift,
+    /// The dataplane does otherwise than the live policies.
+    Enforcement,
+    /// One side lacks an entry.
+    MissingEntry,
+    /// Open although no table intends it.
+    Excess,
+    /// It could not be told.
+    Inconclusive,
+}
+
+/// Why an inconclusive flow stays so (design §4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unseen {
+    /// A retry can help.
+    Pending,
+    /// Nothing runs that it could be seen with yet.
+    Waiting,
+    /// No retry can help.
+    Unprobeable,
+}
+
+/// The controls of a flow's probe, in words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Controls {
+    /// How the target was seen alive: `open from redis/redis itself`.
+    pub target: Option<String>,
+    /// How the source was seen alive: `reached kube-dns`.
+    pub source: Option<String>,
+    /// What they prove together.
+    pub strength: Strength,
+}
+
+/// One probed flow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowReport {
+    /// The source.
+    pub source: Endpoint,
+    /// The pod probed from.
+    pub source_pod: Option<PodRef>,
+    /// The destination.
+    pub destination: Endpoint,
+    /// The address probed.
+    pub target: Option<String>,
+    /// The source pod's node.
+    pub node: Option<String>,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The port.
+    pub port: u16,
+    /// `exec` or `ephemeral`.
+    pub via: Option<String>,
+    /// Why it is here.
+    pub why: Why,
+    /// The verdict before this merge.
+    pub before: Option<Decision>,
+    /// The verdict of Git.
+    pub declared: Decision,
+    /// The verdict of the live policies.
+    pub live: Decision,
+    /// What was seen.
+    pub observed: Outcome,
+    /// The controls, for a denied flow.
+    pub controls: Option<Controls>,
+    /// What it amounts to.
+    pub result: FlowResult,
+    /// Why it could not be told.
+    pub state: Option<Unseen>,
+    /// A sentence on why: `nothing listens on 8000`, `the pod was replaced during the probe`.
+    pub note: Option<String>,
+    /// How long it took until it was seen as declared, in milliseconds.
+    pub converged_ms: Option<u64>,
+    /// Other flows of the same class that this one stands for.
+    pub covers: usize,
+    /// Lines of the dataplane's log that match.
+    pub evidence: Vec<String>,
+    /// Which side decides against it, with its policy and place: for messages.
+    pub because: Vec<String>,
+    /// What to add.
+    pub entries: Vec<Entry>,
+    /// The revision since which a finding on it stands.
+    pub since: Option<Revision>,
+    /// Whether its trouble was seen for the first time in this run.
+    pub new: bool,
+    /// Accepted until this date.
+    pub accepted_until: Option<String>,
+}
+
+impl FlowReport {
+    /// `source -> destination:port/PROTOCOL`: the key in the state and in `accept`.
+    #[must_use]
+    pub fn key(&self) -> String {
+        format!("{} -> {}:{}/{}", self.source, self.destination, self.port, self.protocol)
+    }
+}
+
+/// Flows that were not probed, by reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotProbed {
+    /// Why.
+    pub reason: String,
+    /// How many.
+    pub flows: usize,
+}
+
+/// How a denied connection looks on a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DenialLook {
+    /// It times out.
+    Drop,
+    /// It is refused.
+    Reject,
+    /// Not settled.
+    Unknown,
+}
+
+/// The report of one run; formats.md `netpol-verify/report/v1`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// Always [`SCHEMA`].
+    pub schema: String,
+    /// The cluster's name.
+    pub cluster: String,
+    /// The run's number, from the state.
+    pub seq: u64,
+    /// Why it ran.
+    pub trigger: Trigger,
+    /// Its verdict.
+    pub verdict: Verdict,
+    /// Each Kustomization.
+    pub kustomizations: Vec<KustomizationReport>,
+    /// What it was compared with; `None` on a first run.
+    pub compared_with: Option<ComparedWith>,
+    /// Policies that differ from Git.
+    pub drift: Vec<Drift>,
+    /// Probed flows.
+    pub flows: Vec<FlowReport>,
+    /// Everything else that is wrong or worth a note.
+    pub findings: Vec<Finding>,
+    /// Flows that were not probed.
+    pub not_probed: Vec<NotProbed>,
+    /// How a denial looks, by node.
+    pub denial: BTreeMap<String, DenialLook>,
+    /// Whether this was the first run.
+    pub first_run: bool,
+    /// Whether Flux's digest is the one that was checked last: the merge did not touch the policies.
+    pub same_digest: bool,
+    /// Counts for the message's last line.
+    pub standing: Standing,
+    /// What this run cleared: key and the revision since which it stood.
+    pub cleared: Vec<Cleared>,
+    /// When it began, RFC 3339.
+    pub started: String,
+    /// When it ended, RFC 3339.
+    pub finished: String,
+}
+
+/// What a run was compared with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ComparedWith {
+    /// That run's number.
+    pub seq: u64,
+    /// Its Kustomizations and revisions.
+    pub kustomizations: Vec<(KustomizationRef, Revision)>,
+}
+
+/// What stands from before, for the message's last line.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Standing {
+    /// Open findings of earlier merges, with the revision since which each stands.
+    pub open: Vec<(String, Option<Revision>)>,
+    /// Flows that a retry can still tell.
+    pub pending: usize,
+    /// Flows and rules that wait for a pod.
+    pub waiting: usize,
+    /// Flows that cannot be told.
+    pub unprobeable: usize,
+    /// Accepted ones, with the nearest date.
+    pub accepted: usize,
+    /// The nearest date at which an acceptance runs out.
+    pub accepted_until: Option<String>,
+    /// Verified with a weak control.
+    pub weak: usize,
+}
+
+/// A finding that this run saw cured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cleared {
+    /// Its key.
+    pub key: String,
+    /// The revision since which it stood.
+    pub since: Option<Revision>,
+    /// The message event whose thread gets the good news.
+    pub thread: Option<String>,
+}

@@ -1,0 +1,199 @@
+//! What the cluster holds at one moment.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Labels, ObjectRef, PodRef, PolicyDocument, PolicyRef, Protocol, Workload};
+
+/// A pod's phase, as far as policies and probes care.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Not running yet.
+    Pending,
+    /// Running.
+    Running,
+    /// Succeeded or Failed: it has lost its address and no policy applies to it.
+    Finished,
+    /// Unknown to the API server.
+    Unknown,
+}
+
+/// A declared container port.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ContainerPort {
+    /// Its name, by which rules may refer to it.
+    pub name: Option<String>,
+    /// The number.
+    pub number: u16,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// Whether an init container declares it (it resolves names, but usually nothing listens there).
+    pub init: bool,
+}
+
+/// A container of a pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Container {
+    /// The name.
+    pub name: String,
+    /// The image reference.
+    pub image: String,
+    /// Whether it runs now.
+    pub running: bool,
+}
+
+/// A pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodInfo {
+    /// Its name.
+    pub id: PodRef,
+    /// Its UID: a pod of the same name may be another one.
+    pub uid: String,
+    /// Its labels.
+    pub labels: Labels,
+    /// Its annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// Its addresses, the primary one first; empty before it has one.
+    pub ips: Vec<IpAddr>,
+    /// Its phase.
+    pub phase: Phase,
+    /// Whether its Ready condition is true.
+    pub ready: bool,
+    /// Whether it is being deleted.
+    pub terminating: bool,
+    /// Whether it uses the node's network: the specification leaves policy for it undefined.
+    pub host_network: bool,
+    /// Its node.
+    pub node: Option<String>,
+    /// Its ServiceAccount.
+    pub service_account: String,
+    /// The top-most known owner.
+    pub workload: Workload,
+    /// Ports of containers and init containers.
+    pub ports: Vec<ContainerPort>,
+    /// Containers, without init containers.
+    pub containers: Vec<Container>,
+}
+
+impl PodInfo {
+    /// Ready, running and not terminating: fit to be probed from or to.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        self.ready && !self.terminating && self.phase == Phase::Running && !self.ips.is_empty()
+    }
+}
+
+/// A workload: what stands in its template, and how many pods it wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkloadInfo {
+    /// Its name.
+    pub id: Workload,
+    /// Wanted pods; `None` where the kind has no such number (Jobs between runs, DaemonSets).
+    pub replicas: Option<i32>,
+    /// Labels of the template.
+    pub labels: Labels,
+    /// Ports of the template.
+    pub ports: Vec<ContainerPort>,
+    /// Whether the template uses the node's network.
+    pub host_network: bool,
+    /// The template's ServiceAccount.
+    pub service_account: String,
+}
+
+/// A namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NamespaceInfo {
+    /// Its labels, `kubernetes.io/metadata.name` included.
+    pub labels: Labels,
+    /// Whether it is being deleted.
+    pub terminating: bool,
+}
+
+/// A Service, as far as it names ports of pods and answers DNS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceInfo {
+    /// The namespace.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+    /// Its selector; `None` for a Service without one.
+    pub selector: Option<Labels>,
+    /// Its cluster addresses.
+    pub cluster_ips: Vec<IpAddr>,
+    /// Port, protocol and the target port's number or name.
+    pub ports: Vec<(u16, Protocol, String)>,
+}
+
+/// Who last wrote fields of an object.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Manager {
+    /// The field manager, such as `kubectl-edit`.
+    pub name: String,
+    /// When, RFC 3339.
+    pub time: Option<String>,
+    /// JSON pointers of the fields below `spec` that it owns, at the first level (`/spec/egress`).
+    pub fields: Vec<String>,
+}
+
+/// A live policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LivePolicy {
+    /// The object, with empty origins.
+    pub document: PolicyDocument,
+    /// Its UID.
+    pub uid: String,
+    /// Its resourceVersion, to see that it did not change during a run.
+    pub resource_version: String,
+    /// Field managers, newest first.
+    pub managers: Vec<Manager>,
+    /// Owner references.
+    pub owners: Vec<ObjectRef>,
+    /// When it was created, RFC 3339.
+    pub created: Option<String>,
+}
+
+/// A served policy kind with objects that this program does not understand yet.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct NotUnderstood {
+    /// `group/Kind`.
+    pub kind: String,
+    /// One of its objects.
+    pub policy: PolicyRef,
+    /// The namespace whose pods it may touch; `None`: any.
+    pub namespace: Option<String>,
+}
+
+/// A kind that could not be listed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct NotReadable {
+    /// `resource.group`.
+    pub resource: String,
+    /// The API server's reason, and the right to add where it is forbidden.
+    pub reason: String,
+    /// Whether it is a policy kind, so that no verdict may be called verified.
+    pub policies: bool,
+}
+
+/// One consistent look at the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Snapshot {
+    /// Namespaces by name.
+    pub namespaces: BTreeMap<String, NamespaceInfo>,
+    /// All pods, sorted by name.
+    pub pods: Vec<PodInfo>,
+    /// Workloads with templates, sorted.
+    pub workloads: Vec<WorkloadInfo>,
+    /// Services.
+    pub services: Vec<ServiceInfo>,
+    /// Nodes: name and addresses.
+    pub nodes: BTreeMap<String, Vec<IpAddr>>,
+    /// Policies that are understood.
+    pub policies: Vec<LivePolicy>,
+    /// Policies that are not.
+    pub not_understood: Vec<NotUnderstood>,
+    /// Kinds that could not be read.
+    pub not_readable: Vec<NotReadable>,
+    /// The dataplane's configured action for denied packets (`Drop`, `Reject`), where it says so.
+    pub deny_action: Option<String>,
+}

@@ -1,0 +1,1 @@
+//! Renders a report for people and programs.

@@ -1,0 +1,180 @@
+//! The seams between the use case and the outside: one trait each, in the words of the domain.
+
+use std::{collections::BTreeMap, future::Future, net::IpAddr, time::Duration};
+
+use crate::model::{
+    Declared, KustomizationRef, KustomizationStatus, OutboxEntry, Outcome, PodInfo, PodRef, PolicyRef, Protocol,
+    Revision, Snapshot, State,
+};
+
+/// An adapter's trouble, with what to do about it in its text.
+///
+/// The use case does not look inside: every trouble makes a run inconclusive, and its text is what people read.
+pub type Fault = Box<dyn std::error::Error + Send + Sync>;
+
+/// Git, as Flux fetched and applied it.
+pub trait Source {
+    /// What Flux says of a Kustomization now; `None` where it does not exist.
+    fn status(&self, id: &KustomizationRef) -> impl Future<Output = Result<Option<KustomizationStatus>, Fault>> + Send;
+
+    /// Fetches the artifact of `status.applied` and renders it.
+    ///
+    /// # Errors
+    /// The source is ahead of the apply (lag), the artifact is not there or is not what its digest says, or the
+    /// renderer failed.
+    fn declared(&self, status: &KustomizationStatus) -> impl Future<Output = Result<Declared, Fault>> + Send;
+}
+
+/// The live cluster.
+pub trait Cluster {
+    /// Lists everything that verdicts depend on, consistently.
+    fn snapshot(&self) -> impl Future<Output = Result<Snapshot, Fault>> + Send;
+
+    /// These pods as they are now; absent ones are absent from the result.
+    fn pods(&self, ids: &[PodRef]) -> impl Future<Output = Result<BTreeMap<PodRef, PodInfo>, Fault>> + Send;
+
+    /// The resourceVersion of each understood policy now.
+    fn policy_versions(&self) -> impl Future<Output = Result<BTreeMap<PolicyRef, String>, Fault>> + Send;
+
+    /// Writes one Event on the own Job or CronJob.
+    fn event(&self, reason: &str, message: &str, warning: bool) -> impl Future<Output = Result<(), Fault>> + Send;
+}
+
+/// A pod and container to probe from.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProbeSource {
+    /// The pod.
+    pub pod: PodRef,
+    /// Its containers in the order in which to look for a tool.
+    pub containers: Vec<String>,
+    /// Its node, for the limit of probes per node.
+    pub node: Option<String>,
+}
+
+/// One thing to try from a source.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ProbeTarget {
+    /// Connect to an address and port (TCP), or send and wait for an answer (UDP).
+    Connect {
+        /// The protocol.
+        protocol: Protocol,
+        /// The address.
+        address: IpAddr,
+        /// The port.
+        port: u16,
+    },
+    /// Ask a DNS server for a name of the cluster, over UDP: conclusive only with an answer.
+    Dns {
+        /// The server.
+        server: IpAddr,
+        /// Its port.
+        port: u16,
+    },
+    /// Resolve a name with the pod's own resolver.
+    Resolve {
+        /// The name.
+        name: String,
+    },
+}
+
+/// What one try showed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// The class of the result.
+    pub outcome: Outcome,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// The tool's words, one line, bounded; or why there was no try.
+    pub text: String,
+    /// Addresses, for [`ProbeTarget::Resolve`].
+    pub addresses: Vec<IpAddr>,
+}
+
+/// Real packets from inside pods.
+pub trait Prober {
+    /// Tries each target from `source`; the answers are in the order of `targets`. Never hangs: a broken exec gives
+    /// [`Outcome::Cut`], a pod without tools [`Outcome::ToolMissing`], an absent pod [`Outcome::NoSource`].
+    fn probe(&self, source: &ProbeSource, targets: &[ProbeTarget]) -> impl Future<Output = Vec<Seen>> + Send;
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Delivery {
+    /// It is in the room as this event.
+    Sent {
+        /// The event's id.
+        event: String,
+    },
+    /// It will never be: the server's reason. It is dropped and counted.
+    Refused {
+        /// What the server said, and what to do.
+        reason: String,
+    },
+}
+
+/// The room.
+pub trait Notifier {
+    /// Delivers one entry of the outbox: once, however often it is called (transaction id; entries of unknown outcome
+    /// that are too old for it are looked up in the room first).
+    ///
+    /// # Errors
+    /// It could not be delivered now: the entry stays in the outbox.
+    fn send(&self, entry: &OutboxEntry) -> impl Future<Output = Result<Delivery, Fault>> + Send;
+
+    /// A short hash of the token in use, by which an entry tried with another token is recognised.
+    fn token_mark(&self) -> String;
+}
+
+/// The memory between runs.
+pub trait Store {
+    /// Reads the state, or an empty one with a fresh `id` where there is none yet (not written by this call).
+    fn load(&self) -> impl Future<Output = Result<State, Fault>> + Send;
+
+    /// Writes the state over the one that was loaded or saved last.
+    ///
+    /// # Errors
+    /// Somebody else wrote in between, it is too large, or the API server refused it.
+    fn save(&self, state: &State) -> impl Future<Output = Result<(), Fault>> + Send;
+}
+
+/// The lock: one run at a time.
+pub trait Lock {
+    /// Waits (bounded by `wait`) until the Lease is this run's, and keeps it renewed until released or dropped.
+    ///
+    /// # Errors
+    /// It was not free within `wait`, or the API server refused it.
+    fn acquire(&self, wait: Duration) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Whether it is still this run's; a run that lost it must not write.
+    fn is_held(&self) -> bool;
+
+    /// Gives it up.
+    fn release(&self) -> impl Future<Output = ()> + Send;
+}
+
+/// Time, so that tests can turn it.
+pub trait Clock {
+    /// Now, RFC 3339 in UTC with seconds.
+    fn now(&self) -> String;
+
+    /// Time since some fixed moment, monotonic.
+    fn elapsed(&self) -> Duration;
+
+    /// Waits.
+    fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send;
+}
+
+/// What the run's own Job says of why it runs.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OwnJob {
+    /// The Job's name.
+    pub name: Option<String>,
+    /// When it was created, RFC 3339.
+    pub created: Option<String>,
+    /// Whether the CronJob controller made it by schedule.
+    pub scheduled: bool,
+    /// `NETPOL_VERIFY_REVISION`: what the watcher saw applied.
+    pub expected: Vec<(KustomizationRef, Revision)>,
+    /// `NETPOL_VERIFY_TRIGGER`, where set.
+    pub trigger: Option<crate::model::Trigger>,
+}
