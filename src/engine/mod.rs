@@ -9,7 +9,9 @@
 //!
 //! One evaluator for everything, with Calico's tier semantics (see [`crate::model`]'s policy form).
 
+pub mod judge;
 pub mod matrix;
+pub mod plan;
 pub mod read;
 pub mod touched;
 pub mod verdict;
