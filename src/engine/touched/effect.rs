@@ -74,6 +74,7 @@ fn no_effect(policy: &Policy, rule: &Rule, reference: &RuleRef, text: &str) -> F
         fix: None,
         new: true,
         accepted_until: None,
+        about: Some(reference.clone()),
     }
 }
 

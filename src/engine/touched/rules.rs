@@ -201,6 +201,7 @@ impl<'p> Openings<'p> {
             fix: None,
             new: true,
             accepted_until: None,
+            about: Some(self.reference.clone()),
         }
     }
 
