@@ -109,11 +109,7 @@ fn flow_key(flow: &str) -> Result<String, InvalidAccept> {
 }
 
 /// The trimmed name, if it has as many parts between its slashes, none empty.
-fn parts(
-    name: &str,
-    count: std::ops::RangeInclusive<usize>,
-    error: InvalidAccept,
-) -> Result<String, InvalidAccept> {
+fn parts(name: &str, count: std::ops::RangeInclusive<usize>, error: InvalidAccept) -> Result<String, InvalidAccept> {
     let name = name.trim();
     let good = count.contains(&name.split('/').count()) && name.split('/').all(|part| !part.is_empty());
     if good { Ok(name.to_owned()) } else { Err(error) }

@@ -121,8 +121,10 @@ pub(crate) fn text(value: &Value) -> String {
     match value {
         Value::Object(map) => {
             let sorted: BTreeMap<&String, &Value> = map.iter().collect();
-            let fields: Vec<String> =
-                sorted.iter().map(|(key, value)| format!("{}:{}", Value::String((*key).clone()), text(value))).collect();
+            let fields: Vec<String> = sorted
+                .iter()
+                .map(|(key, value)| format!("{}:{}", Value::String((*key).clone()), text(value)))
+                .collect();
             format!("{{{}}}", fields.join(","))
         }
         Value::Array(items) => format!("[{}]", items.iter().map(text).collect::<Vec<_>>().join(",")),
@@ -361,8 +363,7 @@ fn map_field(object: &mut Map<String, Value>, field: &str, with: impl Fn(&Value)
 /// Brings the elements of a list into canonical form, sorts them and drops repeated ones.
 fn sort_list(object: &mut Map<String, Value>, field: &str, each: impl Fn(&Value) -> Value) {
     if let Some(Value::Array(items)) = object.get_mut(field) {
-        let unique: BTreeMap<String, Value> =
-            items.iter().map(|item| each(item)).map(|item| (text(&item), item)).collect();
+        let unique: BTreeMap<String, Value> = items.iter().map(each).map(|item| (text(&item), item)).collect();
         *items = unique.into_values().collect();
     }
 }
