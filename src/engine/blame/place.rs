@@ -57,9 +57,7 @@ impl<'a> Site<'a> {
     /// Where a rule of that direction goes.
     pub(super) fn place(&self, side: Direction) -> Place {
         let pointer = format!("/spec/{}", side.word());
-        let file = self.document.origins.document.as_ref().map_or("", |origin| origin.file.as_str());
-        let as_json = file.rsplit_once('.').is_some_and(|(_, extension)| extension.eq_ignore_ascii_case("json"));
-        if as_json || self.is_flow("/spec") {
+        if self.is_json() || self.is_flow("/spec") {
             return Place::Unknown;
         }
         let found = match self.value(&pointer) {
@@ -72,9 +70,14 @@ impl<'a> Site<'a> {
         found.unwrap_or(Place::Unknown)
     }
 
-    /// The last known line of the document.
+    /// The last known line of the document: `spec` is taken to be its last field.
     pub(super) fn end(&self) -> Option<u32> {
-        self.last_line("/spec")
+        if self.is_json() { None } else { self.last_line("/spec") }
+    }
+
+    fn is_json(&self) -> bool {
+        let file = self.document.origins.document.as_ref().map_or("", |origin| origin.file.as_str());
+        file.rsplit_once('.').is_some_and(|(_, extension)| extension.eq_ignore_ascii_case("json"))
     }
 
     fn below(&self, pointer: &str) -> impl Iterator<Item = (&'a str, &'a Origin)> {
