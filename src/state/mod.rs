@@ -1,0 +1,1 @@
+//! The memory between runs, the lock, and the clock.
