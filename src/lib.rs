@@ -10,7 +10,9 @@
 //! [`model`], [`engine`] and [`report`] are pure; `flux`, `cluster`, `probe`, `matrix` and `state` are adapters;
 //! [`verify`] is the use case and knows the adapters by their traits alone.
 
+pub mod cluster;
 pub mod engine;
 pub mod model;
 pub mod report;
+pub mod state;
 pub mod verify;
