@@ -21,6 +21,11 @@ pub fn items(report: &Report, judged: &Judged<'_>, options: &MessageOptions) -> 
     let mut items: Vec<Item> = Vec::new();
     items.extend(judged.not_applied.iter().map(|k| not_applied(report, k, judged.not_applied.len() > 1, options)));
     items.extend(judged.drift.iter().map(|drift| self::drift(drift)));
+    // Beside the last of them that is shown.
+    let last = items.len().min(super::message::MOST_FINDINGS).saturating_sub(1);
+    if let (Some(advice), Some(item)) = (advice(report, &judged.drift), items.get_mut(last)) {
+        item.push(advice);
+    }
     if judged.drift.is_empty() {
         items.extend(judged.drifted.iter().map(|f| drifted(f)));
     }
@@ -35,7 +40,7 @@ pub fn items(report: &Report, judged: &Judged<'_>, options: &MessageOptions) -> 
 }
 
 /// What to do about drift, once for all of it.
-pub fn advice(report: &Report, drift: &[&Drift]) -> Option<Block> {
+fn advice(report: &Report, drift: &[&Drift]) -> Option<Block> {
     let of = |classes: &[DriftClass]| drift.iter().filter(|d| classes.contains(&d.class)).count();
     let mut spans: Vec<Span> = Vec::new();
     let extra = of(&[DriftClass::Extra]);
@@ -43,7 +48,7 @@ pub fn advice(report: &Report, drift: &[&Drift]) -> Option<Block> {
     let frozen = of(&[DriftClass::Frozen]);
     if extra > 0 {
         let (what, it) = if extra == 1 { ("the extra policy", "it") } else { ("the extra policies", "them") };
-        spans.push(Span::text(format!("Delete {what} or bring {it} into Git. ")));
+        spans.push(Span::text(format!("Delete {what} or bring {it} into Git.")));
     }
     if back > 0 {
         let what = match (back, extra) {
@@ -52,12 +57,17 @@ pub fn advice(report: &Report, drift: &[&Drift]) -> Option<Block> {
             (1, _) => " puts the other one back.",
             _ => " puts the others back.",
         };
-        spans.extend([Span::command(reconcile(report)), Span::text(what), Span::text(" ")]);
+        spans.extend([Span::text(gap(&spans)), Span::command(reconcile(report)), Span::text(what)]);
     }
     if frozen > 0 {
-        spans.push(Span::text("Flux leaves frozen policies alone: take its annotation off, or bring Git in line."));
+        let leaves = "Flux leaves frozen policies alone: take its annotation off, or bring Git in line.";
+        spans.push(Span::text(format!("{}{leaves}", gap(&spans))));
     }
     (!spans.is_empty()).then_some(Block::Line(spans))
+}
+
+const fn gap(spans: &[Span]) -> &'static str {
+    if spans.is_empty() { "" } else { " " }
 }
 
 fn reconcile(report: &Report) -> String {
@@ -172,6 +182,9 @@ fn drifted(flow: &FlowReport) -> Item {
 
 fn enforcement(report: &Report, flow: &FlowReport) -> Item {
     let mut text = format!(" should be {}, {}", flow.declared, does(flow.observed));
+    if let Some(note) = &flow.note {
+        put(&mut text, format_args!(", {}", clean::line(note, SENTENCE / 3)));
+    }
     if let Some(target) = flow.controls.as_ref().and_then(|controls| controls.target.as_ref()) {
         put(&mut text, format_args!(" (control: {})", clean::line(target, SENTENCE / 3)));
     }
@@ -277,9 +290,8 @@ fn unproven(k: &KustomizationReport) -> Item {
 pub fn finding(finding: &Finding) -> Item {
     let mut spans = vec![Span::text(clean::line(&finding.message, SENTENCE))];
     if let Some(origin) = finding.origin.as_ref().filter(|origin| !finding.message.contains(&origin.short())) {
-        spans.push(Span::text(" ("));
+        spans.push(Span::text(" In "));
         spans.push(Span::code(clean::line(&origin.short(), 3 * NAME)));
-        spans.push(Span::text(")"));
     }
     let mut blocks = vec![Block::Line(spans)];
     blocks.extend(finding.fix.iter().flat_map(entry));

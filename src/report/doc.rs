@@ -59,6 +59,15 @@ impl Span {
     fn html(&self, out: &mut String) {
         let text = escape(&self.text);
         match &self.style {
+            Style::Plain if text.matches('`').count().is_multiple_of(2) => {
+                for (index, part) in text.split('`').enumerate() {
+                    if index % 2 == 1 {
+                        put(out, format_args!("<code>{part}</code>"));
+                    } else {
+                        out.push_str(part);
+                    }
+                }
+            }
             Style::Plain => out.push_str(&text),
             Style::Code | Style::Command => put(out, format_args!("<code>{text}</code>")),
             Style::Link(href) => put(out, format_args!("<a href=\"{}\">{text}</a>", escape(href))),
@@ -175,6 +184,9 @@ pub fn render(blocks: &[Block]) -> (String, String) {
     let (mut plain, mut html) = (String::new(), String::new());
     let mut open = "";
     for block in blocks {
+        if matches!(block, Block::Head(_)) && !plain.is_empty() {
+            plain.push('\n');
+        }
         block.plain(&mut plain);
         let wanted = match block {
             Block::Head(_) | Block::Line(_) | Block::More(_) | Block::Note(_) => "</p>",
@@ -210,7 +222,7 @@ mod tests {
     fn both_forms_have_the_same_words() {
         let blocks = [
             Block::Head(vec![Span::text("❌ infra "), Span::link("main@4f2c9ab", "https://git.test/?a=1&b=\"".into())]),
-            Block::Line(vec![Span::code("a<b"), Span::text(" & more")]),
+            Block::Line(vec![Span::code("a<b"), Span::text(" & `more`")]),
             Block::More(vec![Span::text("Run "), Span::command("flux get")]),
             Block::Code("yaml", "- from:\n  - x".into()),
             Block::More(vec![Span::text("after")]),
@@ -221,12 +233,12 @@ mod tests {
         let (plain, html) = render(&blocks);
         assert_eq!(
             plain,
-            "❌ infra main@4f2c9ab\na<b & more\nRun `flux get`\n- from:\n  - x\nafter\n• one\n• two\nend"
+            "❌ infra main@4f2c9ab\na<b & `more`\nRun `flux get`\n- from:\n  - x\nafter\n• one\n• two\nend"
         );
         assert_eq!(
             html,
             "<p><b>❌ infra <a href=\"https://git.test/?a=1&amp;b=&quot;\">main@4f2c9ab</a></b></p>\
-             <p><code>a&lt;b</code> &amp; more<br>Run <code>flux get</code></p>\
+             <p><code>a&lt;b</code> &amp; <code>more</code><br>Run <code>flux get</code></p>\
              <pre><code class=\"language-yaml\">- from:\n  - x\n</code></pre><p>after</p>\
              <ul><li>one</li><li>two</li></ul><p><i>end</i></p>"
         );

@@ -153,44 +153,67 @@ pub fn is_wanted(report: &Report, options: &MessageOptions) -> bool {
 /// The message of a run. With `mention` the configured people are mentioned where something is wrong.
 #[must_use]
 pub fn root(report: &Report, options: &MessageOptions, mention: bool) -> Message {
-    let (mark, blocks) = blocks(report, options, MOST_FINDINGS, MOST_BYTES);
+    let Written { mark, blocks, .. } = blocks(report, options, MOST_FINDINGS, MOST_BYTES);
     let wrong = mark == Mark::Wrong;
     Message::new(mark == Mark::Fine, &blocks, if wrong && mention { &options.mention } else { &[] })
 }
 
-/// The message before it is rendered, with at most so many findings and bytes.
-pub(super) fn blocks(report: &Report, options: &MessageOptions, most: usize, bytes: usize) -> (Mark, Vec<Block>) {
+/// A message before it is rendered.
+pub(super) struct Written {
+    mark: Mark,
+    /// Its parts.
+    pub(super) blocks: Vec<Block>,
+    /// The findings that did not fit.
+    pub(super) left: Vec<details::Item>,
+}
+
+/// The message, with at most so many findings and bytes.
+pub(super) fn blocks(report: &Report, options: &MessageOptions, most: usize, bytes: usize) -> Written {
     let judged = Judged::new(report);
     let (mark, head) = headline(report, &judged, options);
     let mut blocks = vec![Block::Head(head)];
     if mark == Mark::Fine && !report.first_run {
         blocks.extend(glance(report));
     }
-    let tail = tail(report, &judged, options);
+    if let Some(rest) = rest(&judged) {
+        blocks.push(rest);
+    }
+    let tail = tail(&judged, report, options);
     let room = bytes.saturating_sub(blocks.iter().chain(&tail).map(Block::weight).sum());
     let items = details::items(report, &judged, options);
     let (shown, left) = fit(items, most, room);
     blocks.extend(shown);
-    if left > 0 {
-        blocks.push(Block::Line(vec![Span::text(format!("{} in the thread.", count(left, "more finding")))]));
+    if !left.is_empty() {
+        blocks.push(Block::Line(vec![Span::text(format!("{} in the thread.", count(left.len(), "more finding")))]));
     }
     blocks.extend(tail);
-    (mark, blocks)
+    Written { mark, blocks, left }
 }
 
-/// As many whole findings as fit, and how many are left.
-fn fit(items: Vec<details::Item>, most: usize, room: usize) -> (Vec<Block>, usize) {
-    let total = items.len();
-    let mut shown = Vec::new();
+/// As many whole findings as fit, and those that do not.
+fn fit(items: Vec<details::Item>, most: usize, room: usize) -> (Vec<Block>, Vec<details::Item>) {
+    let (mut shown, mut left) = (Vec::new(), Vec::new());
     let mut used = 0;
     for (index, item) in items.into_iter().enumerate() {
         used += item.iter().map(Block::weight).sum::<usize>();
         if index >= most || used > room {
-            return (shown, total - index);
+            left.push(item);
+        } else {
+            shown.extend(item);
         }
-        shown.extend(item);
     }
-    (shown, 0)
+    (shown, left)
+}
+
+/// What was seen of the other Kustomizations where one was not applied.
+fn rest(judged: &Judged<'_>) -> Option<Block> {
+    let flows = judged.flows;
+    if judged.not_applied.is_empty() || flows.total == 0 {
+        return None;
+    }
+    let text =
+        format!("Of the rest, {} of {} as declared.", flows.verified + flows.covered, count(flows.total, "flow"));
+    Some(Block::Line(vec![Span::text(text)]))
 }
 
 /// Two flows and how many more, for a reader who wants to know what the merge was about.
@@ -210,9 +233,8 @@ fn glance(report: &Report) -> Option<Block> {
     (!spans.is_empty()).then_some(Block::Line(spans))
 }
 
-/// What to do about drift, what this run cured, and what stands from before.
-fn tail(report: &Report, judged: &Judged<'_>, options: &MessageOptions) -> Vec<Block> {
-    let mut blocks: Vec<Block> = details::advice(report, &judged.drift).into_iter().collect();
+/// What stands from before.
+fn tail(judged: &Judged<'_>, report: &Report, options: &MessageOptions) -> Vec<Block> {
     let mut notes: Vec<Vec<Span>> = Vec::new();
     if !judged.older.is_empty() {
         notes.push(older(&judged.older, options));
@@ -220,8 +242,7 @@ fn tail(report: &Report, judged: &Judged<'_>, options: &MessageOptions) -> Vec<B
     if let Some(counts) = counts(report) {
         notes.push(vec![Span::text(counts)]);
     }
-    blocks.extend(notes.into_iter().map(Block::Note));
-    blocks
+    notes.into_iter().map(Block::Note).collect()
 }
 
 /// `1 open since main@4f2c9ab`, `3 open: 2 since main@4f2c9ab, 1 since main@77c0de1`.
@@ -349,7 +370,7 @@ pub fn reminder(open: &[(String, String)], report: &Report, options: &MessageOpt
     let mut blocks = vec![Block::Head(vec![Span::text(head)])];
     blocks
         .extend(listed(open.iter().map(|(key, summary)| (key.as_str(), (!summary.is_empty()).then_some(&**summary)))));
-    blocks.push(Block::Note(seen_at(report, "last looked at ", options)));
+    blocks.push(Block::Note(seen_at(report, "seen again with ", options)));
     Message::new(true, &blocks, &[])
 }
 

@@ -6,9 +6,8 @@ use crate::model::Report;
 /// The run in words, with a line break at its end.
 #[must_use]
 pub fn to_text(report: &Report, options: &MessageOptions) -> String {
-    let (_, mut blocks) = message::blocks(report, options, usize::MAX, usize::MAX);
-    let (head, _) = render(&blocks);
-    blocks.clear();
+    let (head, _) = render(&message::blocks(report, options, usize::MAX, usize::MAX).blocks);
+    let mut blocks = Vec::new();
     for group in thread::groups(report, options) {
         blocks.extend(group);
     }

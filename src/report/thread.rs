@@ -5,8 +5,7 @@ use super::{
     clean::{self, put},
     details,
     doc::{Block, Span},
-    judge::Judged,
-    message::{MOST_BYTES, MOST_FINDINGS, Message, is_quiet},
+    message::{self, MOST_BYTES, MOST_FINDINGS, Message, is_quiet},
     words::{self, NAME, SENTENCE, count},
 };
 use crate::model::{
@@ -49,12 +48,11 @@ pub fn thread(report: &Report, options: &MessageOptions) -> Vec<Message> {
 
 /// All details, in groups that stay together.
 pub(super) fn groups(report: &Report, options: &MessageOptions) -> Vec<Vec<Block>> {
-    let judged = Judged::new(report);
+    let hidden = message::blocks(report, options, MOST_FINDINGS, MOST_BYTES).left;
     let mut groups: Vec<Vec<Block>> = vec![about(report)];
     groups.extend(flows(report));
     let drift: Vec<_> = report.drift.iter().map(drift_group).collect();
     groups.extend(headed(count(report.drift.len(), "policy").as_str(), "not as in Git", drift));
-    let hidden: Vec<_> = details::items(report, &judged, options).into_iter().skip(MOST_FINDINGS).collect();
     groups.extend(headed("Findings", "that the message above only counts", hidden));
     groups.extend(others(report));
     groups
@@ -191,6 +189,9 @@ fn facts(flow: &FlowReport) -> Vec<String> {
     let path: Vec<String> = [pod, node, target, via].into_iter().flatten().collect();
     if !path.is_empty() {
         add(path.join(" "));
+    }
+    if let Some(since) = flow.since.as_ref().filter(|_| flow.result != FlowResult::Verified) {
+        add(format!("since {}", clean::line(&since.short(), NAME)));
     }
     if let Some(date) = &flow.accepted_until {
         add(format!("accepted until {}", clean::line(date, 30)));
