@@ -12,6 +12,7 @@
 
 pub mod cluster;
 pub mod engine;
+pub mod matrix;
 pub mod model;
 pub mod report;
 pub mod state;
