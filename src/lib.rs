@@ -1,1 +1,3 @@
 //! Verifies that network policies are live, enforced, and as Git declares them.
+
+pub mod probe;
