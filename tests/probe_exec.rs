@@ -1,164 +1,20 @@
 //! The exec adapter against a server that speaks the API server's WebSocket.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a broken test may panic")]
+
 use std::{
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::atomic::Ordering,
     time::{Duration, Instant},
 };
 
-use futures::{SinkExt, StreamExt};
-use netpol_verify::probe::{Candidate, ExecFault, ExecProber, Limits, Outcome, ProbePod, SourcePod, Target, ToolCache, Wave};
-use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+use netpol_verify::probe::{
+    Candidate, ExecFault, ExecProber, Limits, Outcome, ProbePod, SourcePod, Target, ToolCache, Wave,
 };
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::{
-        Message,
-        handshake::server::{ErrorResponse, Request, Response},
-    },
-};
+use probe_server::{Reply, Step, exit, no_executable, server, status, success};
+use tokio::net::TcpListener;
 
-/// What the server does with one request.
-#[derive(Clone)]
-enum Reply {
-    /// Refuses the upgrade.
-    Http(u16, Value),
-    /// Upgrades, then takes these steps.
-    Frames(Vec<Step>),
-    /// Takes the request and is silent.
-    Silent,
-}
-
-#[derive(Clone)]
-enum Step {
-    Out(Vec<u8>),
-    Err(Vec<u8>),
-    Status(Value),
-    /// Closes as a WebSocket does.
-    Close,
-    /// Drops the connection.
-    Drop,
-    /// Stays open for ever.
-    Stay,
-    Wait(Duration),
-}
-
-#[derive(Clone, Default)]
-struct Seen {
-    uris: Arc<Mutex<Vec<String>>>,
-    now: Arc<AtomicUsize>,
-    most: Arc<AtomicUsize>,
-}
-
-async fn server(reply: impl Fn(&str) -> Reply + Send + Sync + 'static) -> (kube::Client, Seen) {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let seen = Seen::default();
-    let (reply, shared) = (Arc::new(reply), seen.clone());
-    tokio::spawn(async move {
-        loop {
-            let (stream, _) = listener.accept().await.unwrap();
-            let (reply, seen) = (Arc::clone(&reply), shared.clone());
-            tokio::spawn(async move {
-                let busy = seen.now.fetch_add(1, Ordering::SeqCst) + 1;
-                seen.most.fetch_max(busy, Ordering::SeqCst);
-                serve(stream, &*reply, &seen).await;
-                seen.now.fetch_sub(1, Ordering::SeqCst);
-            });
-        }
-    });
-    (kube::Client::try_from(kube::Config::new(url.parse().unwrap())).unwrap(), seen)
-}
-
-async fn serve(mut stream: TcpStream, reply: &(dyn Fn(&str) -> Reply + Send + Sync), seen: &Seen) {
-    let mut head = vec![0; 64 * 1024];
-    let uri = loop {
-        let n = stream.peek(&mut head).await.unwrap();
-        let text = String::from_utf8_lossy(&head[..n]);
-        if text.contains("\r\n\r\n") {
-            break text.split(' ').nth(1).unwrap().to_owned();
-        }
-        tokio::task::yield_now().await;
-    };
-    seen.uris.lock().unwrap().push(uri.clone());
-    match reply(&uri) {
-        Reply::Http(code, body) => {
-            let body = body.to_string();
-            let _ = stream.read(&mut head).await;
-            let head = format!("HTTP/1.1 {code} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
-            stream.write_all((head + &body).as_bytes()).await.unwrap();
-        }
-        Reply::Silent => std::future::pending().await,
-        Reply::Frames(steps) => {
-            let stream = tokio_tungstenite::accept_hdr_async(stream, protocol).await.unwrap();
-            play(stream, steps).await;
-        }
-    }
-}
-
-#[expect(clippy::result_large_err, clippy::unnecessary_wraps, reason = "the callback's type is the library's")]
-fn protocol(_: &Request, mut response: Response) -> Result<Response, ErrorResponse> {
-    response.headers_mut().insert("Sec-WebSocket-Protocol", "v5.channel.k8s.io".parse().unwrap());
-    Ok(response)
-}
-
-async fn play(mut stream: WebSocketStream<TcpStream>, steps: Vec<Step>) {
-    for step in steps {
-        let (channel, bytes) = match step {
-            Step::Out(bytes) => (1, bytes),
-            Step::Err(bytes) => (2, bytes),
-            Step::Status(status) => (3, status.to_string().into_bytes()),
-            Step::Close => {
-                let _ = stream.close(None).await;
-                while stream.next().await.is_some_and(|message| message.is_ok()) {}
-                return;
-            }
-            Step::Drop => return,
-            Step::Stay => std::future::pending().await,
-            Step::Wait(time) => {
-                tokio::time::sleep(time).await;
-                continue;
-            }
-        };
-        for chunk in bytes.chunks(32 * 1024) {
-            let frame = [&[channel], chunk].concat();
-            if stream.send(Message::binary(frame)).await.is_err() {
-                return;
-            }
-        }
-    }
-    let _ = stream.close(None).await;
-}
-
-fn success() -> Step {
-    Step::Status(json!({"metadata": {}, "status": "Success"}))
-}
-
-fn exit(code: u8) -> Step {
-    Step::Status(json!({
-        "metadata": {}, "status": "Failure", "reason": "NonZeroExitCode",
-        "message": format!("command terminated with non-zero exit code: exit status {code}"),
-        "details": {"causes": [{"reason": "ExitCode", "message": code.to_string()}]}
-    }))
-}
-
-fn no_executable() -> Step {
-    Step::Status(json!({
-        "metadata": {}, "status": "Failure", "reason": "InternalError", "code": 500,
-        "message": "Internal error occurred: error executing command in container: failed to exec in container: OCI runtime exec failed: exec failed: unable to start container process: exec: \"sh\": executable file not found in $PATH: unknown"
-    }))
-}
-
-fn status(code: u16, reason: &str, message: &str) -> Reply {
-    let body = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason, "message": message});
-    Reply::Http(code, body)
-}
+#[cfg(test)]
+mod probe_server;
 
 fn source() -> SourcePod {
     SourcePod { namespace: "shop".into(), name: "cart-0".into(), container: "app".into(), node: Some("n1".into()) }
@@ -174,7 +30,9 @@ fn begin(count: u16) -> Step {
 }
 
 fn open(index: u16) -> Step {
-    let line = format!("target {index} tcp:10.0.3.7:{index}:2 openbsd 10 0 Connection to 10.0.3.7 {index} port [tcp/*] succeeded!\n");
+    let line = format!(
+        "target {index} tcp:10.0.3.7:{index}:2 openbsd 10 0 Connection to 10.0.3.7 {index} port [tcp/*] succeeded!\n"
+    );
     Step::Out(line.into_bytes())
 }
 
@@ -210,7 +68,10 @@ async fn answers_come_back_and_the_request_is_the_allowed_one() {
     let uri = seen.uris.lock().unwrap().first().cloned().unwrap();
     assert!(uri.starts_with("/api/v1/namespaces/shop/pods/cart-0/exec?"), "{uri}");
     assert!(uri.contains("command=sh&command=-c&command=LC_ALL"), "{uri}");
-    assert!(uri.ends_with("command=probe&command=wave%3A8&command=tcp%3A10.0.3.7%3A1%3A2&command=tcp%3A10.0.3.7%3A2%3A2"), "{uri}");
+    assert!(
+        uri.ends_with("command=probe&command=wave%3A8&command=tcp%3A10.0.3.7%3A1%3A2&command=tcp%3A10.0.3.7%3A2%3A2"),
+        "{uri}"
+    );
     assert!(uri.contains("container=app") && uri.contains("stdout=true") && uri.contains("stderr=true"), "{uri}");
     assert!(!uri.contains("stdin=true") && !uri.contains("tty=true"), "{uri}");
 }
@@ -228,7 +89,8 @@ async fn large_output_ends_the_exec_and_keeps_the_lines_before_it() {
     assert_eq!(outcomes(&seen), [Outcome::Open, Outcome::Cut]);
     assert!(seen[1].1.contains("more than 262144 bytes"), "{}", seen[1].1);
     // The control: below the limit the second line is read.
-    let steps = vec![begin(2), open(1), Step::Out([vec![b'x'; 200 << 10], vec![b'\n']].concat()), open(2), done(2), success()];
+    let steps =
+        vec![begin(2), open(1), Step::Out([vec![b'x'; 200 << 10], vec![b'\n']].concat()), open(2), done(2), success()];
     assert_eq!(outcomes(&run(steps, 2).await.unwrap()), [Outcome::Open; 2]);
 }
 
@@ -292,8 +154,16 @@ async fn refusals_keep_the_servers_message() {
     let rows = [
         (status(403, "Forbidden", policy), policy, Outcome::NotProbed),
         (status(404, "NotFound", "pods \"cart-0\" not found"), "pods \"cart-0\" not found", Outcome::NoSource),
-        (status(400, "BadRequest", "container app is not valid for pod cart-0"), "not valid for pod", Outcome::NoSource),
-        (status(500, "InternalError", "unable to upgrade connection: container not found (\"app\")"), "container not found", Outcome::NoSource),
+        (
+            status(400, "BadRequest", "container app is not valid for pod cart-0"),
+            "not valid for pod",
+            Outcome::NoSource,
+        ),
+        (
+            status(500, "InternalError", "unable to upgrade connection: container not found (\"app\")"),
+            "container not found",
+            Outcome::NoSource,
+        ),
         (status(500, "InternalError", "error dialing backend: EOF"), "error dialing backend", Outcome::Cut),
     ];
     for (reply, words, outcome) in rows {
@@ -348,8 +218,9 @@ fn pod(containers: &[&str]) -> ProbePod {
 /// `app` has nothing, `side` has nc without a shell.
 fn mixed(uri: &str) -> Reply {
     if uri.contains("container=side") && uri.contains("command=nc") {
-        let code = if uri.contains("command=2&") || uri.ends_with("command=2") { 1 } else { 0 };
-        let text = if code == 0 { "Connection to 10.0.3.7 1 port [tcp/*] succeeded!" } else { "nc: Connection refused" };
+        let code = u8::from(uri.contains("command=2&") || uri.ends_with("command=2"));
+        let text =
+            if code == 0 { "Connection to 10.0.3.7 1 port [tcp/*] succeeded!" } else { "nc: Connection refused" };
         let end = if code == 0 { success() } else { exit(1) };
         Reply::Frames(vec![Step::Err(text.as_bytes().to_vec()), end])
     } else {

@@ -32,11 +32,11 @@ pub enum Tool {
     Ncat,
     /// `ncat` before it had `-z`.
     NcatOld,
-    /// BusyBox `nc` with `-z`.
+    /// The `nc` of `BusyBox` with `-z`.
     BusyBoxZ,
-    /// BusyBox `nc` with `-e` and without `-z`.
+    /// The `nc` of `BusyBox` with `-e` and without `-z`.
     BusyBoxE,
-    /// BusyBox `nc` with neither.
+    /// The `nc` of `BusyBox` with neither.
     BusyBox,
     /// bash's `/dev/tcp` and `/dev/udp`.
     Bash,

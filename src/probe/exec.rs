@@ -83,7 +83,7 @@ impl fmt::Debug for ExecProber {
 /// How an exec came to its end.
 enum End {
     /// With the status that the server sent.
-    Status(Status),
+    Status(Box<Status>),
     /// The connection closed before a status.
     Closed,
     /// The time limit.
@@ -97,6 +97,8 @@ struct Ran {
     stdout: Vec<u8>,
     stderr: Vec<u8>,
     end: End,
+    /// From the switch of protocols to the end.
+    took: Duration,
 }
 
 impl ExecProber {
@@ -139,9 +141,9 @@ impl ExecProber {
     pub async fn exec_nc(&self, source: &SourcePod, targets: &[Target]) -> Result<Vec<Observation>, ExecFault> {
         let Some((first, rest)) = targets.split_first() else { return Ok(Vec::new()) };
         let first = self.nc_one(source, first).await?;
-        let rest = stream::iter(rest.iter().map(async |target| {
-            self.nc_one(source, target).await.unwrap_or_else(|fault| of_fault(&fault))
-        }));
+        let rest = stream::iter(
+            rest.iter().map(async |target| self.nc_one(source, target).await.unwrap_or_else(|fault| of_fault(&fault))),
+        );
         let rest: Vec<Observation> = rest.buffered(self.limits.wave.get()).collect().await;
         Ok(std::iter::once(first).chain(rest).collect())
     }
@@ -152,11 +154,10 @@ impl ExecProber {
             return Ok(Observation::without_tool(Outcome::ToolMissing, why));
         };
         let limit = script::nc_time_limit(target).min(self.limits.deadline);
-        let started = Instant::now();
         let ran = self.run(source, command, limit).await?;
-        // The way to the pod is in it: long enough for a timeout, which is what it is asked for.
-        let elapsed_ms = u64::try_from(started.elapsed().as_millis()).ok();
         ran.fault(source)?;
+        // The way from the pod is in it: too long rather than too short.
+        let elapsed_ms = u64::try_from(ran.took.as_millis()).ok();
         let End::Status(status) = &ran.end else {
             return Ok(Observation::without_tool(Outcome::Cut, &ran.why()));
         };
@@ -217,10 +218,12 @@ impl Ran {
 /// may wait for ever.
 async fn collect(mut process: AttachedProcess, limit: Duration) -> Ran {
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let started = Instant::now();
     let status = process.take_status();
     let (out, err) = (process.stdout(), process.stderr());
     let all = async {
-        let mut reads = pin!(async { tokio::try_join!(read_capped(out, &mut stdout), read_dropping(err, &mut stderr)) });
+        let mut reads =
+            pin!(async { tokio::try_join!(read_capped(out, &mut stdout), read_dropping(err, &mut stderr)) });
         let mut status = pin!(async {
             match status {
                 Some(status) => status.await,
@@ -229,11 +232,11 @@ async fn collect(mut process: AttachedProcess, limit: Duration) -> Ran {
         });
         tokio::select! {
             read = &mut reads => match read {
-                Ok(_) => status.await.map_or(End::Closed, End::Status),
+                Ok(_) => status.await.map_or(End::Closed, |known| End::Status(Box::new(known))),
                 Err(TooMuch) => End::TooMuch,
             },
             known = &mut status => match known {
-                Some(known) => reads.await.map_or(End::TooMuch, |_| End::Status(known)),
+                Some(known) => reads.await.map_or(End::TooMuch, |_| End::Status(Box::new(known))),
                 // The connection is gone, and after an abrupt end nobody closes the pipes: take what is in them.
                 None => match unconstrained(reads).now_or_never() {
                     Some(Err(TooMuch)) => End::TooMuch,
@@ -244,7 +247,7 @@ async fn collect(mut process: AttachedProcess, limit: Duration) -> Ran {
     };
     let end = timeout(limit, all).await.unwrap_or(End::TooLong(limit));
     process.abort();
-    Ran { stdout, stderr, end }
+    Ran { stdout, stderr, end, took: started.elapsed() }
 }
 /// More than [`OUTPUT_LIMIT`] came.
 struct TooMuch;

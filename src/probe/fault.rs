@@ -121,7 +121,8 @@ impl ExecFault {
             Self::ToolMissing { source_pod, message }
         } else if says(&["pod does not exist", "pod not found"]) || lower.contains("pods \"") && says(&["not found"]) {
             Self::Gone { source_pod, message }
-        } else if is_container(&lower) || says(&["not running", "completed pod", "is in created state", "has stopped"]) {
+        } else if is_container(&lower) || says(&["not running", "completed pod", "is in created state", "has stopped"])
+        {
             Self::NotRunning { source_pod, message }
         } else if says(&["forbidden", "unauthorized"]) {
             Self::Forbidden { source_pod, message }
@@ -155,7 +156,10 @@ mod tests {
         let oci = "error executing command in container: failed to exec in container: failed to start exec \"1f\": OCI runtime exec failed: exec failed: unable to start container process: exec: \"sh\": executable file not found in $PATH";
         let rows = [
             (oci, Outcome::ToolMissing),
-            ("executable file `sh` not found in $PATH: No such file or directory: OCI runtime attempted to invoke a command that was not found", Outcome::ToolMissing),
+            (
+                "executable file `sh` not found in $PATH: No such file or directory: OCI runtime attempted to invoke a command that was not found",
+                Outcome::ToolMissing,
+            ),
             ("exec /bin/sh: no such file or directory", Outcome::ToolMissing),
             ("error finding executable \"sh\" in PATH [/bin]", Outcome::ToolMissing),
             ("unable to upgrade connection: container not found (\"app\")", Outcome::NoSource),
@@ -164,7 +168,10 @@ mod tests {
             ("failed to exec in container: container is in CONTAINER_EXITED state: not running", Outcome::NoSource),
             ("unable to upgrade connection: pod does not exist", Outcome::NoSource),
             ("pods \"cart-0\" not found", Outcome::NoSource),
-            ("unable to upgrade connection: Forbidden (user=kube-apiserver, verb=create, resource=nodes)", Outcome::NotProbed),
+            (
+                "unable to upgrade connection: Forbidden (user=kube-apiserver, verb=create, resource=nodes)",
+                Outcome::NotProbed,
+            ),
             ("error dialing backend: dial tcp 10.0.0.1:10250: i/o timeout", Outcome::Cut),
         ];
         for (message, outcome) in rows {

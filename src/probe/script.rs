@@ -24,8 +24,8 @@ pub const PREVIOUS: &[&str] = &[];
 /// Finding out which tool there is: at most four candidates of 2 s.
 const DETECTION: Duration = Duration::from_secs(8);
 
-/// What the script's own limits may add to the limit of the try (`T + 2`, or 2 s to know `nslookup`), and forks.
-const GRACE: Duration = Duration::from_secs(3);
+/// What the script's own limits may add to the limit of the try (6 s for a tool to start in), and forks.
+const GRACE: Duration = Duration::from_secs(7);
 
 /// The way to the pod and back, on a busy node.
 const SLACK: Duration = Duration::from_secs(7);
@@ -96,8 +96,8 @@ mod tests {
     #[test]
     fn time_limit_counts_waves_by_their_longest_try() {
         let sixty_four = vec![tcp(2); 64];
-        assert_eq!(time_limit(&sixty_four, Wave::new(8)), Duration::from_secs(8 + 7 + 8 * 5));
-        assert_eq!(time_limit(&[tcp(2), tcp(30), tcp(2)], Wave::new(2)), Duration::from_secs(15 + 33 + 5));
+        assert_eq!(time_limit(&sixty_four, Wave::new(8)), Duration::from_secs(8 + 7 + 8 * 9));
+        assert_eq!(time_limit(&[tcp(2), tcp(30), tcp(2)], Wave::new(2)), Duration::from_secs(15 + 37 + 9));
     }
 
     #[test]

@@ -16,14 +16,15 @@ now() {
   esac
 }
 
-# limit SECONDS COMMAND...: nothing may outlive the probe, whoever has hung up.
+# limit SECONDS COMMAND...: nothing may outlive the probe, whoever has hung up. Each child is waited for here: an
+# orphan would fall to the container's first process, which often reaps nothing.
 limit() {
   n=$1
   shift
   "$@" <&4 2>&1 &
   p=$!
   (
-    trap '[ "$!" = "$p" ] || kill -9 "$!"; exit' TERM
+    trap '[ "$!" = "$p" ] || { kill -9 "$!"; wait "$!"; }; exit' TERM
     sleep "$n" &
     wait "$!" && kill -9 "$p"
   ) >/dev/null &
@@ -58,17 +59,18 @@ kind() {
 
 has() { command -v "$1" >/dev/null; }
 
+# 6 s to start in: eight ncat at once need seconds where a pod has a tenth of a core.
 tcp() {
   case $k$1 in
   traditional*:*) k=$v6 ;;
   esac
   case $k in
-  '') text='no nc or bash that can do it, or no sleep' && return 127 ;;
+  '') text='no nc or bash that can do it' && return 127 ;;
   bash) text=$(limit "$3" bash -c 'exec 3<>"/dev/tcp/$1/$2"' probe "$1" "$2") ;;
-  ncat-old) text=$(limit $(($3 + 2)) $nc --send-only -v -n -w "$3" "$1" "$2") ;;
+  ncat-old) text=$(limit $(($3 + 6)) $nc --send-only -v -n -w "$3" "$1" "$2") ;;
   busybox-e) text=$(limit $(($3 + 2)) $nc -w "$3" "$1" "$2" -e "$e") ;;
   busybox) text=$(limit $(($3 + 2)) $nc -w "$3" "$1" "$2") ;;
-  *) text=$(limit $(($3 + 2)) $nc -z -v -n -w "$3" "$1" "$2") ;;
+  *) text=$(limit $(($3 + 6)) $nc -z -v -n -w "$3" "$1" "$2") ;;
   esac
 }
 
@@ -87,8 +89,8 @@ dns() {
     text=$( { printf "$m" && sleep "$3"; } | {
       exec 4<&0
       case $k in
-      ncat*) limit "$3" $nc -u -n "$1" "$2" ;;
-      *) limit $(($3 + 1)) $nc -u -n -w "$3" "$1" "$2" ;;
+      ncat*) limit $(($3 + 6)) $nc -u -n -i "$3" "$1" "$2" ;;
+      *) limit $(($3 + 2)) $nc -u -n -w "$3" "$1" "$2" ;;
       esac
     })
   elif [ "$2" = 53 ] && has nslookup; then
@@ -134,6 +136,17 @@ name() {
   fi
 }
 
+# try TARGET, split into a (all between kind and seconds), d (address), c (port), s (seconds)
+try() {
+  has sleep || { k= && text='no sleep, so that nothing could be limited in time' && return 127; }
+  case $1 in
+  tcp:*) tcp "$d" "$c" "$s" ;;
+  dns:*) dns "$d" "$c" "$s" ;;
+  name:*) name "$a" "$s" ;;
+  *) k= && text='unknown target' && return 127 ;;
+  esac
+}
+
 # one INDEX TARGET
 one() {
   s=${2##*:}
@@ -146,12 +159,7 @@ one() {
   text=
   now
   b=$t
-  case $2 in
-  tcp:*) tcp "$d" "$c" "$s" ;;
-  dns:*) dns "$d" "$c" "$s" ;;
-  name:*) name "$a" "$s" ;;
-  *) k= && text='unknown target' && false ;;
-  esac
+  try "$2"
   r=$?
   now
   [ -n "$t" ] && t=$((t - b))

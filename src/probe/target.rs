@@ -32,7 +32,17 @@ macro_rules! label {
 macro_rules! target {
     () => {
         concat!(
-            r"((tcp|dns):(", v4!(), r"|\[", v6!(), r"\]):", port!(), "|name:", label!(), r"(\.", label!(), r")*\.?):",
+            r"((tcp|dns):(",
+            v4!(),
+            r"|\[",
+            v6!(),
+            r"\]):",
+            port!(),
+            "|name:",
+            label!(),
+            r"(\.",
+            label!(),
+            r")*\.?):",
             seconds!()
         )
     };
@@ -195,9 +205,7 @@ fn host(address: IpAddr) -> Result<IpAddr, InvalidTarget> {
     let one = match canonical {
         IpAddr::V4(a) => !(a.is_unspecified() || a.is_loopback() || a.is_multicast() || a.is_broadcast()),
         // A link-local address means nothing without its interface.
-        IpAddr::V6(a) => {
-            !(a.is_unspecified() || a.is_loopback() || a.is_multicast() || a.is_unicast_link_local())
-        }
+        IpAddr::V6(a) => !(a.is_unspecified() || a.is_loopback() || a.is_multicast() || a.is_unicast_link_local()),
     };
     if one { Ok(canonical) } else { Err(InvalidTarget::Address(address)) }
 }
@@ -286,8 +294,9 @@ mod tests {
 
     #[test]
     fn wave_stays_within_its_bounds() {
-        assert_eq!([0, 1, 8, 64, 200].map(|n| Wave::new(n).to_string()), [
-            "wave:1", "wave:1", "wave:8", "wave:64", "wave:64"
-        ]);
+        assert_eq!(
+            [0, 1, 8, 64, 200].map(|n| Wave::new(n).to_string()),
+            ["wave:1", "wave:1", "wave:8", "wave:64", "wave:64"]
+        );
     }
 }

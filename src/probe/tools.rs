@@ -152,7 +152,8 @@ impl ExecProber {
                 Err(fault) => return vec![of_fault(&fault); targets.len()],
             }
         }
-        let none = || Observation::without_tool(Outcome::ToolMissing, "no container of the pod has a tool to probe with");
+        let none =
+            || Observation::without_tool(Outcome::ToolMissing, "no container of the pod has a tool to probe with");
         best.unwrap_or_else(|| vec![none(); targets.len()])
     }
 

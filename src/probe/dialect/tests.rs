@@ -29,44 +29,65 @@ fn measured_words_of_every_tool() {
     use Outcome::{Dns, Open, Refused, Timeout, Unreachable};
     let (o, t, n) = (Some(Tool::OpenBsd), Some(Tool::Traditional), Some(Tool::Ncat));
     let (z, e, b, bash) = (Some(Tool::BusyBoxZ), Some(Tool::BusyBoxE), Some(Tool::BusyBox), Some(Tool::Bash));
-    check(&tcp(), &[
-        (o, Some(10), 0, "Connection to 10.9.0.2 81 port [tcp/*] succeeded!", Open),
-        (t, Some(10), 0, "(UNKNOWN) [10.9.0.2] 81 (http-alt) open", Open),
-        (n, Some(590), 0, "Ncat: Version 7.93 ( https://nmap.org/ncat ) Ncat: Connected to 10.9.0.2:81. Ncat: 0 bytes sent, 0 bytes received in 0.54 seconds.", Open),
-        (z, Some(0), 0, "10.9.0.2 (10.9.0.2:81) open", Open),
-        (e, Some(0), 0, "", Open),
-        (b, Some(0), 0, "", Open),
-        (b, Some(0), 0, "SSH-2.0-OpenSSH_9.2 connection refused", Open),
-        (b, Some(4010), 137, "", Open),
-        (b, Some(4010), 137, "SSH-2.0-OpenSSH_9.2", Open),
-        (bash, Some(0), 0, "", Open),
-        (o, Some(10), 1, "nc: connect to 10.9.0.2 port 81 (tcp) failed: Connection refused", Refused),
-        (t, Some(10), 1, "(UNKNOWN) [10.9.0.2] 81 (?) : Connection refused", Refused),
-        (n, Some(600), 1, "Ncat: Version 7.93 ( https://nmap.org/ncat ) Ncat: Connection refused.", Refused),
-        (z, Some(0), 1, "nc: 10.9.0.2 (10.9.0.2:81): Connection refused", Refused),
-        (e, Some(0), 1, "nc: can't connect to remote host (10.9.0.2): Connection refused", Refused),
-        (bash, Some(10), 1, "probe: connect: Connection refused probe: line 1: /dev/tcp/10.9.0.2/81: Connection refused", Refused),
-        (o, Some(2010), 1, "nc: connect to 10.9.0.2 port 81 (tcp) timed out: Operation now in progress", Timeout),
-        (t, Some(2010), 1, "(UNKNOWN) [10.9.0.2] 81 (?) : Connection timed out", Timeout),
-        (n, Some(2630), 1, "Ncat: Version 7.93 ( https://nmap.org/ncat ) Ncat: TIMEOUT.", Timeout),
-        (z, Some(2000), 1, "nc: 10.9.0.2 (10.9.0.2:81): Operation timed out", Timeout),
-        (e, Some(2000), 1, "nc: timed out", Timeout),
-        (e, None, 1, "nc: timed out", Timeout),
-        (bash, Some(2010), 137, "", Timeout),
-        (o, Some(10), 1, "nc: connect to 10.9.0.2 port 81 (tcp) failed: No route to host", Unreachable),
-        (t, Some(1020), 1, "(UNKNOWN) [10.9.0.2] 81 (?) : No route to host", Unreachable),
-        (n, Some(590), 1, "Ncat: No route to host.", Unreachable),
-        (e, Some(1030), 1, "nc: can't connect to remote host (10.9.0.2): No route to host", Unreachable),
-        (z, Some(0), 1, "nc: 10.9.0.2 (10.9.0.2:81): Host is unreachable", Unreachable),
-        (bash, Some(1020), 1, "probe: connect: No route to host probe: line 1: /dev/tcp/10.9.0.2/81: No route to host", Unreachable),
-        (o, Some(10), 1, "nc: connect to 10.77.0.1 port 80 (tcp) failed: Network is unreachable", Unreachable),
-        (z, Some(0), 1, "nc: 10.77.0.1 (10.77.0.1:80): Network unreachable", Unreachable),
-        (o, Some(0), 1, "nc: connect to fd00:9::2 port 83 (tcp) failed: Permission denied", Unreachable),
-        (o, Some(0), 1, "nc: getaddrinfo for host \"x\" port 81: Name or service not known", Dns),
-        (t, Some(0), 1, "x: forward host lookup failed: Unknown host", Dns),
-        (n, Some(0), 2, "Ncat: Could not resolve hostname \"x\": Name or service not known. QUITTING.", Dns),
-        (e, Some(0), 1, "nc: bad address 'x'", Dns),
-    ]);
+    check(
+        &tcp(),
+        &[
+            (o, Some(10), 0, "Connection to 10.9.0.2 81 port [tcp/*] succeeded!", Open),
+            (t, Some(10), 0, "(UNKNOWN) [10.9.0.2] 81 (http-alt) open", Open),
+            (
+                n,
+                Some(590),
+                0,
+                "Ncat: Version 7.93 ( https://nmap.org/ncat ) Ncat: Connected to 10.9.0.2:81. Ncat: 0 bytes sent, 0 bytes received in 0.54 seconds.",
+                Open,
+            ),
+            (z, Some(0), 0, "10.9.0.2 (10.9.0.2:81) open", Open),
+            (e, Some(0), 0, "", Open),
+            (b, Some(0), 0, "", Open),
+            (b, Some(0), 0, "SSH-2.0-OpenSSH_9.2 connection refused", Open),
+            (b, Some(4010), 137, "", Open),
+            (b, Some(4010), 137, "SSH-2.0-OpenSSH_9.2", Open),
+            (bash, Some(0), 0, "", Open),
+            (o, Some(10), 1, "nc: connect to 10.9.0.2 port 81 (tcp) failed: Connection refused", Refused),
+            (t, Some(10), 1, "(UNKNOWN) [10.9.0.2] 81 (?) : Connection refused", Refused),
+            (n, Some(600), 1, "Ncat: Version 7.93 ( https://nmap.org/ncat ) Ncat: Connection refused.", Refused),
+            (z, Some(0), 1, "nc: 10.9.0.2 (10.9.0.2:81): Connection refused", Refused),
+            (e, Some(0), 1, "nc: can't connect to remote host (10.9.0.2): Connection refused", Refused),
+            (
+                bash,
+                Some(10),
+                1,
+                "probe: connect: Connection refused probe: line 1: /dev/tcp/10.9.0.2/81: Connection refused",
+                Refused,
+            ),
+            (o, Some(2010), 1, "nc: connect to 10.9.0.2 port 81 (tcp) timed out: Operation now in progress", Timeout),
+            (t, Some(2010), 1, "(UNKNOWN) [10.9.0.2] 81 (?) : Connection timed out", Timeout),
+            (n, Some(2630), 1, "Ncat: Version 7.93 ( https://nmap.org/ncat ) Ncat: TIMEOUT.", Timeout),
+            (z, Some(2000), 1, "nc: 10.9.0.2 (10.9.0.2:81): Operation timed out", Timeout),
+            (e, Some(2000), 1, "nc: timed out", Timeout),
+            (e, None, 1, "nc: timed out", Timeout),
+            (bash, Some(2010), 137, "", Timeout),
+            (o, Some(10), 1, "nc: connect to 10.9.0.2 port 81 (tcp) failed: No route to host", Unreachable),
+            (t, Some(1020), 1, "(UNKNOWN) [10.9.0.2] 81 (?) : No route to host", Unreachable),
+            (n, Some(590), 1, "Ncat: No route to host.", Unreachable),
+            (e, Some(1030), 1, "nc: can't connect to remote host (10.9.0.2): No route to host", Unreachable),
+            (z, Some(0), 1, "nc: 10.9.0.2 (10.9.0.2:81): Host is unreachable", Unreachable),
+            (
+                bash,
+                Some(1020),
+                1,
+                "probe: connect: No route to host probe: line 1: /dev/tcp/10.9.0.2/81: No route to host",
+                Unreachable,
+            ),
+            (o, Some(10), 1, "nc: connect to 10.77.0.1 port 80 (tcp) failed: Network is unreachable", Unreachable),
+            (z, Some(0), 1, "nc: 10.77.0.1 (10.77.0.1:80): Network unreachable", Unreachable),
+            (o, Some(0), 1, "nc: connect to fd00:9::2 port 83 (tcp) failed: Permission denied", Unreachable),
+            (o, Some(0), 1, "nc: getaddrinfo for host \"x\" port 81: Name or service not known", Dns),
+            (t, Some(0), 1, "x: forward host lookup failed: Unknown host", Dns),
+            (n, Some(0), 2, "Ncat: Could not resolve hostname \"x\": Name or service not known. QUITTING.", Dns),
+            (e, Some(0), 1, "nc: bad address 'x'", Dns),
+        ],
+    );
 }
 
 /// The same exit status with other words or another time is another outcome.
@@ -74,69 +95,112 @@ fn measured_words_of_every_tool() {
 fn exit_status_alone_tells_nothing() {
     use Outcome::{Cut, ToolMissing};
     let (o, b, e, bash) = (Some(Tool::OpenBsd), Some(Tool::BusyBox), Some(Tool::BusyBoxE), Some(Tool::Bash));
-    check(&tcp(), &[
-        // UDP that is dropped, and a tool that says nothing, exit 0 too.
-        (o, Some(3000), 0, "", Cut),
-        (Some(Tool::Ncat), Some(10), 0, "", Cut),
-        (Some(Tool::Nc), Some(10), 0, "", Cut),
-        // Looks like a refusal by its status.
-        (e, Some(0), 1, "nc: invalid option -- 'z' BusyBox v1.35.0 (Debian) multi-call binary.", ToolMissing),
-        (o, Some(0), 1, "", Cut),
-        (o, Some(0), 127, "sh: nc: not found", ToolMissing),
-        (o, Some(0), 126, "", ToolMissing),
-        (None, Some(0), 127, "no nc or bash that can do it, or no sleep", ToolMissing),
-        (bash, Some(0), 1, "probe: line 1: /dev/tcp/10.9.0.2/81: No such file or directory", ToolMissing),
-        (Some(Tool::Traditional), Some(0), 1, "Error: Can't parse fd00::1 as an IP address", ToolMissing),
-        // Killed before its time: by the kernel, not by silence.
-        (bash, Some(300), 137, "", Cut),
-        (bash, None, 137, "", Cut),
-        (b, Some(2010), 137, "", Cut),
-        (o, Some(4010), 137, "", Cut),
-        // Words of silence without the silence.
-        (o, Some(10), 1, "nc: connect to 10.9.0.2 port 81 (tcp) timed out: Operation now in progress", Cut),
-        // The pod's own limits.
-        (o, Some(10), 2, "Cannot fork", Cut),
-        (o, Some(10), 1, "nc: socket: Too many open files", Cut),
-    ]);
+    check(
+        &tcp(),
+        &[
+            // UDP that is dropped, and a tool that says nothing, exit 0 too.
+            (o, Some(3000), 0, "", Cut),
+            (Some(Tool::Ncat), Some(10), 0, "", Cut),
+            (Some(Tool::Nc), Some(10), 0, "", Cut),
+            // Looks like a refusal by its status.
+            (e, Some(0), 1, "nc: invalid option -- 'z' BusyBox v1.35.0 (Debian) multi-call binary.", ToolMissing),
+            (o, Some(0), 1, "", Cut),
+            (o, Some(0), 127, "sh: nc: not found", ToolMissing),
+            (o, Some(0), 126, "", ToolMissing),
+            (None, Some(0), 127, "no nc or bash that can do it", ToolMissing),
+            (bash, Some(0), 1, "probe: line 1: /dev/tcp/10.9.0.2/81: No such file or directory", ToolMissing),
+            (Some(Tool::Traditional), Some(0), 1, "Error: Can't parse fd00::1 as an IP address", ToolMissing),
+            // Killed before its time: by the kernel, not by silence.
+            (bash, Some(300), 137, "", Cut),
+            (bash, None, 137, "", Cut),
+            (b, Some(2010), 137, "", Cut),
+            (o, Some(4010), 137, "", Cut),
+            // Words of silence without the silence.
+            (o, Some(10), 1, "nc: connect to 10.9.0.2 port 81 (tcp) timed out: Operation now in progress", Cut),
+            // The pod's own limits.
+            (o, Some(10), 2, "Cannot fork", Cut),
+            (o, Some(10), 1, "nc: socket: Too many open files", Cut),
+        ],
+    );
 }
 
 #[test]
 fn dns_needs_an_answer() {
     use Outcome::{Cut, Open, Refused, Timeout, ToolMissing, Unreachable};
     let (o, n, bash, ns) = (Some(Tool::OpenBsd), Some(Tool::Ncat), Some(Tool::Bash), Some(Tool::Nslookup));
-    check(&dns(), &[
-        (bash, Some(20), 0, "answered", Open),
-        (o, Some(3020), 0, "answered", Open),
-        (ns, Some(10), 1, "Server: 10.9.0.2 Address: 10.9.0.2:53 ** server can't find kubernetes.default.svc.cluster.local.: REFUSED", Open),
-        (ns, Some(10), 0, "Server: 10.96.0.10 Address: 10.96.0.10:53 Name: kubernetes.default.svc.cluster.local Address: 10.96.0.1", Open),
-        (bash, Some(0), 1, "probe: line 1: read: read error: 0: Connection refused", Refused),
-        (n, Some(2010), 1, "Ncat: Connection refused.", Refused),
-        (ns, Some(10), 1, ";; communications error to 10.96.0.10#53: connection refused", Refused),
-        (bash, Some(0), 1, "probe: connect: Network is unreachable", Unreachable),
-        (bash, Some(2010), 142, "", Timeout),
-        (o, Some(3020), 137, "", Timeout),
-        (o, Some(2000), 0, "", Timeout),
-        (n, Some(2010), 0, "", Timeout),
-        (ns, Some(2000), 137, "", Timeout),
-        (ns, Some(2000), 1, ";; connection timed out; no servers could be reached", Timeout),
-        (o, Some(10), 0, "", Cut),
-        (o, Some(10), 0, "Connection to 10.96.0.10 53 port [udp/domain] succeeded!", Cut),
-        (bash, Some(10), 142, "", Cut),
-        (ns, Some(0), 127, "this nslookup may ask another server than it is told", ToolMissing),
-        (None, Some(0), 127, "no nc with -u, no bash, no nslookup", ToolMissing),
-    ]);
+    check(
+        &dns(),
+        &[
+            (bash, Some(20), 0, "answered", Open),
+            (o, Some(3020), 0, "answered", Open),
+            (
+                ns,
+                Some(10),
+                1,
+                "Server: 10.9.0.2 Address: 10.9.0.2:53 ** server can't find kubernetes.default.svc.cluster.local.: REFUSED",
+                Open,
+            ),
+            (
+                ns,
+                Some(10),
+                0,
+                "Server: 10.96.0.10 Address: 10.96.0.10:53 Name: kubernetes.default.svc.cluster.local Address: 10.96.0.1",
+                Open,
+            ),
+            (bash, Some(0), 1, "probe: line 1: read: read error: 0: Connection refused", Refused),
+            (n, Some(2010), 1, "Ncat: Connection refused.", Refused),
+            (ns, Some(10), 1, ";; communications error to 10.96.0.10#53: connection refused", Refused),
+            (bash, Some(0), 1, "probe: connect: Network is unreachable", Unreachable),
+            (bash, Some(2010), 142, "", Timeout),
+            (o, Some(3020), 137, "", Timeout),
+            (o, Some(2000), 0, "", Timeout),
+            (n, Some(2010), 1, "Ncat: Idle timeout expired (2000 ms).", Timeout),
+            (n, Some(2010), 0, "", Timeout),
+            (ns, Some(2000), 137, "", Timeout),
+            (ns, Some(2000), 1, ";; connection timed out; no servers could be reached", Timeout),
+            (o, Some(10), 0, "", Cut),
+            (o, Some(10), 0, "Connection to 10.96.0.10 53 port [udp/domain] succeeded!", Cut),
+            (bash, Some(10), 142, "", Cut),
+            (ns, Some(0), 127, "this nslookup may ask another server than it is told", ToolMissing),
+            (None, Some(0), 127, "no nc with -u, no bash, no nslookup", ToolMissing),
+        ],
+    );
 }
 
 #[test]
 fn names_give_addresses_once_and_sorted() {
     let rows: [(Tool, i32, &str, &[&str], Outcome); 7] = [
-        (Tool::Getent, 0, "10.0.0.2 10.0.0.1 10.0.0.2 2001:db8::1", &["10.0.0.1", "10.0.0.2", "2001:db8::1"], Outcome::Open),
+        (
+            Tool::Getent,
+            0,
+            "10.0.0.2 10.0.0.1 10.0.0.2 2001:db8::1",
+            &["10.0.0.1", "10.0.0.2", "2001:db8::1"],
+            Outcome::Open,
+        ),
         (Tool::Getent, 2, "", &[], Outcome::Dns),
         (Tool::Getent, 137, "", &[], Outcome::Dns),
-        (Tool::Nslookup, 0, "Server: 10.96.0.10 Address: 10.96.0.10:53 Name: pg01 Address: 10.1.2.3 Name: pg01 Address: 2001:db8::2", &["10.1.2.3", "2001:db8::2"], Outcome::Open),
-        (Tool::Nslookup, 0, "Server: 10.96.0.10 Address 1: 10.96.0.10 Name: pg01 Address 1: 10.1.2.3 pg01", &["10.1.2.3"], Outcome::Open),
+        (
+            Tool::Nslookup,
+            0,
+            "Server: 10.96.0.10 Address: 10.96.0.10:53 Name: pg01 Address: 10.1.2.3 Name: pg01 Address: 2001:db8::2",
+            &["10.1.2.3", "2001:db8::2"],
+            Outcome::Open,
+        ),
+        (
+            Tool::Nslookup,
+            0,
+            "Server: 10.96.0.10 Address 1: 10.96.0.10 Name: pg01 Address 1: 10.1.2.3 pg01",
+            &["10.1.2.3"],
+            Outcome::Open,
+        ),
         // The server's own address is no answer.
-        (Tool::Nslookup, 1, "Server: 10.96.0.10 Address: 10.96.0.10 ** server can't find pg01: NXDOMAIN", &[], Outcome::Dns),
+        (
+            Tool::Nslookup,
+            1,
+            "Server: 10.96.0.10 Address: 10.96.0.10 ** server can't find pg01: NXDOMAIN",
+            &[],
+            Outcome::Dns,
+        ),
         (Tool::Getent, 127, "", &[], Outcome::ToolMissing),
     ];
     for (tool, status, text, addresses, outcome) in rows {

@@ -1,10 +1,6 @@
 //! The words of each tool, measured (semantics §6) and, for musl, as its `strerror` has them.
 
-use std::{
-    collections::BTreeSet,
-    net::IpAddr,
-    time::Duration,
-};
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use super::{Facts, Tool};
 use crate::probe::outcome::Outcome;
@@ -45,14 +41,8 @@ const DNS: [&str; 8] = [
     "temporary failure in name resolution",
 ];
 
-const WRONG_TOOL: [&str; 6] = [
-    "invalid option",
-    "unrecognized option",
-    "unknown option",
-    "illegal option",
-    "applet not found",
-    "can't parse",
-];
+const WRONG_TOOL: [&str; 6] =
+    ["invalid option", "unrecognized option", "unknown option", "illegal option", "applet not found", "can't parse"];
 
 const TIMED_OUT: [&str; 2] = ["timed out", "timeout"];
 
@@ -99,10 +89,7 @@ pub(super) fn tcp(facts: &Facts<'_>, limit: Duration) -> Outcome {
 
 /// Exit status 0 is open only where the tool says so, or is known to succeed in silence.
 fn succeeded(facts: &Facts<'_>, text: &str) -> Outcome {
-    let silent = matches!(
-        facts.tool,
-        Some(Tool::Bash | Tool::BusyBox | Tool::BusyBoxE | Tool::NcatOld)
-    );
+    let silent = matches!(facts.tool, Some(Tool::Bash | Tool::BusyBox | Tool::BusyBoxE | Tool::NcatOld));
     // BusyBox without -z prints what the peer sends, so that its text proves nothing against it.
     if silent || says(text, &["succeeded", "connected to", ") open", "] open"]) || text.ends_with(" open") {
         Outcome::Open
@@ -141,13 +128,16 @@ pub(super) fn dns(facts: &Facts<'_>, limit: Duration) -> Outcome {
         Outcome::Refused
     } else if says(&text, &UNREACHABLE) {
         Outcome::Unreachable
-    } else if says(&text, &["timed out", "no servers could be reached"]) {
-        Outcome::Timeout
-    } else if matches!(facts.status, 0 | 1 | KILLED | ALARMED) && lasted(facts, limit) {
+    } else if says(&text, &["timed out", "idle timeout", "no servers could be reached"]) || is_silence(facts, limit) {
         Outcome::Timeout
     } else {
         Outcome::Cut
     }
+}
+
+/// Nothing came until the limit, however the tool ends then.
+fn is_silence(facts: &Facts<'_>, limit: Duration) -> bool {
+    matches!(facts.status, 0 | 1 | KILLED | ALARMED) && lasted(facts, limit)
 }
 
 /// A name without an address.
