@@ -267,7 +267,7 @@ fn peer_matches(
         // namespaceSelector."
         (Some(namespaces), Some(pods)) => {
             selector::matches(namespaces, &pod::namespace_labels(cluster, pod))
-                && selector::matches(pods, &pod::labels(pod))
+                && selector::matches(pods, pod::labels(pod))
         }
         // "Otherwise it selects all pods in the namespaces selected by namespaceSelector."
         (Some(namespaces), None) => {
@@ -276,7 +276,7 @@ fn peer_matches(
         // "Otherwise it selects the pods matching podSelector in the policy's own namespace."
         (None, Some(pods)) => {
             pod::namespace(&pod.metadata) == pod::namespace(&policy.metadata)
-                && selector::matches(pods, &pod::labels(pod))
+                && selector::matches(pods, pod::labels(pod))
         }
         (None, None) => false,
     }
@@ -311,8 +311,8 @@ fn selects(policy: &NetworkPolicy, pod: &Pod) -> bool {
     if pod::namespace(&pod.metadata) != pod::namespace(&policy.metadata) {
         return false;
     }
-    match spec(policy).pod_selector {
-        Some(selector) => selector::matches(&selector, &pod::labels(pod)),
+    match &spec(policy).pod_selector {
+        Some(selector) => selector::matches(selector, pod::labels(pod)),
         // "If it is not specified, it defaults to an empty selector."
         None => true,
     }
@@ -320,14 +320,14 @@ fn selects(policy: &NetworkPolicy, pod: &Pod) -> bool {
 
 fn has_type(policy: &NetworkPolicy, direction: Direction) -> bool {
     let spec = spec(policy);
-    let types = spec.policy_types.unwrap_or_default();
+    let types = spec.policy_types.as_deref().unwrap_or(&[]);
     if types.is_empty() {
         return match direction {
             // "all policies (whether or not they contain an ingress section) are assumed to affect ingress".
             Direction::Ingress => true,
             // "policies that contain an egress section are assumed to affect egress"; a list without rules is
             // dropped on its way through the API server, and is no section.
-            Direction::Egress => !spec.egress.unwrap_or_default().is_empty(),
+            Direction::Egress => !spec.egress.as_deref().unwrap_or(&[]).is_empty(),
         };
     }
     let name = match direction {
@@ -337,6 +337,12 @@ fn has_type(policy: &NetworkPolicy, direction: Direction) -> bool {
     types.iter().any(|given| given == name)
 }
 
-fn spec(policy: &NetworkPolicy) -> NetworkPolicySpec {
-    policy.spec.clone().unwrap_or_default()
+fn spec(policy: &NetworkPolicy) -> &NetworkPolicySpec {
+    static EMPTY: NetworkPolicySpec = NetworkPolicySpec {
+        egress: None,
+        ingress: None,
+        pod_selector: None,
+        policy_types: None,
+    };
+    policy.spec.as_ref().unwrap_or(&EMPTY)
 }

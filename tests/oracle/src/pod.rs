@@ -39,8 +39,9 @@ pub(crate) fn same(one: &Pod, other: &Pod) -> bool {
         && one.metadata.name == other.metadata.name
 }
 
-pub(crate) fn labels(pod: &Pod) -> BTreeMap<String, String> {
-    pod.metadata.labels.clone().unwrap_or_default()
+pub(crate) fn labels(pod: &Pod) -> &BTreeMap<String, String> {
+    static NONE: BTreeMap<String, String> = BTreeMap::new();
+    pod.metadata.labels.as_ref().unwrap_or(&NONE)
 }
 
 /// Labels of the namespace that the pod is in.

@@ -25,32 +25,30 @@ pub(crate) fn matches(entry: &NetworkPolicyPort, dst: End<'_>, protocol: &str, p
         // in both directions; an address that is no pod's names no ports, so the name never matches there. Which
         // kind of peer matched the pod makes no difference: the traffic must match ports and peers, each alone.
         Some(IntOrString::String(name)) => match dst {
-            End::Pod(pod, _) => declares(pod, name, protocol, port),
+            End::Pod(pod, _) => numbers(pod, name, protocol).contains(&i32::from(port)),
             End::Address(_) => false,
         },
     }
 }
 
-/// Answers whether a container of the pod (of any kind that can declare ports) calls `port` so.
-pub(crate) fn declares(pod: &Pod, name: &str, protocol: &str, port: u16) -> bool {
-    let Some(spec) = &pod.spec else { return false };
+/// Gives the ports that the pod's containers (of any kind that can declare ports) call so.
+pub(crate) fn numbers(pod: &Pod, name: &str, protocol: &str) -> Vec<i32> {
+    let mut numbers = Vec::new();
+    let Some(spec) = &pod.spec else {
+        return numbers;
+    };
     for container in spec
         .containers
         .iter()
         .chain(spec.init_containers.iter().flatten())
     {
         for declared in container.ports.iter().flatten() {
-            if declared.name.as_deref() != Some(name) {
-                continue;
-            }
             // ContainerPort: "Protocol for port. Must be UDP, TCP, or SCTP. Defaults to "TCP"."
-            if declared.protocol.as_deref().unwrap_or("TCP") != protocol {
-                continue;
-            }
-            if declared.container_port == i32::from(port) {
-                return true;
+            let same_protocol = declared.protocol.as_deref().unwrap_or("TCP") == protocol;
+            if same_protocol && declared.name.as_deref() == Some(name) {
+                numbers.push(declared.container_port);
             }
         }
     }
-    false
+    numbers
 }

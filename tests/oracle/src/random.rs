@@ -65,7 +65,7 @@ impl Default for Shape {
         Self {
             namespaces: 3,
             pods: 8,
-            policies: 5,
+            policies: 7,
             addressed: true,
             ipv6: true,
             outside: vec![

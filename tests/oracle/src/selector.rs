@@ -29,7 +29,7 @@ fn requirement_holds(
     labels: &BTreeMap<String, String>,
 ) -> bool {
     let value = labels.get(&requirement.key);
-    let values = requirement.values.clone().unwrap_or_default();
+    let values = requirement.values.as_deref().unwrap_or(&[]);
     match requirement.operator.as_str() {
         "In" => match value {
             Some(value) => values.contains(value),

@@ -1,8 +1,14 @@
 //! Fixtures, and the tests by what they are about.
 
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "literals of json! read best as they are"
+)]
+
+mod ends;
 mod known_bugs;
 mod material;
-mod semantics;
+mod rules;
 
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -75,11 +81,7 @@ fn end<'a>(cluster: &'a Cluster, text: &str) -> End<'a> {
     let (name, address) = text
         .split_once('@')
         .map_or((text, None), |(name, address)| (name, Some(address)));
-    let named = |pod: &&Pod| {
-        pod.metadata.namespace.clone().unwrap() + "/" + pod.metadata.name.as_deref().unwrap()
-            == name
-    };
-    let pod = cluster.pods.iter().find(named).unwrap();
+    let pod = find(cluster, name);
     let address = address.map_or_else(
         || crate::pod::addresses(pod)[0],
         |address| address.parse().unwrap(),
@@ -110,8 +112,14 @@ fn assert_reached_by(cluster: &Cluster, sources: &[(&str, Answer)]) {
 }
 
 fn isolated(cluster: &Cluster, pod: &str, direction: Direction) -> bool {
-    match end(cluster, pod) {
-        End::Pod(pod, _) => crate::isolated(cluster, pod, direction),
-        End::Address(address) => panic!("{address} is no pod"),
-    }
+    crate::isolated(cluster, find(cluster, pod), direction)
+}
+
+fn find<'a>(cluster: &'a Cluster, name: &str) -> &'a Pod {
+    let (namespace, name) = name.split_once('/').unwrap();
+    let named = |pod: &&Pod| {
+        pod.metadata.namespace.as_deref() == Some(namespace)
+            && pod.metadata.name.as_deref() == Some(name)
+    };
+    cluster.pods.iter().find(named).unwrap()
 }

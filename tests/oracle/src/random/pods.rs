@@ -98,7 +98,7 @@ fn labels(keys: &'static [&'static str]) -> impl Strategy<Value = BTreeMap<Strin
 }
 
 fn draft(shape: &Shape) -> impl Strategy<Value = Draft> + use<> {
-    let mut lives = vec![(12, Just(Life::Running)), (1, Just(Life::Terminating))];
+    let mut lives = vec![(20, Just(Life::Running)), (1, Just(Life::Terminating))];
     if shape.host_network {
         lives.push((1, Just(Life::HostNetwork)));
     }

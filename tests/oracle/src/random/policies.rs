@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::networking::v1::{
     IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer,
     NetworkPolicyPort, NetworkPolicySpec,
@@ -19,7 +20,7 @@ use proptest::sample::select;
 use super::Shape;
 use super::pods::{NAMESPACE_KEYS, POD_KEYS, VALUES, namespace_name};
 use crate::block::contains;
-use crate::port::declares;
+use crate::port::numbers;
 use crate::{Cluster, End, peer_matches, selects};
 
 /// A key that no object has.
@@ -52,7 +53,7 @@ pub(super) fn within(
             continue;
         };
         for rule in spec.ingress.iter_mut().flatten() {
-            let selected = |pod: &k8s_openapi::api::core::v1::Pod| selects(&before, pod);
+            let selected = |pod: &Pod| selects(&before, pod);
             number_names(shape, rule.ports.as_mut(), |name, protocol| {
                 shape.undeclared_named_ports || declared(cluster, name, protocol, selected)
             });
@@ -79,8 +80,7 @@ fn destinations_declare(
 ) -> bool {
     let unspecified = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     // For a rule without peers the policy's own namespace is looked at too: some look no further.
-    let own =
-        |pod: &k8s_openapi::api::core::v1::Pod| pod.metadata.namespace == policy.metadata.namespace;
+    let own = |pod: &Pod| pod.metadata.namespace == policy.metadata.namespace;
     let matched = |peer: &NetworkPolicyPeer| {
         declared(cluster, name, protocol, |pod| {
             peer.ip_block.is_none()
@@ -94,16 +94,11 @@ fn destinations_declare(
     }
 }
 
-fn declared(
-    cluster: &Cluster,
-    name: &str,
-    protocol: &str,
-    which: impl Fn(&k8s_openapi::api::core::v1::Pod) -> bool,
-) -> bool {
+fn declared(cluster: &Cluster, name: &str, protocol: &str, which: impl Fn(&Pod) -> bool) -> bool {
     cluster
         .pods
         .iter()
-        .any(|pod| which(pod) && (1..=u16::MAX).any(|port| declares(pod, name, protocol, port)))
+        .any(|pod| which(pod) && !numbers(pod, name, protocol).is_empty())
 }
 
 fn number_names(

@@ -10,7 +10,7 @@ use crate::random::{Shape, arb_cluster, cluster, flows, policies};
 use crate::{Answer, Cluster, allowed, one_policy_selects_both};
 
 /// Draws per measurement.
-const SEEDS: u64 = 150;
+const SEEDS: u64 = 100;
 
 fn plain(shape: Shape) -> Shape {
     Shape {
@@ -56,7 +56,7 @@ fn allowed_and_denied_are_balanced() {
         let (open, closed) = (of(Answer::Allowed), of(Answer::Denied));
         let percent = 100 * open / (open + closed);
         println!("{name}: {counts:?}, {percent} % of the decided flows are allowed");
-        assert!((30..=70).contains(&percent), "{name}: {percent} % allowed");
+        assert!((35..=65).contains(&percent), "{name}: {percent} % allowed");
     }
 }
 
@@ -72,7 +72,7 @@ fn a_seed_is_a_cluster() {
             drawn.pods.len(),
             drawn.policies.len()
         ),
-        (3, 8, 5)
+        (3, 8, 7)
     );
 }
 
@@ -315,7 +315,7 @@ proptest! {
             for peer in peers(policy) {
                 let selects = peer.pod_selector.is_some() || peer.namespace_selector.is_some();
                 prop_assert!(selects != peer.ip_block.is_some());
-                for block in peer.ip_block {
+                if let Some(block) = peer.ip_block {
                     for except in block.except.iter().flatten() {
                         let (address, length) = except.split_once('/').unwrap();
                         let (_, outer) = block.cidr.split_once('/').unwrap();
