@@ -11,6 +11,7 @@
 //! [`verify`] is the use case and knows the adapters by their traits alone.
 
 pub mod engine;
+pub mod flux;
 pub mod model;
 pub mod report;
 pub mod verify;
