@@ -2,6 +2,7 @@
 
 pub mod cluster;
 pub mod engine;
+pub mod flux;
 pub mod matrix;
 pub mod model;
 pub mod probe;
