@@ -170,7 +170,12 @@ mod packets {
         assert_eq!(program.observe(&round), twice(filtered), "the same agents, new connections");
 
         right.run("nft delete table inet filter");
-        assert_eq!(program.observe(&round), twice(unfiltered));
+        let anew = json!({"pods": pods(&left, &right), "flows": flows, "timeout_ms": 800});
+        assert_eq!(
+            program.observe(&anew),
+            twice(unfiltered),
+            "new agents on the same ports"
+        );
         assert_eq!(program.end(), (Some(0), String::new(), String::new()));
     }
 

@@ -10,7 +10,7 @@ use crate::random::{Shape, arb_cluster, cluster, flows, policies};
 use crate::{Answer, Cluster, allowed, one_policy_selects_both};
 
 /// Draws per measurement.
-const SEEDS: u64 = 100;
+const SEEDS: u64 = 40;
 
 fn plain(shape: Shape) -> Shape {
     Shape { ipv6: false, sctp: false, host_network: false, finished: false, ..shape }

@@ -89,6 +89,22 @@ fn s04_rules_of_a_type_not_named_open_nothing() {
     assert_reached_by(&world([closing.clone(), elsewhere]), &[("a/client", Denied)]);
     let named = policy("a", json!({"podSelector": select, "policyTypes": ["Ingress"], "ingress": [{}]}));
     assert_reached_by(&world([closing, named]), &[("a/client", Allowed)]);
+
+    let client = json!({"matchLabels": {"app": "client"}});
+    let closing = egress(json!([]));
+    let elsewhere = policy(
+        "a",
+        json!({"podSelector": client, "policyTypes": ["Ingress"], "egress": [{}]}),
+    );
+    assert_reached_by(
+        &world([closing.clone(), elsewhere]),
+        &[("a/client", Denied)],
+    );
+    let named = policy(
+        "a",
+        json!({"podSelector": client, "policyTypes": ["Egress"], "egress": [{}]}),
+    );
+    assert_reached_by(&world([closing, named]), &[("a/client", Allowed)]);
 }
 
 #[test]
