@@ -28,6 +28,12 @@ struct Rule {
     left: usize,
 }
 
+impl Rule {
+    fn is_for(&self, line: &str) -> bool {
+        self.path.strip_suffix('$').map_or_else(|| line.contains(&self.path), |end| line.ends_with(end))
+    }
+}
+
 #[derive(Default)]
 struct World {
     objects: BTreeMap<String, BTreeMap<(String, String), Value>>,
@@ -104,7 +110,8 @@ impl Api {
         self.world().objects.get_mut(resource).unwrap().remove(&(namespace.to_owned(), name.to_owned())).unwrap();
     }
 
-    /// The next `times` requests whose path with query contains `path` get this fault.
+    /// The next `times` requests whose path with query contains `path`, or ends with it where it ends with `$`, get
+    /// this fault.
     pub fn fault(&self, method: &'static str, path: &str, fault: Fault, times: usize) {
         self.world().rules.push(Rule { method, path: path.to_owned(), fault, left: times });
     }
@@ -126,7 +133,7 @@ impl Respond for Handler {
         let line = format!("{}{query}", request.url.path());
         world.log.push(format!("{} {line}", request.method));
         let method = request.method.as_str();
-        let rule = world.rules.iter_mut().find(|r| r.left > 0 && r.method == method && line.contains(&r.path));
+        let rule = world.rules.iter_mut().find(|r| r.left > 0 && r.method == method && r.is_for(&line));
         let fault = rule.map(|rule| {
             rule.left -= 1;
             rule.fault.clone()
