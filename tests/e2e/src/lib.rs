@@ -14,6 +14,7 @@
 //! A [`Scene`] holds one of each, all in namespaces of its own, so that scenarios run beside each other. Nothing here
 //! shares code with the verifier: reports are read by the published schema only.
 
+pub mod audit;
 pub mod cluster;
 pub mod fixture;
 pub mod flux;
@@ -28,6 +29,7 @@ pub mod room;
 pub mod scene;
 pub mod verifier;
 
+pub use audit::Audit;
 pub use cluster::{Cluster, DataPlane};
 pub use fixture::Fixture;
 pub use flux::Flux;

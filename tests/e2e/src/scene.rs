@@ -13,7 +13,7 @@ use futures::FutureExt;
 use serde_json::{Value, json};
 
 use crate::{
-    Cluster, DataPlane, Finished, Fixture, Flux, Git, Room, Verifier,
+    Audit, Cluster, DataPlane, Finished, Fixture, Flux, Git, Room, Verifier,
     cluster::panic_text,
     eventually,
     fixture::wait_until_ready,
@@ -132,14 +132,14 @@ impl Scene {
         };
         let mut config = fixture.config.clone();
         merge(&mut config, &usual_config(&kustomization, &room));
-        merge(&mut config, &setup.config);
+        merge(&mut config, &with_prefix(&setup.config, &prefix)?);
 
         let git = Git::create(&cluster, &source).await?;
         fixture.check_in(&git)?;
         objects::apply_all(&cluster.client, &fixture.objects).await?;
         let first_commit = git.merge("The network policies so far").await?;
         let client = &cluster.client;
-        let flux = Flux::create(client, &git.url, &source, &kustomization, &setup.kustomization).await?;
+        let flux = Flux::create(client, &git.url, &source, &kustomization, &with_prefix(&setup.kustomization, &prefix)?).await?;
         let verifier = Verifier::install(&cluster, &prefix, &kustomization, config, &room.bot_token).await?;
         flux.apply(&first_commit).await?;
         wait_until_ready(client, &fixture.namespaces()).await?;
@@ -218,6 +218,14 @@ impl Scene {
         objects::list(&self.cluster.client, &POD, &self.namespace(namespace), labels).await
     }
 
+    /// The verifier's requests from now on.
+    ///
+    /// # Errors
+    /// There is no audit log.
+    pub fn audit(&self) -> Result<Audit> {
+        Audit::begin(&self.cluster, self.verifier.namespace())
+    }
+
     /// Whether a connection from one pod to an address opens right now, by `nc` in the pod: the scenario's own eyes.
     ///
     /// # Errors
@@ -275,6 +283,11 @@ impl Scene {
         }
         Ok(())
     }
+}
+
+/// A part of a scenario's setup, with the scene's own names of namespaces.
+fn with_prefix(value: &Value, prefix: &str) -> Result<Value> {
+    Ok(serde_json::from_str(&value.to_string().replace("xx-", &format!("{prefix}-")))?)
 }
 
 /// What every scene's verifier is told beside its fixture's configuration: short times, so that a test is short too.
