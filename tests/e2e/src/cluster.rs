@@ -60,12 +60,13 @@ impl Cluster {
     {
         let state = state_folder();
         std::thread::scope(|scope| {
-            let inside = scope.spawn(|| {
+            let name = std::thread::current().name().unwrap_or_default().to_owned();
+            let inside = std::thread::Builder::new().name(name).spawn_scoped(scope, || {
                 enter_network(&state)?;
                 let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
                 runtime.block_on(async { story(Self::connect(&state).await?).await })
             });
-            inside.join().map_err(|panic| anyhow!("panicked: {}", panic_text(&*panic)))?
+            inside?.join().map_err(|panic| anyhow!("panicked: {}", panic_text(&*panic)))?
         })
     }
 
@@ -75,11 +76,9 @@ impl Cluster {
         let mut variables = read_variables(&state.join("env"))?;
         variables.extend(read_variables(&state.join("matrix.env"))?);
         let kubeconfig = variables.get("KUBECONFIG").context("`KUBECONFIG` is not in the cluster's env file")?;
-        let config = kube::Config::from_custom_kubeconfig(
-            Kubeconfig::read_from(kubeconfig)?,
-            &KubeConfigOptions::default(),
-        )
-        .await?;
+        let config =
+            kube::Config::from_custom_kubeconfig(Kubeconfig::read_from(kubeconfig)?, &KubeConfigOptions::default())
+                .await?;
         let client = kube::Client::try_from(config)?;
         Ok(Self { variables, client })
     }
@@ -149,7 +148,8 @@ fn enter_network(state: &Path) -> Result<()> {
     ensure!(state.join("ready").exists(), hint());
     let pid = std::fs::read_to_string(state.join("init.pid")).with_context(hint)?;
     let network = File::open(format!("/proc/{}/ns/net", pid.trim())).with_context(hint)?;
-    move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network)).context("cannot enter the node's network")
+    move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network))
+        .context("cannot enter the node's network")
 }
 
 /// Reads `NAME='value'` lines.
@@ -167,12 +167,7 @@ pub(crate) async fn run(command: &mut Command) -> Result<String> {
     let Output { status, stdout, stderr } =
         command.output().await.with_context(|| format!("cannot start {:?}", command.as_std()))?;
     let stdout = String::from_utf8_lossy(&stdout).into_owned();
-    ensure!(
-        status.success(),
-        "{:?}: {status}\n{stdout}{}",
-        command.as_std(),
-        String::from_utf8_lossy(&stderr)
-    );
+    ensure!(status.success(), "{:?}: {status}\n{stdout}{}", command.as_std(), String::from_utf8_lossy(&stderr));
     Ok(stdout)
 }
 

@@ -92,10 +92,7 @@ fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
 pub async fn wait_until_ready(client: &Client, namespaces: &[String]) -> Result<()> {
     for namespace in namespaces {
         let what = format!("all pods of {namespace} are ready");
-        eventually(&what, seconds(60), async || {
-            Ok(unready(client, namespace).await?.is_empty().then_some(()))
-        })
-        .await?;
+        eventually(&what, seconds(60), async || Ok(unready(client, namespace).await?.is_empty().then_some(()))).await?;
     }
     Ok(())
 }
@@ -107,7 +104,9 @@ async fn unready(client: &Client, namespace: &str) -> Result<Vec<String>> {
         for object in objects::list(client, &kind, namespace, "").await? {
             let count = |pointer: &str| object.pointer(pointer).and_then(Value::as_i64).unwrap_or(0);
             let current = count("/status/observedGeneration") == count("/metadata/generation");
-            if !current || ["/status/readyReplicas", "/status/replicas"].iter().any(|at| count(at) != count("/spec/replicas")) {
+            if !current
+                || ["/status/readyReplicas", "/status/replicas"].iter().any(|at| count(at) != count("/spec/replicas"))
+            {
                 waiting.push(text(&object, "/metadata/name").to_owned());
             }
         }

@@ -182,7 +182,8 @@ fn ready(kustomization: &Value) -> Ready {
     Ready {
         is_true: text(&condition, "/status") == "True",
         is_false: text(&condition, "/status") == "False",
-        is_current: kustomization.pointer("/status/observedGeneration") == kustomization.pointer("/metadata/generation"),
+        is_current: kustomization.pointer("/status/observedGeneration")
+            == kustomization.pointer("/metadata/generation"),
         reason: text(&condition, "/reason").to_owned(),
         message: text(&condition, "/message").to_owned(),
     }

@@ -24,6 +24,9 @@ impl Git {
     pub async fn create(cluster: &Cluster, name: &str) -> Result<Self> {
         let bare = Path::new(cluster.variable("GIT_ROOT")?).join(format!("{name}.git"));
         let url = format!("{}/{name}.git", cluster.variable("GIT_URL")?);
+        if bare.exists() {
+            std::fs::remove_dir_all(&bare).context("cannot remove the repository of an earlier scene")?;
+        }
         run(Command::new("git").args(["init", "-q", "--bare", "-b", "main"]).arg(&bare)).await?;
         run(Command::new("git").arg("-C").arg(&bare).args(["config", "http.receivepack", "true"])).await?;
         let git = Self { bare, clone: tempfile::tempdir()?, url };

@@ -64,7 +64,10 @@ impl Manifests {
         merge(spec, &json!({"suspend": true}));
         let pod = spec.pointer_mut("/jobTemplate/spec/template/spec").context("the CronJob has no pod template")?;
         let container = pod.pointer_mut("/containers/0").context("the CronJob has no container")?;
-        merge(container, &json!({"image": IMAGE, "imagePullPolicy": "Never", "args": ["run", "-o", "json", "--log-format", "json"]}));
+        merge(
+            container,
+            &json!({"image": IMAGE, "imagePullPolicy": "Never", "args": ["run", "-o", "json", "--log-format", "json"]}),
+        );
         let (secrets, pod) = (secrets(pod, token), pod.clone());
         self.objects.sort_by_key(|object| text(object, "/kind") != "Namespace");
         objects::apply_all(&cluster.client, &self.objects).await?;
@@ -89,7 +92,8 @@ impl Manifests {
 
     async fn configure(&self, cluster: &Cluster, pod: &Value, config: &Value) -> Result<()> {
         let volumes = pod.pointer("/volumes").and_then(Value::as_array).into_iter().flatten();
-        let name = volumes.map(|volume| text(volume, "/configMap/name")).find(|name| !name.is_empty()).unwrap_or(SHIPPED);
+        let name =
+            volumes.map(|volume| text(volume, "/configMap/name")).find(|name| !name.is_empty()).unwrap_or(SHIPPED);
         // JSON is YAML too.
         let data = json!({"config.yaml": serde_json::to_string_pretty(config)?});
         let metadata = json!({"namespace": self.namespace, "name": name});

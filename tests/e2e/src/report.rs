@@ -132,8 +132,7 @@ impl Report {
     /// The flows from workload `source` to workload `destination` (`namespace/name`) at a port.
     #[must_use]
     pub fn flows(&self, source: &str, destination: &str, port: u16) -> Vec<&Flow> {
-        let wanted =
-            |flow: &&Flow| flow.port == port && flow.source() == source && flow.destination() == destination;
+        let wanted = |flow: &&Flow| flow.port == port && flow.source() == source && flow.destination() == destination;
         self.flows.iter().filter(wanted).collect()
     }
 

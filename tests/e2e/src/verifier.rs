@@ -79,7 +79,13 @@ impl Verifier {
     ///
     /// # Errors
     /// The manifests are not there, or the API server refused one.
-    pub async fn install(cluster: &Cluster, prefix: &str, kustomization: &str, config: Value, token: &str) -> Result<Self> {
+    pub async fn install(
+        cluster: &Cluster,
+        prefix: &str,
+        kustomization: &str,
+        config: Value,
+        token: &str,
+    ) -> Result<Self> {
         let mut manifests = Manifests::load(cluster, prefix).await?;
         manifests.apply(cluster, &config, token).await?;
         Ok(Self {
@@ -156,13 +162,16 @@ impl Verifier {
             "apiVersion": "batch/v1", "kind": "CronJob", "controller": true,
             "name": text(cron_job, "/metadata/name"), "uid": text(cron_job, "/metadata/uid"),
         });
-        merge(&mut template, &json!({
-            "apiVersion": "batch/v1", "kind": "Job",
-            "metadata": {
-                "name": name, "namespace": self.namespace(), "ownerReferences": [owner],
-                "annotations": {"cronjob.kubernetes.io/instantiate": "manual"},
-            },
-        }));
+        merge(
+            &mut template,
+            &json!({
+                "apiVersion": "batch/v1", "kind": "Job",
+                "metadata": {
+                    "name": name, "namespace": self.namespace(), "ownerReferences": [owner],
+                    "annotations": {"cronjob.kubernetes.io/instantiate": "manual"},
+                },
+            }),
+        );
         objects::apply(&self.cluster.client, &template).await?;
         Ok(Started { name })
     }
@@ -186,7 +195,9 @@ impl Verifier {
         eventually(&format!("job {} ends", job.name), seconds(120), async || {
             let metadata = json!({"namespace": self.namespace(), "name": job.name});
             let object = json!({"apiVersion": JOB.0, "kind": JOB.1, "metadata": metadata});
-            let Some(now) = objects::get(&self.cluster.client, &object).await? else { bail!("job {} is gone", job.name) };
+            let Some(now) = objects::get(&self.cluster.client, &object).await? else {
+                bail!("job {} is gone", job.name)
+            };
             let conditions = now.pointer("/status/conditions").and_then(Value::as_array).cloned().unwrap_or_default();
             let ended = |condition: &Value| {
                 ["Complete", "Failed"].contains(&text(condition, "/type")) && text(condition, "/status") == "True"

@@ -21,13 +21,21 @@ fn e_a_policy_that_the_api_refuses_is_not_applied() -> Result<()> {
         let message = scene.room.last().await?;
         assert_opens(&message, "❌", &refused);
         assert!(message.body.contains("not applied"), "{}", message.body);
-        assert!(reason.contains("is invalid") && message.body.contains("is invalid"), "Flux's reason: {}", message.body);
+        assert!(
+            reason.contains("is invalid") && message.body.contains("is invalid"),
+            "Flux's reason: {}",
+            message.body
+        );
         assert!(message.body.contains(&short(&scene.first_commit)), "what is still live: {}", message.body);
         assert_eq!(message.mentions, [scene.room.reader.clone()]);
 
         scene.git.replace(STORE, "port: 70000", "port: 6432")?;
         let run = scene.merge_and_run("A port that exists").await?;
-        assert_eq!(web_to_db(scene, run.expect(0)?, 6432).observed, "open", "compared with the last state that was checked");
+        assert_eq!(
+            web_to_db(scene, run.expect(0)?, 6432).observed,
+            "open",
+            "compared with the last state that was checked"
+        );
         Ok(())
     })
 }

@@ -51,7 +51,8 @@ fn j_killed_at_any_moment_it_loses_no_flow_and_doubles_no_message() -> Result<()
         for kill in 0..kills()? {
             let job = scene.verifier.start_for(&commit).await?;
             // Anywhere between its first instruction and a little after its usual end.
-            let moment = (kill * 733 + u64::from(jiff::Timestamp::now().subsec_nanosecond().unsigned_abs()) / 1000) % 6000;
+            let moment =
+                (kill * 733 + u64::from(jiff::Timestamp::now().subsec_nanosecond().unsigned_abs()) / 1000) % 6000;
             kill_after(scene, &job, Duration::from_millis(moment)).await?;
         }
         let run = scene.verifier.run_for(&commit).await?;

@@ -32,7 +32,11 @@ fn d_live_changes_are_told_with_their_place_and_their_author() -> Result<()> {
         let changed = report.drift(&format!("{store}/allow-ingress")).expect("the edited policy");
         assert_eq!((changed.class.as_str(), changed.severity.as_str()), ("changed", "error"));
         let place = changed.declared.clone().expect("Git has it");
-        assert_eq!((place.file.as_str(), place.line), (STORE, Some(scene.git.line_of(STORE, "port: 6379")?)), "{place:?}");
+        assert_eq!(
+            (place.file.as_str(), place.line),
+            (STORE, Some(scene.git.line_of(STORE, "port: 6379")?)),
+            "{place:?}"
+        );
         assert!(changed.by.as_deref().is_some_and(|by| by.contains("kubectl-edit")), "{:?}", changed.by);
         assert!(changed.diff.contains("6379") && changed.diff.contains("6380"), "{}", changed.diff);
 
@@ -68,12 +72,14 @@ fn d_policies_that_others_manage_are_not_blamed() -> Result<()> {
     const OTHERS: &str = "infra/k8s/others/policy.yaml";
     scenario(Setup::default(), async |scene| {
         scene.first_run().await?;
-        let policy = ALLOW_ALL.replace("allow-all-temp", "theirs").replace("ingress: [{}], egress: [{}]", "ingress: [{}]");
+        let policy =
+            ALLOW_ALL.replace("allow-all-temp", "theirs").replace("ingress: [{}], egress: [{}]", "ingress: [{}]");
         scene.git.write(OTHERS, &scene.text(&policy))?;
         let commit = scene.merge("What another team needs").await?;
         let (client, source) = (&scene.cluster.client, &scene.flux.source);
         let name = format!("others-{}", scene.prefix);
-        let theirs = Flux::create(client, &scene.git.url, source, &name, &json!({"path": "./infra/k8s/others"})).await?;
+        let theirs =
+            Flux::create(client, &scene.git.url, source, &name, &json!({"path": "./infra/k8s/others"})).await?;
         theirs.apply(&commit).await?;
         scene.apply(&format!("{}\n---\n{HELM}", policy_of_helm())).await?;
 
@@ -83,10 +89,13 @@ fn d_policies_that_others_manage_are_not_blamed() -> Result<()> {
             let drift = report.drift(&scene.text(&format!("xx-store/{name}")));
             assert!(drift.is_none_or(|drift| drift.severity == "info"), "{name} is theirs: {report}");
         }
-        objects::delete(client, &json!({
-            "apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization",
-            "metadata": {"namespace": NAMESPACE, "name": name},
-        }))
+        objects::delete(
+            client,
+            &json!({
+                "apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization",
+                "metadata": {"namespace": NAMESPACE, "name": name},
+            }),
+        )
         .await
     })
 }

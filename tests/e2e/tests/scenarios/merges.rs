@@ -74,7 +74,10 @@ fn b_a_missing_side_is_named_and_pasting_its_entry_cures_it() -> Result<()> {
         scene.wait_until(true, WEB, DB, 6432).await?;
         assert_opens(&scene.room.last().await?, "✅", &green);
         let thread = scene.room.thread(&message).await?;
-        assert!(thread.iter().any(|reply| reply.body.contains("clears")), "the red one is cleared in its thread: {thread:?}");
+        assert!(
+            thread.iter().any(|reply| reply.body.contains("clears")),
+            "the red one is cleared in its thread: {thread:?}"
+        );
         Ok(())
     })
 }

@@ -63,7 +63,10 @@ fn g_a_target_that_goes_away_during_the_run_is_pending_until_it_is_back() -> Res
         wait_until_ready(&scene.cluster.client, &[scene.namespace("store")]).await?;
         let run = scene.verifier.run_scheduled().await?;
         let flow = run.expect(0)?.flow(&web, &late, 7000);
-        assert_eq!((flow.why.as_str(), flow.observed.as_str(), flow.result.as_str()), ("retried", "timeout", "verified"));
+        assert_eq!(
+            (flow.why.as_str(), flow.observed.as_str(), flow.result.as_str()),
+            ("retried", "timeout", "verified")
+        );
         Ok(())
     })
 }

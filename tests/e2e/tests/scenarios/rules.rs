@@ -94,7 +94,8 @@ fn q_a_new_product_namespace_costs_a_handful_of_probes() -> Result<()> {
         let run = scene.merge_and_run("A new tenant").await?;
         let report = run.expect(0)?;
         let of_tenant = |name: String| name.starts_with(&scene.namespace("tenant"));
-        let probes = report.flows.iter().filter(|flow| of_tenant(flow.source()) || of_tenant(flow.destination())).count();
+        let probes =
+            report.flows.iter().filter(|flow| of_tenant(flow.source()) || of_tenant(flow.destination())).count();
         assert!((1..=8).contains(&probes), "{probes} probes: {report}");
         let result = scene.delete("{apiVersion: v1, kind: Namespace, metadata: {name: xx-tenant}}").await;
         result

@@ -61,3 +61,43 @@ fn every_variant_of_the_repository_applies() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn the_customers_tree_applies_and_its_flows_are_as_the_tables_say() -> Result<()> {
+    let setup = Setup {
+        fixture: "plana",
+        data_planes: &[DataPlane::Calico],
+        alone: true,
+        real_names: true,
+        ..Setup::default()
+    };
+    scenario(setup, async |scene| {
+        let pod = |namespace: &str, labels: &str| {
+            let (namespace, labels) = (namespace.to_owned(), labels.to_owned());
+            async move {
+                let pods = e2e::objects::list(&scene.cluster.client, &e2e::objects::POD, &namespace, &labels).await?;
+                let pod = pods.first().expect("it runs");
+                let field = |pointer| e2e::objects::text(pod, pointer).to_owned();
+                anyhow::Ok((field("/metadata/name"), field("/status/podIP")))
+            }
+        };
+        let redis = pod("redis", "app=redis").await?.1;
+        let events = pod("pulse-events", "app=pulse-events").await?.1;
+        for (namespace, labels, address, port, open) in [
+            ("plana-odoo-acme", "app=odoo", redis.as_str(), 6379, true),
+            ("plana-odoo-acme", "app=odoo", "pg01.planapulse.com", 6432, true),
+            ("plana-odoo-acme", "app=odoo", "nfs01.planapulse.com", 2049, true),
+            ("plana-odoo-acme", "app=odoo", "api.anthropic.com", 443, true),
+            ("plana-odoo-acme", "app=odoo", "kubernetes.default", 443, true),
+            ("plana-odoo-acme", "app=odoo", &events, 3001, false),
+            ("pulse-account", "app=portal", "pg01.planapulse.com", 5432, false),
+            ("pulse-events", "app=pulse-events", &redis, 6379, false),
+        ] {
+            let name = pod(namespace, labels).await?.0;
+            let command = ["exec", "-n", namespace, &name, "--", "nc", "-zvw2", address, &port.to_string()];
+            let result = scene.cluster.kubectl(&command).await;
+            assert_eq!(result.is_ok(), open, "{namespace} → {address}:{port}: {result:?}");
+        }
+        Ok(())
+    })
+}
