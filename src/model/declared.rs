@@ -59,8 +59,11 @@ pub struct NotApplied {
     pub reason: String,
     /// The condition's message, shortened.
     pub message: String,
-    /// Whether waiting can help: a build failure or an invalid object cannot be cured by waiting.
+    /// Whether no waiting can help: a build failure, or an object that the API refuses.
     pub final_: bool,
+    /// Since when the condition says so, RFC 3339, where it says.
+    #[serde(default)]
+    pub since: Option<String>,
 }
 
 /// The declared policies of one Kustomization.

@@ -108,4 +108,7 @@ pub struct Finding {
     pub new: bool,
     /// Accepted until this date by the configuration, so that it does not count.
     pub accepted_until: Option<String>,
+    /// The rule of a policy that it is about, where it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<super::RuleRef>,
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ContainerPort, Decision, Endpoint, KustomizationRef, Labels, PolicyDocument, Protocol, Revision, RuleRef, Unseen,
+    ContainerPort, Decision, Direction, Endpoint, KustomizationRef, Labels, PolicyDocument, Protocol, Revision, RuleRef, Unseen,
     Verdict, Workload,
 };
 
@@ -155,6 +155,8 @@ pub struct OpenFinding {
     pub error: bool,
     /// The flow, where it is about one, so that it is probed until cured.
     pub flow: Option<RecordedFlow>,
+    /// The rule, where it is about one, and its content: positions in a list shift.
+    pub rule: Option<(RuleRef, String)>,
 }
 
 /// A flow by its workloads, so that later runs can find it again.
@@ -191,8 +193,10 @@ pub struct FlowRecord {
     pub since: String,
     /// The flow, or `None` where a whole rule waits.
     pub flow: Option<RecordedFlow>,
-    /// The rule, where a rule waits.
-    pub rule: Option<RuleRef>,
+    /// The rule, where a rule waits, and its content: positions in a list shift.
+    pub rule: Option<(RuleRef, String)>,
+    /// The side that denies what a rule of its merge opened on the other, where that is so.
+    pub missing: Option<Direction>,
 }
 
 /// What kind of message an outbox entry is.

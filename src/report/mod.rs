@@ -1,1 +1,19 @@
 //! Renders a report for people and programs.
+//!
+//! Pure: no I/O, no clock, no environment. Whatever came from the cluster passes [`clean`] before a person sees it, and
+//! every HTML character of it is escaped in one place ([`doc`]).
+
+mod clean;
+mod details;
+mod doc;
+mod headline;
+mod judge;
+mod words;
+
+pub mod json;
+pub mod message;
+pub mod page;
+pub mod text;
+pub mod thread;
+
+pub use message::{Message, MessageOptions};

@@ -1,5 +1,24 @@
 //! The use case: verify what Flux applied last, once, and report.
 //!
+//! ```text
+//! [run] lock → state → outbox → [applied] Flux → [trigger]
+//!       → [compare] Git × live × before (+ [recall] what the state wants seen) → [probing] rounds of [track]s
+//!       → [assemble] flows → [conclude] verdict → [remember] state + [tell] messages → [deliver]
+//! ```
+//!
 //! It knows the outside only by the traits in [`seams`].
 
+pub mod applied;
+pub mod assemble;
+pub mod compare;
+pub mod conclude;
+pub mod deliver;
+pub mod findings;
+pub mod probing;
+pub mod recall;
+pub mod remember;
+pub mod run;
 pub mod seams;
+pub mod tell;
+pub mod track;
+pub mod trigger;

@@ -23,6 +23,10 @@ pub trait Source {
     /// The source is ahead of the apply (lag), the artifact is not there or is not what its digest says, or the
     /// renderer failed.
     fn declared(&self, status: &KustomizationStatus) -> impl Future<Output = Result<Declared, Fault>> + Send;
+
+    /// The inventories of all Kustomizations of the cluster, by which a live policy that Git does not declare is told
+    /// from somebody else's.
+    fn inventories(&self) -> impl Future<Output = Result<BTreeMap<KustomizationRef, Vec<ObjectRef>>, Fault>> + Send;
 }
 
 /// The live cluster.
@@ -162,6 +166,49 @@ pub trait Clock {
 
     /// Waits.
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send;
+}
+
+/// Names of hosts outside the cluster.
+pub trait Resolver {
+    /// The addresses of a name, as the cluster's DNS gives them.
+    fn resolve(&self, name: &str) -> impl Future<Output = Result<Vec<IpAddr>, Fault>> + Send;
+}
+
+/// Everything outside, as one value.
+pub trait Outside: Sync {
+    /// See [`Source`].
+    type Source: Source + Sync;
+    /// See [`Cluster`].
+    type Cluster: Cluster + Sync;
+    /// See [`Prober`].
+    type Prober: Prober + Sync;
+    /// See [`Notifier`].
+    type Notifier: Notifier + Sync;
+    /// See [`Store`].
+    type Store: Store + Sync;
+    /// See [`Lock`].
+    type Lock: Lock + Sync;
+    /// See [`Clock`].
+    type Clock: Clock + Sync;
+    /// See [`Resolver`].
+    type Resolver: Resolver + Sync;
+
+    /// Git, as Flux fetched and applied it.
+    fn source(&self) -> &Self::Source;
+    /// The live cluster.
+    fn cluster(&self) -> &Self::Cluster;
+    /// Real packets.
+    fn prober(&self) -> &Self::Prober;
+    /// The room.
+    fn notifier(&self) -> &Self::Notifier;
+    /// The memory.
+    fn store(&self) -> &Self::Store;
+    /// The lock.
+    fn lock(&self) -> &Self::Lock;
+    /// The clock.
+    fn clock(&self) -> &Self::Clock;
+    /// Names.
+    fn resolver(&self) -> &Self::Resolver;
 }
 
 /// What the run's own Job says of why it runs.

@@ -1,0 +1,340 @@
+//! The snapshot itself.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures::{StreamExt, TryStreamExt, stream};
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet},
+        batch::v1::{CronJob, Job},
+        core::v1::Pod,
+        networking::v1::NetworkPolicy,
+    },
+};
+use kube::{
+    Api, Client, Resource,
+    api::{DynamicObject, ListParams},
+    core::ApiResource,
+};
+use serde::de::DeserializeOwned;
+
+use crate::{
+    model::{NotReadable, PodInfo, PodRef, PolicyRef, Snapshot, WorkloadInfo},
+    verify::seams::{Cluster, Fault},
+};
+
+use super::{
+    ClusterError,
+    discovery::{self, Kinds},
+    event, felix,
+    list::Reader,
+    others::{self, Others},
+    owners::{Owner, Owners},
+    pods::{self, Unowned},
+    policies, things,
+    workloads::{self, Templated},
+};
+
+/// How long one request may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Pods asked for at one time.
+const PODS_AT_ONCE: usize = 8;
+/// The group whose absence shows that discovery did not answer in the form that is understood.
+const ALWAYS_SERVED: &str = "networking.k8s.io";
+const POLICIES: &str = "networkpolicies.networking.k8s.io";
+
+/// The cluster behind an API server.
+pub struct LiveCluster {
+    reader: Reader,
+    namespace: String,
+    job: Option<String>,
+    cron_job: String,
+    /// ReplicaSets and Jobs that were seen: [`Cluster::pods`] needs them for every pod again.
+    owners: Mutex<Owners>,
+}
+
+impl LiveCluster {
+    /// The cluster of `client`; `namespace` is the own one, for Events.
+    #[must_use]
+    pub fn new(client: Client, namespace: &str) -> Self {
+        Self {
+            reader: Reader::new(client, PATIENCE),
+            namespace: namespace.to_owned(),
+            job: None,
+            cron_job: "netpol-verify".to_owned(),
+            owners: Mutex::default(),
+        }
+    }
+
+    /// With the own Job, on which Events are written.
+    #[must_use]
+    pub fn with_job(mut self, job: Option<String>) -> Self {
+        self.job = job;
+        self
+    }
+
+    /// With the name of the own CronJob, on which Events are written when there is no Job.
+    #[must_use]
+    pub fn with_cron_job(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.cron_job);
+        self
+    }
+
+    /// With another time limit for one request.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.reader.patience = patience;
+        self
+    }
+
+    async fn typed<K, T>(&self, resource: &str, read: impl FnMut(K) -> Option<T>) -> Result<Vec<T>, ClusterError>
+    where
+        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
+    {
+        let api: Api<K> = Api::all(self.reader.client.clone());
+        let api = &api;
+        let fetch = |params: ListParams| async move { api.list(&params).await };
+        self.reader.list(resource, &ListParams::default(), fetch, read).await
+    }
+
+    async fn workloads<K>(&self) -> (&'static str, Result<Vec<WorkloadInfo>, ClusterError>)
+    where
+        K: Templated + Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
+    {
+        (K::RESOURCE, self.typed(K::RESOURCE, workloads::read::<K>).await)
+    }
+
+    async fn owners_of<K>(&self, resource: &str) -> Result<Owners, ClusterError>
+    where
+        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
+    {
+        let api: Api<K> = Api::all(self.reader.client.clone());
+        let api = &api;
+        let fetch = |params: ListParams| async move { api.list_metadata(&params).await };
+        let mut owners = Owners::default();
+        let add = |object: kube::core::PartialObjectMeta<K>| {
+            owners.add(&object.metadata);
+            None::<()>
+        };
+        self.reader.list(resource, &ListParams::default(), fetch, add).await?;
+        Ok(owners)
+    }
+
+    async fn policies(
+        &self,
+    ) -> Result<Vec<(crate::model::LivePolicy, Option<crate::model::NotUnderstood>)>, ClusterError> {
+        let resource = ApiResource::erase::<NetworkPolicy>(&());
+        let api: Api<DynamicObject> = Api::all_with(self.reader.client.clone(), &resource);
+        let api = &api;
+        let fetch = |params: ListParams| async move { api.list(&params).await };
+        self.reader.list(POLICIES, &ListParams::default(), fetch, policies::read).await
+    }
+
+    /// The kinds that are served.
+    async fn kinds(&self) -> Result<Kinds, ClusterError> {
+        let request = self.reader.client.list_api_groups_aggregated();
+        let answer = self.reader.ask("get", "/apis", request).await?;
+        let list = answer.map_err(|error| ClusterError::new("get", "/apis", &error))?;
+        let names = list.items.iter().filter_map(|group| group.metadata.as_ref()?.name.as_deref());
+        if !names.into_iter().any(|name| name == ALWAYS_SERVED) {
+            return Err(ClusterError::Api {
+                verb: "get",
+                resource: "/apis".to_owned(),
+                reason: "the API server does not serve aggregated discovery (Kubernetes 1.30 and newer do)".to_owned(),
+            });
+        }
+        Ok(discovery::kinds(list))
+    }
+
+    /// Policies of other kinds, and what Calico is configured to do with denied packets.
+    async fn others(&self) -> (Others, Option<String>) {
+        let kinds = match self.kinds().await {
+            Ok(kinds) => kinds,
+            Err(error) => {
+                let missing = NotReadable { resource: "/apis".to_owned(), reason: error.to_string(), policies: true };
+                return (Others { not_readable: vec![missing], ..Others::default() }, None);
+            }
+        };
+        let (mut others, action) = tokio::join!(
+            others::read(&self.reader, kinds.policies, &kinds.tiers),
+            felix::deny_action(&self.reader, &kinds.felix)
+        );
+        others.not_readable.extend(kinds.silent);
+        let action = action.unwrap_or_else(|error| {
+            let resource = kinds.felix.first().map(discovery::Served::resource).unwrap_or_default();
+            others.not_readable.push(NotReadable { resource, reason: error.to_string(), policies: false });
+            None
+        });
+        (others, action)
+    }
+
+    fn remember(&self, owners: Owners) -> Owners {
+        let mut known = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        known.extend(owners);
+        known.clone()
+    }
+
+    /// Looks up the ReplicaSets and Jobs of these pods that are not known yet.
+    async fn learn(&self, pods: &[Unowned]) -> Result<Owners, ClusterError> {
+        let known = self.remember(Owners::default());
+        let owners = pods.iter().filter_map(|pod| Some((pod.pod.id.namespace.clone(), pod.owner.clone()?)));
+        let unknown: BTreeSet<(String, Owner)> =
+            owners.filter(|(namespace, owner)| owner.is_intermediate() && !known.knows(namespace, owner)).collect();
+        let gets = stream::iter(unknown).map(|(namespace, owner)| async move { self.owner(&namespace, &owner).await });
+        let found: Vec<Owners> = gets.buffered(PODS_AT_ONCE).try_collect().await?;
+        let mut learnt = Owners::default();
+        found.into_iter().for_each(|owners| learnt.extend(owners));
+        Ok(self.remember(learnt))
+    }
+
+    async fn owner(&self, namespace: &str, owner: &Owner) -> Result<Owners, ClusterError> {
+        match owner.kind.as_str() {
+            "Job" => self.owner_as::<Job>("jobs.batch", namespace, owner).await,
+            _ => self.owner_as::<ReplicaSet>("replicasets.apps", namespace, owner).await,
+        }
+    }
+
+    async fn owner_as<K>(&self, resource: &str, namespace: &str, owner: &Owner) -> Result<Owners, ClusterError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
+    {
+        let api: Api<K> = Api::namespaced(self.reader.client.clone(), namespace);
+        let answer = self.reader.ask("get", resource, api.get_metadata_opt(&owner.name)).await?;
+        let mut owners = Owners::default();
+        if let Some(object) = answer.map_err(|error| ClusterError::new("get", resource, &error))? {
+            owners.add(&object.metadata);
+        }
+        Ok(owners)
+    }
+
+    async fn pod(&self, id: &PodRef) -> Result<Option<Unowned>, ClusterError> {
+        let api: Api<Pod> = Api::namespaced(self.reader.client.clone(), &id.namespace);
+        let answer = self.reader.ask("get", "pods", api.get_opt(&id.name)).await?;
+        Ok(answer.map_err(|error| ClusterError::new("get", "pods", &error))?.and_then(pods::read))
+    }
+}
+
+/// A list that a verdict can do without, named when it is missing.
+fn optional<T>(not_readable: &mut Vec<NotReadable>, resource: &str, list: Result<Vec<T>, ClusterError>) -> Vec<T> {
+    list.unwrap_or_else(|error| {
+        tracing::warn!(resource, reason = %error, "list could not be read");
+        not_readable.push(NotReadable { resource: resource.to_owned(), reason: error.to_string(), policies: false });
+        Vec::new()
+    })
+}
+
+impl LiveCluster {
+    async fn look(&self) -> Result<Snapshot, ClusterError> {
+        let core = async {
+            tokio::try_join!(
+                self.typed("namespaces", things::namespace),
+                self.policies(),
+                self.typed::<Pod, _>("pods", pods::read),
+                self.owners_of::<ReplicaSet>("replicasets.apps"),
+                self.owners_of::<Job>("jobs.batch"),
+            )
+        };
+        let workloads = async {
+            tokio::join!(
+                self.workloads::<Deployment>(),
+                self.workloads::<StatefulSet>(),
+                self.workloads::<DaemonSet>(),
+                self.workloads::<CronJob>(),
+            )
+        };
+        let (core, workloads, services, nodes, (others, deny_action)) = tokio::join!(
+            core,
+            workloads,
+            self.typed("services", things::service),
+            self.typed("nodes", things::node),
+            self.others()
+        );
+        let (namespaces, policies, pods, mut owners, jobs) = core?;
+        owners.extend(jobs);
+        let owners = self.remember(owners);
+        let mut not_readable = others.not_readable;
+        let (deployments, stateful_sets, daemon_sets, cron_jobs) = workloads;
+        let lists = [deployments, stateful_sets, daemon_sets, cron_jobs].into_iter();
+        let workloads = lists.flat_map(|(resource, list)| optional(&mut not_readable, resource, list)).collect();
+        let (policies, unknown): (Vec<_>, Vec<_>) = policies.into_iter().unzip();
+        let snapshot = Snapshot {
+            namespaces: namespaces.into_iter().collect(),
+            pods: pods.into_iter().map(|pod| pod.owned(&owners)).collect(),
+            workloads,
+            services: optional(&mut not_readable, "services", services),
+            nodes: optional(&mut not_readable, "nodes", nodes).into_iter().collect(),
+            policies,
+            not_understood: others.not_understood.into_iter().chain(unknown.into_iter().flatten()).collect(),
+            not_readable,
+            deny_action,
+        };
+        Ok(sorted(snapshot))
+    }
+}
+
+/// In an order that does not depend on the API server's.
+fn sorted(mut snapshot: Snapshot) -> Snapshot {
+    snapshot.pods.sort_by(|a, b| a.id.cmp(&b.id));
+    snapshot.workloads.sort_by(|a, b| a.id.cmp(&b.id));
+    snapshot.services.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+    snapshot.policies.sort_by(|a, b| a.document.id.cmp(&b.document.id));
+    snapshot.not_understood.sort();
+    snapshot.not_readable.sort();
+    snapshot.not_readable.dedup_by(|later, first| later.resource == first.resource);
+    snapshot
+}
+
+impl Cluster for LiveCluster {
+    async fn snapshot(&self) -> Result<Snapshot, Fault> {
+        let snapshot = self.look().await?;
+        tracing::info!(
+            namespaces = snapshot.namespaces.len(),
+            pods = snapshot.pods.len(),
+            workloads = snapshot.workloads.len(),
+            policies = snapshot.policies.len(),
+            not_understood = snapshot.not_understood.len(),
+            not_readable = snapshot.not_readable.len(),
+            "snapshot was taken"
+        );
+        Ok(snapshot)
+    }
+
+    async fn pods(&self, ids: &[PodRef]) -> Result<BTreeMap<PodRef, PodInfo>, Fault> {
+        let ids: BTreeSet<PodRef> = ids.iter().cloned().collect();
+        let gets = stream::iter(ids).map(|id| async move { self.pod(&id).await }).buffered(PODS_AT_ONCE);
+        let found: Vec<Option<Unowned>> = gets.try_collect().await?;
+        let found: Vec<Unowned> = found.into_iter().flatten().collect();
+        let owners = self.learn(&found).await?;
+        Ok(found.into_iter().map(|pod| pod.owned(&owners)).map(|pod| (pod.id.clone(), pod)).collect())
+    }
+
+    async fn policy_versions(&self) -> Result<BTreeMap<PolicyRef, String>, Fault> {
+        let api: Api<NetworkPolicy> = Api::all(self.reader.client.clone());
+        let api = &api;
+        let fetch = |params: ListParams| async move { api.list_metadata(&params).await };
+        let read = |object: kube::core::PartialObjectMeta<NetworkPolicy>| {
+            let id = PolicyRef::network_policy(&object.metadata.namespace?, &object.metadata.name?);
+            Some((id, object.metadata.resource_version.unwrap_or_default()))
+        };
+        let versions = self.reader.list(POLICIES, &ListParams::default(), fetch, read).await?;
+        Ok(versions.into_iter().collect())
+    }
+
+    async fn event(&self, reason: &str, message: &str, warning: bool) -> Result<(), Fault> {
+        let job = self.job.as_deref();
+        let written =
+            event::write(&self.reader.client, &self.namespace, job, &self.cron_job, (reason, message, warning));
+        let silent = |_| ClusterError::Silent {
+            verb: "create",
+            resource: "events.events.k8s.io".to_owned(),
+            seconds: self.reader.patience.as_secs(),
+        };
+        tokio::time::timeout(self.reader.patience, written).await.map_err(silent)??;
+        Ok(())
+    }
+}

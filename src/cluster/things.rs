@@ -1,0 +1,56 @@
+//! Namespaces, Services and nodes.
+
+use std::net::IpAddr;
+
+use k8s_openapi::{
+    api::core::v1::{Namespace, Node, Service},
+    apimachinery::pkg::util::intstr::IntOrString,
+};
+
+use crate::model::{NamespaceInfo, Protocol, ServiceInfo};
+
+/// The label that the API server sets on every namespace.
+const NAME_LABEL: &str = "kubernetes.io/metadata.name";
+
+/// Reads a namespace.
+pub(super) fn namespace(namespace: Namespace) -> Option<(String, NamespaceInfo)> {
+    let name = namespace.metadata.name?;
+    let mut labels = namespace.metadata.labels.unwrap_or_default();
+    labels.entry(NAME_LABEL.to_owned()).or_insert_with(|| name.clone());
+    let phase = namespace.status.and_then(|status| status.phase);
+    let terminating = namespace.metadata.deletion_timestamp.is_some() || phase.as_deref() == Some("Terminating");
+    Some((name, NamespaceInfo { labels, terminating }))
+}
+
+/// Reads a Service.
+pub(super) fn service(service: Service) -> Option<ServiceInfo> {
+    let spec = service.spec.unwrap_or_default();
+    let ports = spec.ports.iter().flatten().filter_map(|port| {
+        let number = u16::try_from(port.port).ok()?;
+        let protocol: Protocol = port.protocol.as_deref().unwrap_or("TCP").parse().ok()?;
+        let target = match &port.target_port {
+            Some(IntOrString::Int(number)) => number.to_string(),
+            Some(IntOrString::String(name)) => name.clone(),
+            None => number.to_string(),
+        };
+        Some((number, protocol, target))
+    });
+    Some(ServiceInfo {
+        namespace: service.metadata.namespace?,
+        name: service.metadata.name?,
+        ports: ports.collect(),
+        // A headless Service has the word `None` in place of an address.
+        cluster_ips: addresses(spec.cluster_ips.iter().flatten()),
+        selector: spec.selector.filter(|selector| !selector.is_empty()),
+    })
+}
+
+/// Reads a node: its name and addresses (host names are none).
+pub(super) fn node(node: Node) -> Option<(String, Vec<IpAddr>)> {
+    let addresses_of = node.status.unwrap_or_default().addresses.unwrap_or_default();
+    Some((node.metadata.name?, addresses(addresses_of.iter().map(|address| &address.address))))
+}
+
+fn addresses<'a>(texts: impl Iterator<Item = &'a String>) -> Vec<IpAddr> {
+    texts.filter_map(|text| text.parse().ok()).collect()
+}

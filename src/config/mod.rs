@@ -1,0 +1,379 @@
+//! The configuration file (formats.md, `config.yaml`) and what it means.
+//!
+//! [`Config`] is what was typed, strictly: unknown keys and impossible values are errors with their place. What the
+//! use case asks of it is in [`namespaces`] and in the plain values of the engine.
+
+mod duration;
+mod namespaces;
+mod selector;
+
+use std::path::Path;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+pub use duration::Span;
+pub use namespaces::NamespaceSet;
+
+use crate::{
+    engine::plan::{Limits, NeverProbe},
+    model::KustomizationRef,
+};
+
+/// The schema name that the file must carry.
+pub const SCHEMA: &str = "netpol-verify/config/v1";
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Invalid {
+    /// The file cannot be read.
+    #[error("cannot read {file}")]
+    Read {
+        /// The file.
+        file: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It is not what formats.md says.
+    #[error("{file}:{place}{message}")]
+    Content {
+        /// The file.
+        file: String,
+        /// `line:column: `, or nothing.
+        place: String,
+        /// What is wrong, and what to do.
+        message: String,
+    },
+}
+
+/// `config.yaml` as typed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Config {
+    /// Always [`SCHEMA`].
+    pub schema: String,
+    /// The cluster's name in messages.
+    #[serde(default = "default_cluster")]
+    pub cluster: String,
+    /// The Kustomizations whose policies are verified.
+    #[serde(default = "default_kustomizations")]
+    pub kustomizations: Vec<KustomizationRef>,
+    /// Namespaces that must hold the baseline.
+    pub product_namespaces: ProductNamespaces,
+    /// Further namespaces in which probes may start; globs.
+    #[serde(default)]
+    pub probe_namespaces: Vec<String>,
+    /// The allow-list's path in the artifact.
+    #[serde(default)]
+    pub allowlist: Option<String>,
+    /// ConfigMaps that `postBuild.substituteFrom` may read.
+    #[serde(default)]
+    pub substitute_from: Vec<String>,
+    /// The room.
+    pub matrix: Matrix,
+    /// A commit's page, with `{sha}`.
+    #[serde(default)]
+    pub commit_url: Option<String>,
+    /// How probes are made.
+    #[serde(default)]
+    pub probe: Probe,
+    /// Hosts outside the cluster.
+    #[serde(default)]
+    pub destinations: Vec<Destination>,
+    /// Flows that must be as said, whatever the policies are.
+    #[serde(default)]
+    pub expectations: Vec<Expectation>,
+    /// Where the dataplane logs dropped packets.
+    #[serde(default)]
+    pub evidence: Option<Evidence>,
+    /// What is accepted until a date.
+    #[serde(default)]
+    pub accept: Vec<crate::engine::accept::Accept>,
+    /// How long Flux is waited for.
+    #[serde(default)]
+    pub flux: Flux,
+    /// What the watcher reacts to.
+    #[serde(default)]
+    pub watch: Watch,
+    /// What a scheduled run does.
+    #[serde(default)]
+    pub schedule: Schedule,
+}
+
+fn default_cluster() -> String {
+    "cluster".to_owned()
+}
+
+fn default_kustomizations() -> Vec<KustomizationRef> {
+    vec![KustomizationRef { namespace: "flux-system".to_owned(), name: "network-policies".to_owned() }]
+}
+
+/// Which namespaces are product namespaces.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ProductNamespaces {
+    /// Names and globs.
+    #[serde(default)]
+    pub names: Vec<String>,
+    /// A label selector, as kubectl writes it.
+    #[serde(default)]
+    pub selector: Option<String>,
+    /// Names and globs that are not, although they match.
+    #[serde(default)]
+    pub exclude: Vec<String>,
+}
+
+/// The room that messages go to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Matrix {
+    /// The homeserver's base URL.
+    pub homeserver: String,
+    /// A room id or alias.
+    pub room: String,
+    /// Users mentioned when something is wrong.
+    #[serde(default)]
+    pub mention: Vec<String>,
+    /// Whether a merge that did not touch the policies gets its line.
+    #[serde(default = "yes")]
+    pub quiet_merges: bool,
+    /// When a line says that all is still watched: `Mon 08:00`, UTC.
+    #[serde(default)]
+    pub weekly: Option<String>,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+/// How probes are made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Probe {
+    /// One connection's time limit.
+    pub timeout: Span,
+    /// How long the dataplane may take to follow.
+    pub settle: Span,
+    /// Connections at a time in one pod.
+    pub probes_per_pod: u8,
+    /// Probes in one run.
+    pub max_probes: usize,
+    /// The longest that the probing of one run may take.
+    pub deadline: Span,
+    /// Whether ephemeral containers may be added.
+    pub ephemeral: bool,
+    /// Their image.
+    pub image: Option<String>,
+    /// Execs at a time.
+    pub execs: usize,
+    /// Execs at a time on one node.
+    pub execs_per_node: usize,
+    /// Whether denied flows to outside hosts are probed.
+    pub probe_denied: bool,
+    /// What is never probed.
+    pub never_probe: Vec<Never>,
+}
+
+impl Default for Probe {
+    fn default() -> Self {
+        Self {
+            timeout: Span::seconds(2),
+            settle: Span::seconds(30),
+            probes_per_pod: 8,
+            max_probes: 2000,
+            deadline: Span::seconds(600),
+            ephemeral: false,
+            image: None,
+            execs: 50,
+            execs_per_node: 10,
+            probe_denied: false,
+            never_probe: Vec::new(),
+        }
+    }
+}
+
+/// Something that is never probed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Never {
+    /// Addresses.
+    #[serde(default)]
+    pub cidr: Option<IpNet>,
+    /// A destination's name.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// A port.
+    #[serde(default)]
+    pub port: Option<u16>,
+}
+
+/// A host outside the cluster, or a name that moves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Destination {
+    /// Its name, or a pattern that `members` stand for.
+    pub name: String,
+    /// Names to probe in the pattern's place.
+    #[serde(default)]
+    pub members: Vec<String>,
+    /// Its ports.
+    pub ports: Vec<u16>,
+}
+
+/// A flow that must be as said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expectation {
+    /// From where.
+    pub from: ExpectationSource,
+    /// `host:port`.
+    pub to: String,
+    /// What must be seen.
+    pub is: Expected,
+}
+
+/// The source of an expectation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExpectationSource {
+    /// The namespace.
+    pub namespace: String,
+}
+
+/// What an expectation expects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Expected {
+    /// It answers.
+    Reachable,
+    /// It does not.
+    Unreachable,
+}
+
+/// Where to look for dropped packets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Evidence {
+    /// The namespace.
+    pub namespace: String,
+    /// The pods' label selector.
+    pub selector: String,
+}
+
+/// How long Flux is waited for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Flux {
+    /// In one run.
+    pub wait: Span,
+    /// Until a failure or suspension is told.
+    pub stuck: Span,
+}
+
+impl Default for Flux {
+    fn default() -> Self {
+        Self { wait: Span::seconds(300), stuck: Span::seconds(900) }
+    }
+}
+
+/// What the watcher reacts to.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Watch {
+    /// Every revision, or only another digest.
+    pub on: WatchOn,
+}
+
+/// See [`Watch`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WatchOn {
+    /// Every revision.
+    #[default]
+    Revision,
+    /// Only another digest.
+    Digest,
+}
+
+/// What a scheduled run does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Schedule {
+    /// How often everything is looked at.
+    pub full_every: Span,
+}
+
+impl Default for Schedule {
+    fn default() -> Self {
+        Self { full_every: Span::seconds(86_400) }
+    }
+}
+
+impl Config {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// It cannot be read, or is not what formats.md says: with file, line and column.
+    pub fn load(path: &Path) -> Result<Self, Invalid> {
+        let file = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|source| Invalid::Read { file: file.clone(), source })?;
+        Self::parse(&file, &text)
+    }
+
+    /// Parses a file's text; `file` is its name in errors.
+    ///
+    /// # Errors
+    /// See [`Config::load`].
+    pub fn parse(file: &str, text: &str) -> Result<Self, Invalid> {
+        let config: Self = serde_saphyr::from_str(text).map_err(|error| {
+            let place = error.location().map(|l| format!("{}:{}: ", l.line(), l.column())).unwrap_or_default();
+            let message = error.without_snippet().to_string();
+            Invalid::Content { file: file.to_owned(), place, message: message.lines().next().unwrap_or_default().to_owned() }
+        })?;
+        config.check().map_err(|message| Invalid::Content { file: file.to_owned(), place: " ".to_owned(), message })?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.schema != SCHEMA {
+            return Err(format!("schema is `{}`, this version reads `{SCHEMA}`", self.schema));
+        }
+        let product = &self.product_namespaces;
+        if product.names.is_empty() && product.selector.is_none() {
+            return Err("productNamespaces names none: give `names` or `selector`".to_owned());
+        }
+        if self.kustomizations.is_empty() {
+            return Err("kustomizations is empty: name at least one, or leave the key out".to_owned());
+        }
+        NamespaceSet::new(product, &self.probe_namespaces)?;
+        if !(self.matrix.homeserver.starts_with("https://") || self.matrix.homeserver.starts_with("http://")) {
+            return Err(format!("matrix.homeserver `{}` is no http(s) URL", self.matrix.homeserver));
+        }
+        if !self.matrix.room.starts_with(['!', '#']) {
+            return Err(format!("matrix.room `{}` is neither a room id (`!…`) nor an alias (`#…`)", self.matrix.room));
+        }
+        if self.commit_url.as_ref().is_some_and(|url| !url.contains("{sha}")) {
+            return Err("commitUrl has no `{sha}`".to_owned());
+        }
+        let wild = self.destinations.iter().find(|d| d.name.contains('*') && d.members.is_empty());
+        match wild {
+            Some(destination) => Err(format!("destination `{}` is a pattern: name its `members`", destination.name)),
+            None => Ok(()),
+        }
+    }
+
+    /// The bounds of a plan.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        let never = self.probe.never_probe.iter();
+        Limits {
+            max_probes: self.probe.max_probes,
+            probe_denied_outside: self.probe.probe_denied,
+            never: never.map(|n| NeverProbe { cidr: n.cidr, name: n.name.clone(), port: n.port }).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,72 @@
+use super::*;
+use crate::model::{Labels, NamespaceInfo, Snapshot};
+
+const SMALL: &str = "schema: netpol-verify/config/v1\nproductNamespaces: {names: [\"plana-odoo*\"]}\nmatrix: {homeserver: https://matrix.example.org, room: \"!abc:example.org\"}\n";
+
+#[test]
+fn what_is_not_said_has_the_documented_default() {
+    let config = Config::parse("config.yaml", SMALL).unwrap();
+    assert_eq!(config.kustomizations[0].to_string(), "flux-system/network-policies");
+    assert_eq!(config.probe.timeout.get().as_secs(), 2);
+    assert_eq!(config.probe.settle.get().as_secs(), 30);
+    assert_eq!(config.flux.stuck.get().as_secs(), 900);
+    assert!(config.matrix.quiet_merges);
+    // What --dry-run prints is a configuration again.
+    let printed = serde_saphyr::to_string(&config).unwrap();
+    assert_eq!(Config::parse("printed", &printed).unwrap(), config);
+}
+
+#[test]
+fn the_whole_documented_file_is_read() {
+    let text = include_str!("../../tests/fixtures/config.yaml");
+    let config = Config::parse("config.yaml", text).unwrap();
+    assert_eq!(config.destinations[1].members, ["acme.planapulse.app"]);
+    assert_eq!(config.expectations[1].is, Expected::Unreachable);
+    assert_eq!(config.accept.len(), 2);
+    assert_eq!(config.limits().never[0].port, Some(5432));
+}
+
+#[test]
+fn what_is_wrong_is_named_with_its_place() {
+    for (text, expected) in [
+        ("productNamespaces:", "productNamespace:"),
+        ("room:", "rooms:"),
+        ("names: [\"plana-odoo*\"]", "names: []"),
+        ("names: [\"plana-odoo*\"]", "names: [\"Plana Odoo\"]"),
+        ("names: [\"plana-odoo*\"]", "selector: \"a b\""),
+        ("https://", "ftp://"),
+        ("\"!abc:example.org\"", "abc"),
+        ("config/v1", "config/v9"),
+    ] {
+        let error = Config::parse("config.yaml", &SMALL.replacen(text, expected, 1)).unwrap_err().to_string();
+        assert!(error.starts_with("config.yaml:"), "{error}");
+        println!("{error}");
+    }
+    let typo = format!("{SMALL}probe: {{timeout: 2s, setle: 30s}}\n");
+    let error = Config::parse("config.yaml", &typo).unwrap_err().to_string();
+    assert!(error.starts_with("config.yaml:4:") && error.contains("setle"), "{error}");
+    let zero = format!("{SMALL}probe:\n  timeout: 0s\n");
+    let error = Config::parse("config.yaml", &zero).unwrap_err().to_string();
+    assert!(error.starts_with("config.yaml:5:12") && error.contains("0s"), "{error}");
+}
+
+#[test]
+fn a_product_namespace_stays_one_until_it_is_deleted_or_excluded() {
+    let product = ProductNamespaces {
+        names: vec!["plana-odoo*".to_owned()],
+        selector: Some("product=yes".to_owned()),
+        exclude: vec!["plana-odoo-old".to_owned()],
+    };
+    let set = NamespaceSet::new(&product, &["redis".to_owned()]).unwrap();
+    let mut snapshot = Snapshot::default();
+    let labelled: Labels = [("product".to_owned(), "yes".to_owned())].into();
+    for (name, labels) in
+        [("plana-odoo-acme", Labels::new()), ("plana-odoo-old", Labels::new()), ("shop", labelled), ("was", Labels::new())]
+    {
+        snapshot.namespaces.insert(name.to_owned(), NamespaceInfo { labels, terminating: false });
+    }
+    let before = ["was".to_owned(), "deleted".to_owned(), "plana-odoo-old".to_owned()];
+    let names: Vec<String> = set.product(&snapshot, &before).into_iter().collect();
+    assert_eq!(names, ["plana-odoo-acme", "shop", "was"]);
+    assert!(set.may_probe("redis") && !set.may_probe("shop"));
+}

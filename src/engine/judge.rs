@@ -1,0 +1,195 @@
+//! What an observation amounts to (design §4 and §5): a table, and nothing else.
+
+use crate::model::{Decision, DenialLook, Outcome, Strength, Unseen};
+
+/// What was seen of one flow when its probing ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Observation {
+    /// What the policies decide.
+    pub expected: Decision,
+    /// What the source saw; for a denied flow, the same class twice, at least a second apart.
+    pub observed: Outcome,
+    /// How a denial looks on the source's node.
+    pub look: DenialLook,
+    /// What the same address and port said to somebody who may reach it; `None`: nobody could be asked.
+    pub target: Option<Outcome>,
+    /// Whether the source reached anything at all meanwhile; `None`: there is nothing that it may reach.
+    pub source: Option<bool>,
+}
+
+/// What it amounts to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Judged {
+    /// Packets do what the policies say.
+    AsDeclared {
+        /// How much a denied flow's controls prove; `None` for an allowed one, which proves itself.
+        strength: Option<Strength>,
+        /// A remark for people.
+        note: Option<&'static str>,
+    },
+    /// They do not, and the controls are good.
+    Otherwise,
+    /// It cannot be told.
+    Unknown(Unseen, &'static str),
+}
+
+/// Judges one observation.
+#[must_use]
+pub fn judge(seen: &Observation) -> Judged {
+    if let Some(unknown) = no_packet(seen.observed) {
+        return unknown;
+    }
+    match seen.expected {
+        Decision::Allowed => allowed(seen),
+        Decision::Denied => denied(seen),
+        Decision::Undefined => Judged::Unknown(Unseen::Unprobeable, "the specification leaves it undefined"),
+    }
+}
+
+/// Outcomes that say nothing about packets.
+const fn no_packet(outcome: Outcome) -> Option<Judged> {
+    Some(match outcome {
+        Outcome::Dns => Judged::Unknown(Unseen::Pending, "the name could not be resolved in the pod"),
+        Outcome::ToolMissing => Judged::Unknown(
+            Unseen::Unprobeable,
+            "its containers have neither nc nor bash (enable ephemeral probes to cover it, or accept it in config.yaml)",
+        ),
+        Outcome::TargetDown => Judged::Unknown(Unseen::Pending, "the target pod is not Ready"),
+        Outcome::Cut => Judged::Unknown(Unseen::Pending, "the exec broke before an answer"),
+        Outcome::NoSource => Judged::Unknown(Unseen::Waiting, "no pod runs to probe from"),
+        Outcome::NotProbed => Judged::Unknown(Unseen::Pending, "it was not probed"),
+        Outcome::Open | Outcome::Refused | Outcome::Timeout | Outcome::Unreachable => return None,
+    })
+}
+
+fn allowed(seen: &Observation) -> Judged {
+    match (seen.observed, seen.look) {
+        (Outcome::Open, _) => Judged::AsDeclared { strength: None, note: None },
+        // A denial is silent here, so a refusal came from the target itself: the packet went through.
+        (Outcome::Refused, DenialLook::Drop) => {
+            Judged::AsDeclared { strength: None, note: Some("nothing listens there") }
+        }
+        (Outcome::Refused, _) if seen.target == Some(Outcome::Open) => blocked(seen),
+        (Outcome::Refused, _) => Judged::Unknown(
+            Unseen::Pending,
+            "refused: nothing listens there, or it is denied (a denial may look the same here)",
+        ),
+        _ => match seen.target {
+            Some(Outcome::Open | Outcome::Refused) => blocked(seen),
+            Some(_) => Judged::Unknown(Unseen::Pending, "the target answers nobody"),
+            None => Judged::Unknown(
+                Unseen::Pending,
+                "no answer, and nobody else could be asked whether the target is alive",
+            ),
+        },
+    }
+}
+
+/// An allowed flow that does not get through while its target is alive.
+const fn blocked(seen: &Observation) -> Judged {
+    match seen.source {
+        Some(false) => Judged::Unknown(Unseen::Pending, "the source reaches nothing at all"),
+        Some(true) | None => Judged::Otherwise,
+    }
+}
+
+fn denied(seen: &Observation) -> Judged {
+    if seen.observed == Outcome::Open {
+        return Judged::Otherwise;
+    }
+    let alive = match (seen.target, seen.observed) {
+        (Some(Outcome::Open), _) => true,
+        // Others get a refusal where this source gets silence: the target is alive, nothing listens.
+        (Some(Outcome::Refused), Outcome::Timeout | Outcome::Unreachable) => true,
+        (Some(Outcome::Refused), Outcome::Refused) if seen.look == DenialLook::Drop => return Judged::Otherwise,
+        _ => false,
+    };
+    match (alive, seen.source) {
+        (false, _) => Judged::Unknown(Unseen::Pending, "the target answers nobody, so that its silence proves nothing"),
+        (true, Some(false)) => Judged::Unknown(Unseen::Pending, "the source reaches nothing at all"),
+        (true, Some(true)) => Judged::AsDeclared { strength: Some(Strength::Full), note: None },
+        (true, None) => Judged::AsDeclared { strength: Some(Strength::Weak), note: None },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{
+        Decision::{Allowed, Denied},
+        DenialLook::{Drop, Reject, Unknown as Unsettled},
+        Outcome::{Cut, Open, Refused, Timeout, ToolMissing, Unreachable},
+    };
+
+    const FULL: Judged = Judged::AsDeclared { strength: Some(Strength::Full), note: None };
+
+    fn ask(
+        expected: Decision,
+        observed: Outcome,
+        look: DenialLook,
+        target: Option<Outcome>,
+        source: Option<bool>,
+    ) -> Judged {
+        judge(&Observation { expected, observed, look, target, source })
+    }
+
+    fn word(judged: &Judged) -> &'static str {
+        match judged {
+            Judged::AsDeclared { strength: Some(Strength::Weak), .. } => "weak",
+            Judged::AsDeclared { .. } => "as declared",
+            Judged::Otherwise => "otherwise",
+            Judged::Unknown(..) => "unknown",
+        }
+    }
+
+    #[test]
+    fn an_allowed_flow_is_seen_open_or_explained() {
+        for (observed, look, target, source, expected) in [
+            (Open, Unsettled, None, None, "as declared"),
+            (Refused, Drop, None, None, "as declared"),
+            (Refused, Reject, None, None, "unknown"),
+            (Refused, Unsettled, None, None, "unknown"),
+            (Refused, Unsettled, Some(Refused), Some(true), "unknown"),
+            (Refused, Reject, Some(Open), Some(true), "otherwise"),
+            (Timeout, Drop, Some(Open), Some(true), "otherwise"),
+            (Timeout, Drop, Some(Open), Some(false), "unknown"),
+            (Timeout, Drop, Some(Timeout), Some(true), "unknown"),
+            (Timeout, Drop, None, Some(true), "unknown"),
+            (Unreachable, Drop, Some(Open), Some(true), "otherwise"),
+            (Cut, Drop, Some(Open), Some(true), "unknown"),
+            (ToolMissing, Drop, Some(Open), Some(true), "unknown"),
+        ] {
+            let judged = ask(Allowed, observed, look, target, source);
+            assert_eq!(word(&judged), expected, "{observed} {look:?} {target:?} {source:?}");
+        }
+    }
+
+    #[test]
+    fn a_denied_flow_needs_its_controls() {
+        for (observed, look, target, source, expected) in [
+            (Timeout, Drop, Some(Open), Some(true), "as declared"),
+            (Timeout, Drop, Some(Open), None, "weak"),
+            (Timeout, Drop, Some(Open), Some(false), "unknown"),
+            (Timeout, Drop, None, Some(true), "unknown"),
+            (Timeout, Drop, Some(Timeout), Some(true), "unknown"),
+            (Timeout, Drop, Some(Refused), Some(true), "as declared"),
+            (Refused, Reject, Some(Open), Some(true), "as declared"),
+            (Refused, Unsettled, Some(Open), Some(true), "as declared"),
+            (Refused, Reject, Some(Refused), Some(true), "unknown"),
+            (Refused, Drop, Some(Refused), Some(true), "otherwise"),
+            (Open, Drop, Some(Open), Some(true), "otherwise"),
+            (Cut, Drop, Some(Open), Some(true), "unknown"),
+        ] {
+            let judged = ask(Denied, observed, look, target, source);
+            assert_eq!(word(&judged), expected, "{observed} {look:?} {target:?} {source:?}");
+        }
+        assert_eq!(ask(Denied, Timeout, Drop, Some(Open), Some(true)), FULL);
+    }
+
+    #[test]
+    fn an_undefined_flow_is_never_as_declared() {
+        for observed in [Open, Refused, Timeout] {
+            assert_eq!(word(&ask(Decision::Undefined, observed, Drop, Some(Open), Some(true))), "unknown");
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Reachability: the ports that a policy set allows between classes.
+//!
+//! Which policies apply to a class is worked out once; a pair then costs only the rules that apply to its two ends.
+
+use super::{
+    verdict,
+    world::{Class, End, Family, World},
+};
+use crate::model::{Action, Decision, Direction, Policy, PortSet, Protocol, Rule};
+
+/// Reachability of one [`World`].
+pub struct Matrix<'w> {
+    /// The policies and classes.
+    pub world: &'w World,
+    ingress: Vec<Vec<usize>>,
+    egress: Vec<Vec<usize>>,
+}
+
+impl<'w> Matrix<'w> {
+    /// Works out which policies apply to which class.
+    #[must_use]
+    pub fn new(world: &'w World) -> Self {
+        let applied = |direction| world.classes.iter().map(|class| applied(world, direction, class)).collect();
+        Self { world, ingress: applied(Direction::Ingress), egress: applied(Direction::Egress) }
+    }
+
+    /// A class by index.
+    #[must_use]
+    pub fn class(&self, index: usize) -> Option<&'w Class> {
+        self.world.classes.get(index)
+    }
+
+    /// Whether some policy applies to the class in this direction.
+    #[must_use]
+    pub fn is_isolated(&self, direction: Direction, class: usize) -> bool {
+        !self.applied(direction, class).is_empty()
+    }
+
+    /// The policies that apply to a class in this direction.
+    pub fn isolating(&self, direction: Direction, class: usize) -> impl Iterator<Item = &'w Policy> {
+        self.applied(direction, class).iter().filter_map(|&p| self.world.policies.get(p))
+    }
+
+    /// The ports that one side allows; `None` where it is undefined (hostNetwork).
+    #[must_use]
+    pub fn side(&self, direction: Direction, subject: usize, peer: End<'_>, destination: End<'_>) -> Option<PortSet> {
+        let class = self.class(subject)?;
+        if class.host_network {
+            return None;
+        }
+        let applied = self.applied(direction, subject);
+        if applied.is_empty() {
+            return Some(PortSet::all());
+        }
+        let policies: Vec<&Policy> = applied.iter().filter_map(|&p| self.world.policies.get(p)).collect();
+        Some(self.through_tiers(&policies, direction, peer, destination))
+    }
+
+    /// The ports allowed from one class to another; `None` where undefined.
+    #[must_use]
+    pub fn between(&self, source: usize, destination: usize, family: Family) -> Option<PortSet> {
+        let (from, to) = (End::pods(self.class(source)?, family), End::pods(self.class(destination)?, family));
+        let egress = self.side(Direction::Egress, source, to, to)?;
+        if egress.is_empty() && self.class(destination).is_some_and(|c| !c.host_network) {
+            return Some(egress);
+        }
+        let ingress = self.side(Direction::Ingress, destination, from, to)?;
+        Some(egress.intersection(&ingress))
+    }
+
+    /// The ports allowed from a class to an outside address; `None` where undefined.
+    #[must_use]
+    pub fn to_outside(&self, source: usize, destination: End<'_>) -> Option<PortSet> {
+        self.side(Direction::Egress, source, destination, destination)
+    }
+
+    /// The decision for one port between classes.
+    #[must_use]
+    pub fn decision(
+        &self,
+        source: usize,
+        destination: usize,
+        family: Family,
+        protocol: Protocol,
+        port: u16,
+    ) -> Decision {
+        match self.between(source, destination, family) {
+            None => Decision::Undefined,
+            Some(ports) if ports.contains(protocol, port) => Decision::Allowed,
+            Some(_) => Decision::Denied,
+        }
+    }
+
+    fn applied(&self, direction: Direction, class: usize) -> &[usize] {
+        let side = match direction {
+            Direction::Ingress => &self.ingress,
+            Direction::Egress => &self.egress,
+        };
+        side.get(class).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    fn through_tiers(
+        &self,
+        policies: &[&Policy],
+        direction: Direction,
+        peer: End<'_>,
+        destination: End<'_>,
+    ) -> PortSet {
+        let mut allowed = PortSet::empty();
+        let mut asked = PortSet::all();
+        let mut rest = policies;
+        while let Some(first) = rest.first() {
+            let size = rest.iter().take_while(|p| p.tier == first.tier).count();
+            let (tier, later) = rest.split_at(size);
+            let mut passed = PortSet::empty();
+            for rule in tier.iter().flat_map(|p| p.rules(direction).unwrap_or_default()) {
+                self.apply(rule, peer, destination, &mut asked, &mut allowed, &mut passed);
+            }
+            // What no rule of the tier matched is denied at its end; what was passed goes on.
+            asked = passed;
+            rest = later;
+        }
+        allowed.union(&asked)
+    }
+
+    fn apply(
+        &self,
+        rule: &Rule,
+        peer: End<'_>,
+        destination: End<'_>,
+        asked: &mut PortSet,
+        allowed: &mut PortSet,
+        passed: &mut PortSet,
+    ) {
+        if asked.is_empty() || !verdict::rule_matches_peer(self.world, rule, &peer) {
+            return;
+        }
+        let matched = asked.intersection(&verdict::rule_ports(rule, &destination));
+        *asked = asked.difference(&matched);
+        match rule.action {
+            Action::Allow => *allowed = allowed.union(&matched),
+            Action::Pass => *passed = passed.union(&matched),
+            Action::Deny => {}
+        }
+    }
+}
+
+fn applied(world: &World, direction: Direction, class: &Class) -> Vec<usize> {
+    let applies = |policy: &Policy| {
+        policy.rules(direction).is_some() && world.selects(&policy.subject.namespaces, &policy.subject.pods, class)
+    };
+    world.policies.iter().enumerate().filter(|(_, p)| applies(p)).map(|(index, _)| index).collect()
+}

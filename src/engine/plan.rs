@@ -1,0 +1,304 @@
+//! The plan of probes: from which pod to which address, and which controls make the answer count.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use ipnet::IpNet;
+
+use super::{
+    matrix::Matrix,
+    touched::{Origin, Target, TouchedFlow},
+    world::{Class, Family},
+};
+use crate::model::{Decision, PodInfo, PodRef, Protocol, Snapshot, Unseen};
+
+/// The annotation by which a pod opts out.
+pub const OPT_OUT: (&str, &str) = ("netpol-verify/probe", "disabled");
+
+/// Containers that accept every connection for the pod: nothing can be told from inside or outside.
+const MESH_PROXIES: [&str; 2] = ["istio-proxy", "linkerd-proxy"];
+
+/// How many answering targets are tried as the source's control.
+const SOURCE_CONTROLS: usize = 3;
+
+/// An address, name or port that is never probed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NeverProbe {
+    /// Addresses; `None`: any.
+    pub cidr: Option<IpNet>,
+    /// A configured destination's name; `None`: any.
+    pub name: Option<String>,
+    /// A port; `None`: any.
+    pub port: Option<u16>,
+}
+
+/// What bounds a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Probes in one run.
+    pub max_probes: usize,
+    /// Whether denied flows to outside hosts are probed.
+    pub probe_denied_outside: bool,
+    /// What is never probed.
+    pub never: Vec<NeverProbe>,
+}
+
+/// An address and port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Address {
+    /// The address.
+    pub ip: IpAddr,
+    /// The port.
+    pub port: u16,
+    /// The protocol.
+    pub protocol: Protocol,
+}
+
+/// A pod to try the same address from, to see that the target is alive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetControl {
+    /// The pod.
+    pub from: PodRef,
+    /// Whether it is the target itself.
+    pub itself: bool,
+}
+
+/// One probe with its controls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Planned {
+    /// The flow.
+    pub flow: TouchedFlow,
+    /// The pod to probe from.
+    pub source: PodRef,
+    /// The pod probed, where it is one.
+    pub target_pod: Option<PodRef>,
+    /// The address probed.
+    pub address: Address,
+    /// Pods that can tell whether the target is alive, the best first.
+    pub target_controls: Vec<TargetControl>,
+    /// Addresses that the source may reach, with what they are.
+    pub source_controls: Vec<(Address, String)>,
+}
+
+/// What to probe, and what not.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Plan {
+    /// Probes.
+    pub probes: Vec<Planned>,
+    /// Flows without a probe, each with why.
+    pub unseen: Vec<(TouchedFlow, Unseen, String)>,
+}
+
+/// Plans the probes of `flows` over a snapshot.
+pub struct Planner<'a> {
+    /// The pods.
+    pub snapshot: &'a Snapshot,
+    /// Reachability under the live policies.
+    pub live: &'a Matrix<'a>,
+    /// Where probes may start.
+    pub probe_from: &'a dyn Fn(&str) -> bool,
+    /// Bounds.
+    pub limits: &'a Limits,
+}
+
+impl Planner<'_> {
+    /// Plans.
+    #[must_use]
+    pub fn plan(&self, flows: Vec<TouchedFlow>) -> Plan {
+        let pods: BTreeMap<&PodRef, &PodInfo> = self.snapshot.pods.iter().map(|p| (&p.id, p)).collect();
+        let mut plan = Plan::default();
+        for flow in flows {
+            match self.one(flow, &pods) {
+                Ok(planned) if plan.probes.len() < self.limits.max_probes => plan.probes.push(planned),
+                Ok(planned) => plan.unseen.push((planned.flow, Unseen::Pending, "over probe.maxProbes".to_owned())),
+                Err(unseen) => plan.unseen.push(*unseen),
+            }
+        }
+        plan
+    }
+
+    fn one(
+        &self,
+        flow: TouchedFlow,
+        pods: &BTreeMap<&PodRef, &PodInfo>,
+    ) -> Result<Planned, Box<(TouchedFlow, Unseen, String)>> {
+        if let Some((unseen, reason)) = flow.unseen.clone() {
+            return Err(Box::new((flow, unseen, reason)));
+        }
+        match self.ends(&flow, pods) {
+            Err((unseen, reason)) => Err(Box::new((flow, unseen, reason))),
+            Ok(Ends { source, target_pod, ip }) => {
+                let address = Address { ip, port: flow.port, protocol: flow.protocol };
+                if let Some(reason) = self.forbidden(&flow, address) {
+                    return Err(Box::new((flow, Unseen::Unprobeable, reason)));
+                }
+                Ok(Planned {
+                    target_controls: self.target_controls(&flow, &source.id, target_pod, pods),
+                    source_controls: self.source_controls(&flow, address, pods),
+                    source: source.id.clone(),
+                    target_pod: target_pod.map(|p| p.id.clone()),
+                    address,
+                    flow,
+                })
+            }
+        }
+    }
+
+    fn ends<'p>(
+        &self,
+        flow: &TouchedFlow,
+        pods: &BTreeMap<&PodRef, &'p PodInfo>,
+    ) -> Result<Ends<'p>, (Unseen, String)> {
+        let Origin::Class(source) = flow.source else {
+            return Err((Unseen::Unprobeable, "its source is outside the cluster".to_owned()));
+        };
+        let from = self.usable(source, pods, None).ok_or_else(|| self.waiting(source))?;
+        self.fit(from)?;
+        match &flow.target {
+            Target::Class(index) => {
+                let avoid = (*index == source).then_some(&from.id);
+                let to = self.usable(*index, pods, avoid).ok_or_else(|| self.waiting(*index))?;
+                self.fit(to)?;
+                let ip = flow.family.pick(&to.ips);
+                let ip = ip.ok_or_else(|| (Unseen::Unprobeable, format!("{} has no address of that family", to.id)))?;
+                Ok(Ends { source: from, target_pod: Some(to), ip })
+            }
+            Target::Outside(outside) => Ok(Ends { source: from, target_pod: None, ip: outside.address }),
+            Target::Range(net) => Err((Unseen::Unprobeable, format!("no configured destination lies in {net}"))),
+        }
+    }
+
+    fn waiting(&self, class: usize) -> (Unseen, String) {
+        let Some(class) = self.live.class(class) else { return (Unseen::Waiting, "it runs no pod".to_owned()) };
+        if class.pods.is_empty() {
+            (Unseen::Waiting, format!("{} runs no pod", class.workload))
+        } else {
+            (Unseen::Pending, format!("no pod of {} is Ready", class.workload))
+        }
+    }
+
+    /// Opted-out pods and pods behind a mesh proxy cannot tell anything.
+    fn fit(&self, pod: &PodInfo) -> Result<(), (Unseen, String)> {
+        if pod.annotations.get(OPT_OUT.0).is_some_and(|v| v == OPT_OUT.1) {
+            return Err((Unseen::Unprobeable, format!("{} has opted out ({}: {})", pod.id, OPT_OUT.0, OPT_OUT.1)));
+        }
+        match pod.containers.iter().find(|c| MESH_PROXIES.contains(&c.name.as_str())) {
+            Some(proxy) => Err((
+                Unseen::Unprobeable,
+                format!("{} answers for {}: it accepts every connection", proxy.name, pod.id),
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// A pod of the class that can be probed from and to.
+    fn usable<'p>(
+        &self,
+        class: usize,
+        pods: &BTreeMap<&PodRef, &'p PodInfo>,
+        avoid: Option<&PodRef>,
+    ) -> Option<&'p PodInfo> {
+        let ids = &self.live.class(class)?.pods;
+        ids.iter().filter(|id| Some(*id) != avoid).filter_map(|id| pods.get(id).copied()).find(|p| p.is_usable())
+    }
+
+    fn forbidden(&self, flow: &TouchedFlow, address: Address) -> Option<String> {
+        let name = match &flow.target {
+            Target::Outside(outside) => {
+                if flow.live == Decision::Denied && !self.limits.probe_denied_outside {
+                    return Some("denied flows to outside hosts are not probed (probe.probeDenied: false)".to_owned());
+                }
+                outside.name.as_deref()
+            }
+            Target::Class(_) | Target::Range(_) => None,
+        };
+        let hit = |never: &&NeverProbe| {
+            never.cidr.is_none_or(|net| net.contains(&address.ip))
+                && never.port.is_none_or(|port| port == address.port)
+                && never.name.as_deref().is_none_or(|wanted| Some(wanted) == name)
+        };
+        self.limits.never.iter().find(hit).map(|_| "probe.neverProbe forbids it".to_owned())
+    }
+
+    fn target_controls(
+        &self,
+        flow: &TouchedFlow,
+        source: &PodRef,
+        target: Option<&PodInfo>,
+        pods: &BTreeMap<&PodRef, &PodInfo>,
+    ) -> Vec<TargetControl> {
+        let mut controls = Vec::new();
+        let allowed = |index: &usize| Origin::Class(*index) != flow.source && self.reaches(*index, flow);
+        let others = (0..self.live.world.classes.len()).filter(allowed).filter(|i| self.may_start(*i));
+        let usable = others.filter_map(|index| self.usable(index, pods, target.map(|t| &t.id)));
+        controls.extend(
+            usable
+                .filter(|p| &p.id != source && self.fit(p).is_ok())
+                .take(2)
+                .map(|p| TargetControl { from: p.id.clone(), itself: false }),
+        );
+        if let Some(target) = target.filter(|t| (self.probe_from)(&t.id.namespace)) {
+            controls.push(TargetControl { from: target.id.clone(), itself: true });
+        }
+        controls
+    }
+
+    fn may_start(&self, class: usize) -> bool {
+        self.live.class(class).is_some_and(|c| c.usable && !c.host_network && (self.probe_from)(&c.workload.namespace))
+    }
+
+    fn reaches(&self, source: usize, flow: &TouchedFlow) -> bool {
+        let ports = match &flow.target {
+            Target::Class(destination) => self.live.between(source, *destination, flow.family),
+            Target::Outside(outside) => self.live.to_outside(source, super::world::End::outside(outside.address)),
+            Target::Range(_) => None,
+        };
+        ports.is_some_and(|p| p.contains(flow.protocol, flow.port))
+    }
+
+    /// Addresses that the live policies let the source reach and where a Ready pod declares the port: cluster DNS first,
+    /// since nearly everybody may ask it.
+    fn source_controls(
+        &self,
+        flow: &TouchedFlow,
+        probed: Address,
+        pods: &BTreeMap<&PodRef, &PodInfo>,
+    ) -> Vec<(Address, String)> {
+        let Origin::Class(source) = flow.source else { return Vec::new() };
+        let mut found: Vec<(bool, Address, String)> = Vec::new();
+        for (index, class) in self.live.world.classes.iter().enumerate() {
+            if index == source || !class.usable || class.host_network {
+                continue;
+            }
+            let Some(ports) = self.live.between(source, index, flow.family) else { continue };
+            let open = declared_tcp(class).find(|port| ports.contains(Protocol::Tcp, *port));
+            let (Some(port), Some(pod)) = (open, self.usable(index, pods, None)) else { continue };
+            let Some(ip) = flow.family.pick(&pod.ips) else { continue };
+            let address = Address { ip, port, protocol: Protocol::Tcp };
+            if address != probed {
+                found.push((!is_dns(class), address, format!("{}:{port}", class.workload)));
+            }
+        }
+        found.sort_by(|a, b| (a.0, &a.2).cmp(&(b.0, &b.2)));
+        found.into_iter().take(SOURCE_CONTROLS).map(|(_, address, name)| (address, name)).collect()
+    }
+}
+
+struct Ends<'p> {
+    source: &'p PodInfo,
+    target_pod: Option<&'p PodInfo>,
+    ip: IpAddr,
+}
+
+fn declared_tcp(class: &Class) -> impl Iterator<Item = u16> + '_ {
+    class.ports.iter().filter(|p| !p.init && p.protocol == Protocol::Tcp).map(|p| p.number)
+}
+
+fn is_dns(class: &Class) -> bool {
+    class.labels.get("k8s-app").is_some_and(|v| v == "kube-dns")
+}
+
+/// The address family of a planned address.
+#[must_use]
+pub const fn family(address: &Address) -> Family {
+    Family::of(address.ip)
+}

@@ -1,0 +1,209 @@
+//! Flows whose verdict is another one than before.
+
+use std::collections::BTreeMap;
+
+use super::{Collected, Origin, Target, TouchedFlow, Views, first, ports};
+use crate::{
+    engine::{
+        matrix::Matrix,
+        world::{End, Family, World},
+    },
+    model::{Decision, Direction, PolicyRef, PortSet, Protocol, Why},
+};
+
+/// Finds flips between before and live. Flows on which Git and live disagree are left to the drift.
+pub(super) fn collect(views: &Views<'_>, flows: &mut Collected) {
+    let Some(before) = &views.before else { return };
+    let mut classes: BTreeMap<IsolationKey, Vec<TouchedFlow>> = BTreeMap::new();
+    for flow in flips(views, before) {
+        match isolation(views, before, &flow) {
+            Some(key) => classes.entry(key).or_default().push(flow),
+            None => flows.add(flow),
+        }
+    }
+    for (_, members) in classes {
+        let covers = members.len() - 1;
+        if let Some(flow) = members.into_iter().min_by_key(|flow| rank(views, flow)) {
+            flows.add(TouchedFlow { covers, ..flow });
+        }
+    }
+}
+
+/// Flows that flipped only because isolation began or ended: the policies, the direction, and the node whose
+/// dataplane has to follow.
+type IsolationKey = (Vec<PolicyRef>, Direction, Option<String>, bool);
+
+fn flips(views: &Views<'_>, before: &Matrix<'_>) -> Vec<TouchedFlow> {
+    let mut result = Vec::new();
+    for source in 0..views.classes().len() {
+        for destination in 0..views.classes().len() {
+            if views.is_pair(source, destination) {
+                pair_flips(views, before, source, destination, &mut result);
+            }
+        }
+        for outside in views.input.outside {
+            outside_flips(views, before, source, &Target::Outside(outside.clone()), &mut result);
+        }
+    }
+    result
+}
+
+fn pair_flips(
+    views: &Views<'_>,
+    before: &Matrix<'_>,
+    source: usize,
+    destination: usize,
+    result: &mut Vec<TouchedFlow>,
+) {
+    for family in views.families(source, destination) {
+        let (then, now) =
+            (before.between(source, destination, family), views.live.between(source, destination, family));
+        let (Some(then), Some(now)) = (then, now) else { continue };
+        if then == now {
+            continue;
+        }
+        for set in [then.difference(&now), now.difference(&then)] {
+            for port in ports::representatives(&set, views.class(destination)) {
+                push(views, source, Target::Class(destination), family, port, result);
+            }
+        }
+    }
+}
+
+fn outside_flips(
+    views: &Views<'_>,
+    before: &Matrix<'_>,
+    source: usize,
+    target: &Target,
+    result: &mut Vec<TouchedFlow>,
+) {
+    let Target::Outside(outside) = target else { return };
+    let (family, end) = (Family::of(outside.address), End::outside(outside.address));
+    let (Some(then), Some(now)) = (before.to_outside(source, end), views.live.to_outside(source, end)) else { return };
+    for &port in &outside.ports {
+        if then.contains(Protocol::Tcp, port) != now.contains(Protocol::Tcp, port) {
+            push(views, source, target.clone(), family, (Protocol::Tcp, port), result);
+        }
+    }
+}
+
+fn push(
+    views: &Views<'_>,
+    source: usize,
+    target: Target,
+    family: Family,
+    port: (Protocol, u16),
+    result: &mut Vec<TouchedFlow>,
+) {
+    let mut flow = views.flow(source, target, family, port, Why::Changed);
+    // Where Git and live disagree the drift speaks; a new namespace is looked at as on a first run.
+    let is_new = |target: &Target| matches!(target, Target::Class(index) if first::is_new(views, *index));
+    if flow.declared != flow.live || first::is_new(views, source) || is_new(&flow.target) {
+        return;
+    }
+    if flow.live == Decision::Denied && lost_one_side(views, &flow) {
+        flow.why = Why::Closure;
+        flow.note = Some("one side was closed, the other is still open".to_owned());
+    }
+    result.push(flow);
+}
+
+/// Whether exactly one side of a flow that was allowed denies it now.
+fn lost_one_side(views: &Views<'_>, flow: &TouchedFlow) -> bool {
+    let [egress, ingress] = sides(&views.live, views, flow);
+    egress != ingress
+}
+
+/// Whether each side (egress, ingress) allows the flow in this view.
+fn sides(matrix: &Matrix<'_>, views: &Views<'_>, flow: &TouchedFlow) -> [bool; 2] {
+    let (Origin::Class(source), Some(to)) = (flow.source, views.end(&flow.target, flow.family)) else {
+        return [false, false];
+    };
+    let has = |ports: Option<PortSet>| ports.is_some_and(|p| p.contains(flow.protocol, flow.port));
+    let egress = has(matrix.side(Direction::Egress, source, to, to));
+    let ingress = match (&flow.target, views.class(source)) {
+        (Target::Class(destination), Some(class)) => {
+            has(matrix.side(Direction::Ingress, *destination, End::pods(class, flow.family), to))
+        }
+        _ => true,
+    };
+    [egress, ingress]
+}
+
+/// The isolation that began or ended and that alone explains the flip, if there is one.
+fn isolation(views: &Views<'_>, before: &Matrix<'_>, flow: &TouchedFlow) -> Option<IsolationKey> {
+    let Origin::Class(source) = flow.source else { return None };
+    let began = flow.live == Decision::Denied;
+    // The view in which the flow is denied, and the one in which the same side must not be isolated at all.
+    let (denying, other) = if began { (&views.live, before) } else { (before, &views.live) };
+    let [egress, ingress] = sides(denying, views, flow);
+    let mut subjects = Vec::new();
+    if !egress {
+        subjects.push((Direction::Egress, source));
+    }
+    if let (false, Target::Class(destination)) = (ingress, &flow.target) {
+        subjects.push((Direction::Ingress, *destination));
+    }
+    // A side that denied by its rules is a change of its own.
+    if subjects.iter().any(|(direction, class)| other.is_isolated(*direction, *class)) {
+        return None;
+    }
+    let (direction, class) = *subjects.first()?;
+    let policies = denying.isolating(direction, class).map(|p| p.id.clone()).collect();
+    Some((policies, direction, views.class(class)?.node.clone(), began))
+}
+
+/// Which flow represents a class best: one that can be probed, towards a port that something declares.
+pub(super) fn rank(views: &Views<'_>, flow: &TouchedFlow) -> (bool, bool, bool, u16) {
+    let from = matches!(flow.source, Origin::Class(index) if views.can_probe_from(index));
+    let (usable, declared) = match &flow.target {
+        Target::Class(index) => {
+            let class = views.class(*index);
+            (class.is_some_and(|c| c.usable), ports::is_declared(class, (flow.protocol, flow.port)))
+        }
+        Target::Outside(_) => (true, true),
+        Target::Range(_) => (false, false),
+    };
+    (flow.unseen.is_some() || !from, !usable, !declared, flow.port)
+}
+
+/// Flows that one set of policies decides otherwise under other labels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flipped {
+    /// The source's class.
+    pub source: usize,
+    /// The destination's class.
+    pub destination: usize,
+    /// A port.
+    pub port: (Protocol, u16),
+    /// What it is under the labels of now.
+    pub now: Decision,
+}
+
+/// The flows that the same policies decide otherwise over the labels of `then` and of `now`: nobody merged that.
+#[must_use]
+pub fn relabelled(then: &World, now: &World) -> Vec<Flipped> {
+    let (before, after) = (Matrix::new(then), Matrix::new(now));
+    let mut result = Vec::new();
+    for source in 0..now.classes.len() {
+        for destination in (0..now.classes.len()).filter(|d| *d != source) {
+            let (from, to) = (now.classes.get(source), now.classes.get(destination));
+            let (Some(from), Some(to)) = (from, to) else { continue };
+            let same = |a: &World| a.classes.get(source) == Some(from) && a.classes.get(destination) == Some(to);
+            let namespaces = [&from.workload.namespace, &to.workload.namespace];
+            if same(then) && namespaces.iter().all(|n| then.namespaces.get(*n) == now.namespaces.get(*n)) {
+                continue;
+            }
+            let (a, b) =
+                (before.between(source, destination, Family::V4), after.between(source, destination, Family::V4));
+            let (Some(a), Some(b)) = (a, b) else { continue };
+            if let Some(port) = ports::best(&a.difference(&b), Some(to)) {
+                result.push(Flipped { source, destination, port, now: Decision::Denied });
+            }
+            if let Some(port) = ports::best(&b.difference(&a), Some(to)) {
+                result.push(Flipped { source, destination, port, now: Decision::Allowed });
+            }
+        }
+    }
+    result
+}

@@ -1,0 +1,98 @@
+//! Rules that match nothing: a mistake, or a policy that came before its app.
+
+use super::Views;
+use crate::model::{Finding, FindingRule, NamespaceMatch, Peer, Policy, Rule, RuleRef, Selector, Severity};
+
+/// What a rule that yields no flow is.
+pub(super) enum Effect {
+    /// A mistake: something nearly matches, or its namespace does not exist.
+    None(Finding),
+    /// It waits for something to match, in words.
+    Waits(String),
+}
+
+/// Tells a mistake from a policy that came before its app.
+pub(super) fn judge(views: &Views<'_>, policy: &Policy, rule: &Rule, reference: &RuleRef) -> Effect {
+    let world = views.input.declared;
+    let subjects = views.classes().iter().any(|c| world.selects(&policy.subject.namespaces, &policy.subject.pods, c));
+    if !subjects {
+        return selector(views, policy, rule, reference, &policy.subject.namespaces, &policy.subject.pods);
+    }
+    let pods = rule.peers.iter().flatten().filter_map(|peer| match peer {
+        Peer::Pods { namespaces, pods } => Some((namespaces, pods)),
+        Peer::Block { .. } => None,
+    });
+    let mut reasons = Vec::new();
+    for (namespaces, pods) in pods {
+        match selector(views, policy, rule, reference, namespaces, pods) {
+            Effect::Waits(reason) => reasons.push(reason),
+            mistake @ Effect::None(_) => return mistake,
+        }
+    }
+    if reasons.is_empty() {
+        reasons.push("no pod that it names declares its ports".to_owned());
+    }
+    Effect::Waits(reasons.join("; "))
+}
+
+fn selector(
+    views: &Views<'_>,
+    policy: &Policy,
+    rule: &Rule,
+    reference: &RuleRef,
+    namespaces: &NamespaceMatch,
+    pods: &Selector,
+) -> Effect {
+    let world = views.input.declared;
+    let matching: Vec<&String> =
+        world.namespaces.iter().filter(|(n, l)| namespaces.matches(n, l)).map(|(n, _)| n).collect();
+    if matching.is_empty() {
+        return no_namespace(policy, rule, reference, namespaces);
+    }
+    Effect::Waits(format!("no pod in {} has {}", names(&matching), words(pods)))
+}
+
+fn no_namespace(policy: &Policy, rule: &Rule, reference: &RuleRef, namespaces: &NamespaceMatch) -> Effect {
+    let text = match namespaces {
+        NamespaceMatch::Named(name) => format!("namespace {name} does not exist"),
+        NamespaceMatch::Selected(selector) => format!("no namespace has {}", words(selector)),
+    };
+    Effect::None(no_effect(policy, rule, reference, &text))
+}
+
+fn no_effect(policy: &Policy, rule: &Rule, reference: &RuleRef, text: &str) -> Finding {
+    let place = rule.origin.as_ref().map(|o| format!(" ({})", o.short())).unwrap_or_default();
+    let name = policy.id.short();
+    Finding {
+        key: format!("no-effect/{reference}"),
+        rule: FindingRule::NoEffect,
+        severity: Severity::Error,
+        message: format!("{name} {}[{}]{place}: {text}", reference.direction.word(), reference.index),
+        namespace: policy.id.namespace.clone(),
+        origin: rule.origin.clone(),
+        since: None,
+        fix: None,
+        new: true,
+        accepted_until: None,
+        about: Some(reference.clone()),
+    }
+}
+
+fn names(namespaces: &[&String]) -> String {
+    match namespaces {
+        [one] => (*one).clone(),
+        [first, rest @ ..] => format!("{first} and {} more namespaces", rest.len()),
+        [] => "any namespace".to_owned(),
+    }
+}
+
+/// A selector as people read it: `label app: Redis`.
+fn words(selector: &Selector) -> String {
+    let source = selector.source();
+    let mut parts: Vec<String> = source.match_labels.iter().flatten().map(|(k, v)| format!("`{k}: {v}`")).collect();
+    parts.extend(source.match_expressions.iter().flatten().map(|e| {
+        let values = e.values.clone().unwrap_or_default().join(", ");
+        format!("`{} {} ({values})`", e.key, e.operator)
+    }));
+    if parts.is_empty() { "any label".to_owned() } else { format!("label {}", parts.join(", ")) }
+}

@@ -1,0 +1,324 @@
+//! Touched flows: those that a merge changed, opened on one side, or left to be seen (design §3.7).
+//!
+//! ```text
+//! before × live ───────▶ [changed] flips, isolation that began or ended collapsed to one flow a class
+//! rules of this merge ─▶ [rules]   one flow of each; one-sided rules; rules that match nothing
+//! first run, new namespaces ▶ [first] each rule once, one denied flow an isolated workload and direction
+//! state ───────────────▶ [recorded] pending, waiting, open findings, a person's rerun
+//! ```
+
+mod changed;
+mod effect;
+mod first;
+mod ports;
+mod recorded;
+mod rules;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use ipnet::IpNet;
+
+use super::{
+    matrix::Matrix,
+    world::{Class, End, Family, World},
+};
+use crate::model::{Decision, Direction, Endpoint, Finding, Protocol, RecordedFlow, RuleRef, Unseen, Why};
+pub use changed::{Flipped, relabelled};
+
+/// A configured host outside the cluster, resolved.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Outside {
+    /// Its name in the configuration.
+    pub name: Option<String>,
+    /// Its address.
+    pub address: IpAddr,
+    /// The ports that may be probed there.
+    pub ports: Vec<u16>,
+}
+
+/// Where a flow goes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Target {
+    /// Pods of a class, by its index in the world.
+    Class(usize),
+    /// A configured host.
+    Outside(Outside),
+    /// A range in which no configured host lies.
+    Range(IpNet),
+}
+
+/// Where a flow comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// Pods of a class.
+    Class(usize),
+    /// Outside the cluster: nothing to probe from.
+    Range(IpNet),
+}
+
+/// A flow to be seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TouchedFlow {
+    /// The source.
+    pub source: Origin,
+    /// The destination.
+    pub target: Target,
+    /// The address family.
+    pub family: Family,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The port.
+    pub port: u16,
+    /// Why it is here.
+    pub why: Why,
+    /// The verdict before.
+    pub before: Option<Decision>,
+    /// The verdict of Git.
+    pub declared: Decision,
+    /// The verdict of the live policies.
+    pub live: Decision,
+    /// The side that denies what a rule of this merge opens on the other.
+    pub missing: Option<Direction>,
+    /// Rules of this merge that it exercises.
+    pub rules: Vec<RuleRef>,
+    /// Other flows of its class that it stands for.
+    pub covers: usize,
+    /// Set where it cannot be probed: why, and whether that can change.
+    pub unseen: Option<(Unseen, String)>,
+    /// A sentence for people.
+    pub note: Option<String>,
+}
+
+/// A rule that yields no flow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SilentRule {
+    /// The rule.
+    pub rule: RuleRef,
+    /// What it does not match, for people.
+    pub reason: String,
+}
+
+/// Everything that a run has to look at.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Touched {
+    /// Flows, each once.
+    pub flows: Vec<TouchedFlow>,
+    /// `no-effect` findings and notes on rules that open one side for some of their flows.
+    pub findings: Vec<Finding>,
+    /// Rules that wait for something to match.
+    pub waiting: Vec<SilentRule>,
+    /// Recorded flows whose workload is gone.
+    pub gone: Vec<String>,
+}
+
+/// What [`touched`] needs to know.
+pub struct Input<'a> {
+    /// The policies of the last check over the labels of then; `None` on a first run.
+    pub before: Option<&'a World>,
+    /// Git's policies over the live labels.
+    pub declared: &'a World,
+    /// The live policies over the live labels.
+    pub live: &'a World,
+    /// Rules that this merge added or changed.
+    pub changed_rules: &'a [RuleRef],
+    /// Configured hosts, resolved.
+    pub outside: &'a [Outside],
+    /// Namespaces that probes may start in.
+    pub probe_from: &'a dyn Fn(&str) -> bool,
+    /// Product namespaces that are new since the last check.
+    pub new_namespaces: &'a BTreeSet<String>,
+    /// Flows of the state, each with why it is looked at again.
+    pub recorded: &'a [(RecordedFlow, Why)],
+    /// Rules of earlier merges that matched nothing then.
+    pub retried_rules: &'a [RuleRef],
+    /// Whether there was no check before.
+    pub first_run: bool,
+}
+
+/// The worlds' reachability, side by side.
+struct Views<'a> {
+    input: &'a Input<'a>,
+    before: Option<Matrix<'a>>,
+    declared: Matrix<'a>,
+    live: Matrix<'a>,
+}
+
+/// Finds all flows that a run has to see.
+#[must_use]
+pub fn touched(input: &Input<'_>) -> Touched {
+    let views = Views {
+        input,
+        before: input.before.map(Matrix::new),
+        declared: Matrix::new(input.declared),
+        live: Matrix::new(input.live),
+    };
+    let mut result = Touched::default();
+    let mut flows = Collected::default();
+    if !input.first_run {
+        changed::collect(&views, &mut flows);
+    }
+    rules::collect(&views, &mut flows, &mut result);
+    first::collect(&views, &mut flows);
+    result.gone = recorded::collect(&views, &mut flows);
+    result.flows = flows.into_flows();
+    result
+}
+
+type Key = (Origin, Target, Protocol, u16);
+
+/// Flows by their key: what is found twice is one flow with the reasons of both.
+#[derive(Default)]
+struct Collected {
+    flows: BTreeMap<Key, TouchedFlow>,
+}
+
+impl Collected {
+    fn add(&mut self, flow: TouchedFlow) {
+        let key = (flow.source, flow.target.clone(), flow.protocol, flow.port);
+        match self.flows.get_mut(&key) {
+            None => {
+                self.flows.insert(key, flow);
+            }
+            Some(known) => {
+                known.rules.extend(flow.rules);
+                known.rules.sort();
+                known.rules.dedup();
+                known.covers = known.covers.max(flow.covers);
+                known.missing = known.missing.or(flow.missing);
+                known.before = known.before.or(flow.before);
+                known.note = known.note.take().or(flow.note);
+                if flow.missing.is_some() {
+                    known.why = flow.why;
+                }
+            }
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &TouchedFlow> {
+        self.flows.values()
+    }
+
+    fn into_flows(self) -> Vec<TouchedFlow> {
+        self.flows.into_values().collect()
+    }
+}
+
+impl<'a> Views<'a> {
+    fn classes(&self) -> &'a [Class] {
+        &self.input.live.classes
+    }
+
+    fn class(&self, index: usize) -> Option<&'a Class> {
+        self.classes().get(index)
+    }
+
+    /// Whether probes may and can start at this class.
+    fn can_probe_from(&self, index: usize) -> bool {
+        self.class(index).is_some_and(|c| c.usable && !c.host_network && (self.input.probe_from)(&c.workload.namespace))
+    }
+
+    /// Pairs of a class with itself count only where two pods can talk to each other: a pod always reaches itself.
+    fn is_pair(&self, source: usize, destination: usize) -> bool {
+        source != destination || self.class(source).is_some_and(|c| c.pods.len() > 1)
+    }
+
+    /// The address families that both classes have; IPv4 for workloads without pods.
+    fn families(&self, source: usize, destination: usize) -> Vec<Family> {
+        let has = |index: usize, family: Family| {
+            self.class(index).is_some_and(|c| c.ips.is_empty() && family == Family::V4 || family.pick(&c.ips).is_some())
+        };
+        [Family::V4, Family::V6].into_iter().filter(|f| has(source, *f) && has(destination, *f)).collect()
+    }
+
+    fn end(&self, target: &Target, family: Family) -> Option<End<'a>> {
+        match target {
+            Target::Class(index) => Some(End::pods(self.class(*index)?, family)),
+            Target::Outside(outside) => Some(End::outside(outside.address)),
+            Target::Range(_) => None,
+        }
+    }
+
+    fn decision(&self, matrix: &Matrix<'a>, flow: (usize, &Target), family: Family, port: (Protocol, u16)) -> Decision {
+        let ports = match flow.1 {
+            Target::Class(destination) => matrix.between(flow.0, *destination, family),
+            Target::Outside(outside) => matrix.to_outside(flow.0, End::outside(outside.address)),
+            Target::Range(net) => matrix.to_outside(flow.0, End::outside(net.network())),
+        };
+        match ports {
+            None => Decision::Undefined,
+            Some(ports) if ports.contains(port.0, port.1) => Decision::Allowed,
+            Some(_) => Decision::Denied,
+        }
+    }
+
+    /// A flow between a class and a target, with the verdicts of all views.
+    fn flow(&self, source: usize, target: Target, family: Family, port: (Protocol, u16), why: Why) -> TouchedFlow {
+        let ask = |matrix: &Matrix<'a>| self.decision(matrix, (source, &target), family, port);
+        let (before, declared, live) = (self.before.as_ref().map(ask), ask(&self.declared), ask(&self.live));
+        TouchedFlow {
+            source: Origin::Class(source),
+            family,
+            protocol: port.0,
+            port: port.1,
+            why,
+            before,
+            declared,
+            live,
+            missing: None,
+            rules: Vec::new(),
+            covers: 0,
+            unseen: self.unseen(source, &target, port.0, declared),
+            note: None,
+            target,
+        }
+    }
+
+    /// Whether and why a flow cannot be probed, as far as the snapshot tells.
+    fn unseen(
+        &self,
+        source: usize,
+        target: &Target,
+        protocol: Protocol,
+        declared: Decision,
+    ) -> Option<(Unseen, String)> {
+        let from = self.class(source)?;
+        let to = match target {
+            Target::Class(index) => self.class(*index),
+            Target::Outside(_) | Target::Range(_) => None,
+        };
+        let unprobeable = |text: String| Some((Unseen::Unprobeable, text));
+        if from.host_network || to.is_some_and(|c| c.host_network) || declared == Decision::Undefined {
+            return unprobeable("hostNetwork: the specification leaves policy for it undefined".to_owned());
+        }
+        if !(self.input.probe_from)(&from.workload.namespace) {
+            return unprobeable(format!("no probe may start in {} (probeNamespaces)", from.workload.namespace));
+        }
+        if let Target::Range(net) = target {
+            return unprobeable(format!("no configured destination lies in {net} (destinations)"));
+        }
+        if protocol != Protocol::Tcp {
+            return unprobeable(format!("{protocol}: silence cannot be told from a drop"));
+        }
+        for class in [Some(from), to].into_iter().flatten() {
+            if class.pods.is_empty() {
+                return Some((Unseen::Waiting, format!("{} runs no pod", class.workload)));
+            }
+        }
+        None
+    }
+}
+
+/// How a class or host is named in reports.
+#[must_use]
+pub fn endpoint(world: &World, target: &Target) -> Option<Endpoint> {
+    match target {
+        Target::Class(index) => world.classes.get(*index).map(|c| Endpoint::Workload(c.workload.clone())),
+        Target::Outside(outside) => {
+            Some(Endpoint::External { name: outside.name.clone(), cidrs: vec![IpNet::from(outside.address)] })
+        }
+        Target::Range(net) => Some(Endpoint::External { name: None, cidrs: vec![*net] }),
+    }
+}

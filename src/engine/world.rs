@@ -1,0 +1,292 @@
+//! A policy set over the pods of a cluster: what every verdict is asked of.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use ipnet::IpNet;
+
+use crate::model::{
+    ClassRecord, ContainerPort, Labels, NamespaceMatch, Peer, Phase, PodInfo, PodRef, Policy, Selector, Snapshot,
+    Workload,
+};
+
+/// Labels that controllers give each pod: they split a workload only where a selector uses them.
+const UNIQUE_LABELS: [&str; 10] = [
+    "apps.kubernetes.io/pod-index",
+    "batch.kubernetes.io/controller-uid",
+    "batch.kubernetes.io/job-completion-index",
+    "batch.kubernetes.io/job-name",
+    "controller-revision-hash",
+    "controller-uid",
+    "job-name",
+    "pod-template-generation",
+    "pod-template-hash",
+    "statefulset.kubernetes.io/pod-name",
+];
+
+/// Pods of one workload that no policy of the sets at hand can tell apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Class {
+    /// The workload.
+    pub workload: Workload,
+    /// Their labels, without those that are unique to a pod and that no selector uses.
+    pub labels: Labels,
+    /// Their ports.
+    pub ports: Vec<ContainerPort>,
+    /// Whether they use the node's network.
+    pub host_network: bool,
+    /// The pods that have an address now; empty for a workload that runs nothing.
+    pub pods: Vec<PodRef>,
+    /// The first pod's addresses.
+    pub ips: Vec<IpAddr>,
+    /// Whether the first pod is Ready, so that it can be probed from and to.
+    pub usable: bool,
+    /// The first pod's node.
+    pub node: Option<String>,
+}
+
+impl Class {
+    /// What the state remembers of it.
+    #[must_use]
+    pub fn record(&self) -> ClassRecord {
+        ClassRecord { workload: self.workload.clone(), labels: self.labels.clone(), ports: self.ports.clone() }
+    }
+}
+
+/// The address family of a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// The family of an address.
+    #[must_use]
+    pub const fn of(address: IpAddr) -> Self {
+        if address.is_ipv4() { Self::V4 } else { Self::V6 }
+    }
+
+    /// The first of `addresses` that is of this family.
+    #[must_use]
+    pub fn pick(self, addresses: &[IpAddr]) -> Option<IpAddr> {
+        addresses.iter().copied().find(|a| Self::of(*a) == self)
+    }
+}
+
+/// One end of a flow, as a policy sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct End<'w> {
+    /// The pods, or `None` for an outside address.
+    pub class: Option<&'w Class>,
+    /// The packet's address; `None` for a workload without pods, which no `ipBlock` matches.
+    pub address: Option<IpAddr>,
+}
+
+impl<'w> End<'w> {
+    /// The pods of a class, by their address of `family`.
+    #[must_use]
+    pub fn pods(class: &'w Class, family: Family) -> Self {
+        Self { class: Some(class), address: family.pick(&class.ips) }
+    }
+
+    /// An address that no pod has.
+    #[must_use]
+    pub const fn outside(address: IpAddr) -> Self {
+        Self { class: None, address: Some(address) }
+    }
+}
+
+/// Policies over namespaces and classes of pods.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct World {
+    /// Labels by namespace.
+    pub namespaces: BTreeMap<String, Labels>,
+    /// Classes, sorted by workload.
+    pub classes: Vec<Class>,
+    /// Policies in the order of their evaluation.
+    pub policies: Vec<Policy>,
+}
+
+impl World {
+    /// Policies over given classes.
+    #[must_use]
+    pub fn new(namespaces: BTreeMap<String, Labels>, classes: Vec<Class>, mut policies: Vec<Policy>) -> Self {
+        policies.sort_by(|a, b| (&a.tier, a.order, &a.id).cmp(&(&b.tier, b.order, &b.id)));
+        Self { namespaces, classes, policies }
+    }
+
+    /// The same classes and labels under other policies.
+    #[must_use]
+    pub fn with_policies(&self, policies: Vec<Policy>) -> Self {
+        Self::new(self.namespaces.clone(), self.classes.clone(), policies)
+    }
+
+    /// The same classes under the labels of an earlier moment; what is new since then keeps its labels.
+    #[must_use]
+    pub fn with_labels_of(&self, namespaces: &BTreeMap<String, Labels>, records: &[ClassRecord]) -> Self {
+        let mut then = self.namespaces.clone();
+        then.extend(
+            namespaces.iter().filter(|(n, _)| self.namespaces.contains_key(*n)).map(|(n, l)| (n.clone(), l.clone())),
+        );
+        let classes = self.classes.iter().map(|class| earlier(class, records)).collect();
+        Self { namespaces: then, classes, policies: self.policies.clone() }
+    }
+
+    /// The labels of a namespace; one that no object declares has its name as its only label.
+    #[must_use]
+    pub fn namespace_labels(&self, name: &str) -> Labels {
+        self.namespaces
+            .get(name)
+            .cloned()
+            .unwrap_or_else(|| BTreeMap::from([("kubernetes.io/metadata.name".to_owned(), name.to_owned())]))
+    }
+
+    /// Whether pods of `class` are among `namespaces` × `pods`. hostNetwork pods never are: policies see them as
+    /// their node.
+    #[must_use]
+    pub fn selects(&self, namespaces: &NamespaceMatch, pods: &Selector, class: &Class) -> bool {
+        if class.host_network || !pods.matches(&class.labels) {
+            return false;
+        }
+        let name = &class.workload.namespace;
+        match self.namespaces.get(name) {
+            Some(labels) => namespaces.matches(name, labels),
+            None => namespaces.matches(name, &self.namespace_labels(name)),
+        }
+    }
+
+    /// Whether `peer` matches `end`.
+    #[must_use]
+    pub fn peer_matches(&self, peer: &Peer, end: &End<'_>) -> bool {
+        match peer {
+            Peer::Pods { namespaces, pods } => end.class.is_some_and(|class| self.selects(namespaces, pods, class)),
+            Peer::Block { cidr, except } => end.address.is_some_and(|address| in_block(address, *cidr, except)),
+        }
+    }
+}
+
+fn in_block(address: IpAddr, cidr: IpNet, except: &[IpNet]) -> bool {
+    cidr.contains(&address) && !except.iter().any(|net| net.contains(&address))
+}
+
+/// `class` with the labels and ports that its workload had in `records`.
+fn earlier(class: &Class, records: &[ClassRecord]) -> Class {
+    let mut of_workload = records.iter().filter(|r| r.workload == class.workload);
+    let Some(first) = of_workload.next() else { return class.clone() };
+    // Several classes then: the one with the same labels now, if it is still there, is the same class.
+    let then = std::iter::once(first).chain(of_workload).find(|r| r.labels == class.labels).unwrap_or(first);
+    Class { labels: then.labels.clone(), ports: then.ports.clone(), ..class.clone() }
+}
+
+/// Groups the pods of a snapshot into classes under all policy sets that will be asked about them.
+#[must_use]
+pub fn classes(snapshot: &Snapshot, policies: &[&Policy]) -> Vec<Class> {
+    let used = used_keys(policies);
+    let blocks = blocks(policies);
+    let mut groups: BTreeMap<GroupKey, Vec<&PodInfo>> = BTreeMap::new();
+    for pod in snapshot.pods.iter().filter(|p| has_identity(p)) {
+        groups.entry(group_key(pod, &used, &blocks)).or_default().push(pod);
+    }
+    let mut seen: BTreeSet<Workload> = BTreeSet::new();
+    let mut result: Vec<Class> = Vec::new();
+    for (key, pods) in groups {
+        seen.insert(key.workload.clone());
+        result.push(class_of(key, &pods));
+    }
+    // A workload that runs nothing still counts: a rule for it waits, it is not without effect.
+    for workload in snapshot.workloads.iter().filter(|w| !seen.contains(&w.id)) {
+        result.push(Class {
+            workload: workload.id.clone(),
+            labels: stripped(&workload.labels, &used),
+            ports: workload.ports.clone(),
+            host_network: workload.host_network,
+            pods: Vec::new(),
+            ips: Vec::new(),
+            usable: false,
+            node: None,
+        });
+    }
+    result.sort_by(|a, b| (&a.workload, &a.labels, &a.pods).cmp(&(&b.workload, &b.labels, &b.pods)));
+    result
+}
+
+/// Finished pods have lost their address (semantics: "Succeeded/Failed lose the IP"); pods without one are not there yet.
+fn has_identity(pod: &PodInfo) -> bool {
+    pod.phase != Phase::Finished && !pod.ips.is_empty()
+}
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct GroupKey {
+    workload: Workload,
+    labels: Labels,
+    ports: Vec<ContainerPort>,
+    host_network: bool,
+    in_blocks: Vec<bool>,
+}
+
+fn group_key(pod: &PodInfo, used: &BTreeSet<String>, blocks: &[(IpNet, Vec<IpNet>)]) -> GroupKey {
+    let mut ports = pod.ports.clone();
+    ports.sort();
+    ports.dedup();
+    let inside = |(cidr, except): &(IpNet, Vec<IpNet>)| pod.ips.iter().any(|ip| in_block(*ip, *cidr, except));
+    GroupKey {
+        workload: pod.workload.clone(),
+        labels: stripped(&pod.labels, used),
+        ports,
+        host_network: pod.host_network,
+        in_blocks: blocks.iter().map(inside).collect(),
+    }
+}
+
+fn class_of(key: GroupKey, pods: &[&PodInfo]) -> Class {
+    // Usable pods first: the first pod's addresses stand for the class.
+    let mut order: Vec<&&PodInfo> = pods.iter().collect();
+    order.sort_by_key(|p| (!p.is_usable(), p.id.clone()));
+    Class {
+        workload: key.workload,
+        labels: key.labels,
+        ports: key.ports,
+        host_network: key.host_network,
+        ips: order.first().map(|p| p.ips.clone()).unwrap_or_default(),
+        usable: order.first().is_some_and(|p| p.is_usable()),
+        node: order.first().and_then(|p| p.node.clone()),
+        pods: order.iter().map(|p| p.id.clone()).collect(),
+    }
+}
+
+fn stripped(labels: &Labels, used: &BTreeSet<String>) -> Labels {
+    let keep = |key: &str| !UNIQUE_LABELS.contains(&key) || used.contains(key);
+    labels.iter().filter(|(key, _)| keep(key)).map(|(k, v)| (k.clone(), v.clone())).collect()
+}
+
+fn used_keys(policies: &[&Policy]) -> BTreeSet<String> {
+    let mut keys = BTreeSet::new();
+    for policy in policies {
+        keys.extend(policy.subject.pods.keys().map(str::to_owned));
+        for peer in peers(policy) {
+            if let Peer::Pods { pods, .. } = peer {
+                keys.extend(pods.keys().map(str::to_owned));
+            }
+        }
+    }
+    keys
+}
+
+/// The distinct address blocks of all policies: pods that differ in one of them are told apart.
+fn blocks(policies: &[&Policy]) -> Vec<(IpNet, Vec<IpNet>)> {
+    let all = policies.iter().flat_map(|p| peers(p)).filter_map(|peer| match peer {
+        Peer::Block { cidr, except } => Some((*cidr, except.clone())),
+        Peer::Pods { .. } => None,
+    });
+    all.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+fn peers(policy: &Policy) -> impl Iterator<Item = &Peer> {
+    let rules = policy.ingress.iter().flatten().chain(policy.egress.iter().flatten());
+    rules.flat_map(|rule| rule.peers.iter().flatten())
+}

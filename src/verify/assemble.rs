@@ -1,0 +1,276 @@
+//! From what was compared and seen to the report's flows.
+
+use super::{
+    compare::{Comparison, Material},
+    findings,
+    recall,
+    track::Track,
+};
+use crate::{
+    engine::{
+        accept::Acceptances,
+        blame,
+        judge::Judged,
+        touched::{Origin, Target, TouchedFlow},
+        verdict::{self, Side},
+        world::{Class, End, World},
+    },
+    model::{
+        Decision, Direction, Entry, FlowReport, FlowResult, Origin as Place, Outcome, PolicyDocument, RuleRef, Unseen, Why,
+    },
+};
+
+/// Makes the report's flows.
+pub struct Assembler<'a> {
+    /// What was compared.
+    pub comparison: &'a Comparison,
+    /// With what.
+    pub material: &'a Material<'a>,
+    /// What is accepted today.
+    pub accepted: Acceptances<'a>,
+}
+
+impl Assembler<'_> {
+    /// A probed flow.
+    #[must_use]
+    pub fn probed(&self, track: &Track) -> Option<FlowReport> {
+        let flow = &track.planned.flow;
+        let mut report = self.base(flow)?;
+        let pods = &self.material.snapshot.pods;
+        report.node = pods.iter().find(|p| p.id == track.planned.source).and_then(|p| p.node.clone());
+        report.source_pod = Some(track.planned.source.clone());
+        report.target = Some(track.planned.address.ip.to_string());
+        report.via = Some("exec".to_owned());
+        report.observed = track.observed();
+        report.controls = track.controls();
+        report.converged_ms = track.converged().map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX));
+        let judged = track.judged();
+        match judged {
+            Judged::AsDeclared { note, .. } => {
+                report.result = if flow.missing.is_some() { FlowResult::MissingEntry } else { FlowResult::Verified };
+                report.note = note.map(str::to_owned).or(report.note);
+            }
+            Judged::Otherwise => {
+                report.result = FlowResult::Enforcement;
+                report.evidence.extend(Some(track.text.clone()).filter(|t| !t.is_empty()));
+            }
+            Judged::Unknown(unseen, reason) => {
+                report.result = FlowResult::Inconclusive;
+                report.state = Some(unseen);
+                report.note = Some(reason.to_owned());
+            }
+        }
+        self.doubt(&mut report);
+        Some(self.finished(flow, report))
+    }
+
+    /// A flow without a probe.
+    #[must_use]
+    pub fn unseen(&self, flow: &TouchedFlow, unseen: Unseen, reason: &str) -> Option<FlowReport> {
+        let mut report = self.base(flow)?;
+        report.observed = if unseen == Unseen::Waiting { Outcome::NoSource } else { Outcome::NotProbed };
+        report.result = FlowResult::Inconclusive;
+        report.state = Some(unseen);
+        report.note = Some(reason.to_owned());
+        Some(self.finished(flow, report))
+    }
+
+    /// A flow on which Git and live disagree: the drift names the policies, no packet is needed.
+    #[must_use]
+    pub fn drifted(&self, flow: &TouchedFlow) -> Option<FlowReport> {
+        let mut report = self.base(flow)?;
+        report.result = FlowResult::Drift;
+        Some(self.finished(flow, report))
+    }
+
+    /// Whether Git and live disagree on it.
+    #[must_use]
+    pub fn is_drifted(flow: &TouchedFlow) -> bool {
+        flow.declared != flow.live
+    }
+
+    fn base(&self, flow: &TouchedFlow) -> Option<FlowReport> {
+        let recorded = recall::recorded(&self.comparison.live, flow)?;
+        Some(FlowReport {
+            source: recorded.source,
+            source_pod: None,
+            destination: recorded.destination,
+            target: None,
+            node: None,
+            protocol: flow.protocol,
+            port: flow.port,
+            via: None,
+            why: flow.why,
+            before: flow.before,
+            declared: flow.declared,
+            live: flow.live,
+            observed: Outcome::NotProbed,
+            controls: None,
+            result: FlowResult::Inconclusive,
+            state: None,
+            note: flow.note.clone(),
+            converged_ms: None,
+            covers: flow.covers,
+            evidence: Vec::new(),
+            because: self.because(flow),
+            entries: Vec::new(),
+            since: None,
+            new: true,
+            accepted_until: None,
+        })
+    }
+
+    /// Nothing is called verified that a policy without a reader, or a list that could not be read, may decide.
+    fn doubt(&self, report: &mut FlowReport) {
+        if report.result != FlowResult::Verified {
+            return;
+        }
+        let ends = [report.source.namespace(), report.destination.namespace()];
+        let blind = findings::not_understood(self.material);
+        let touches = |namespace: Option<&String>| namespace.is_none_or(|n| ends.contains(&Some(n.as_str())));
+        let reason = blind
+            .iter()
+            .find(|n| touches(n.namespace.as_ref()))
+            .map(|n| format!("{} may decide it and is not understood", n.policy))
+            .or_else(|| {
+                let unread = self.material.snapshot.not_readable.iter().find(|n| n.policies);
+                unread.map(|n| format!("{} may decide it and could not be read", n.resource))
+            });
+        if let Some(reason) = reason {
+            report.result = FlowResult::Inconclusive;
+            report.state = Some(Unseen::Unprobeable);
+            report.note = Some(reason);
+        }
+    }
+
+    /// Fills in what the state and the configuration know of its trouble.
+    fn finished(&self, flow: &TouchedFlow, mut report: FlowReport) -> FlowReport {
+        if report.result == FlowResult::MissingEntry {
+            report.entries = self.entries(flow);
+        }
+        let state = self.material.state;
+        if let Some(key) = finding_key(&report) {
+            let open = state.findings.get(&key);
+            report.new = open.is_none();
+            report.since = open.and_then(|f| f.since.clone());
+        } else if report.state.is_some() {
+            let known = state.flows.get(&report.key());
+            report.new = known.is_none_or(|k| Some(k.state) != report.state);
+        }
+        report.accepted_until = self.accepted.flow(&report);
+        report
+    }
+
+    /// Each side's verdict in words, with place: `egress: allowed by pulse-account/allow egress[2] (file:41)`.
+    fn because(&self, flow: &TouchedFlow) -> Vec<String> {
+        let world = &self.comparison.live;
+        let Some((from, to)) = ends(world, flow) else { return Vec::new() };
+        let sides = verdict::flow(world, from, to, flow.protocol, flow.port);
+        [(Direction::Egress, sides.egress), (Direction::Ingress, sides.ingress)]
+            .into_iter()
+            .filter_map(|(direction, side)| Some(format!("{}: {}", direction.word(), self.words(&side)?)))
+            .collect()
+    }
+
+    fn words(&self, side: &Side) -> Option<String> {
+        match side {
+            Side::NotIsolated => Some("no policy applies".to_owned()),
+            Side::Undefined => None,
+            Side::Allowed(rules) => {
+                let (rule, _) = rules.first()?;
+                let place = self.rule_place(rule).map(|p| format!(" ({})", p.short())).unwrap_or_default();
+                Some(format!("allowed by {} {}[{}]{place}", rule.policy.short(), rule.direction.word(), rule.index))
+            }
+            Side::Denied(policies) => {
+                let names: Vec<String> = policies.iter().take(3).map(|(id, _)| id.short()).collect();
+                Some(format!("denied: no rule of {} allows it", names.join(", ")))
+            }
+        }
+    }
+
+    fn rule_place(&self, rule: &RuleRef) -> Option<Place> {
+        let document = self.comparison.documents.iter().find(|d| d.id == rule.policy)?;
+        document.origins.nearest(&format!("/spec/{}/{}", rule.direction.word(), rule.index)).cloned()
+    }
+
+    fn entries(&self, flow: &TouchedFlow) -> Vec<Entry> {
+        let world = &self.comparison.declared;
+        let (Some(side), Some((from, to))) = (flow.missing, ends(world, flow)) else { return Vec::new() };
+        let (subject, peer) = match side {
+            Direction::Ingress => (to, from),
+            Direction::Egress => (from, to),
+        };
+        let Some(class) = subject.class else { return Vec::new() };
+        let isolating: Vec<&PolicyDocument> = verdict::applying(world, side, class)
+            .filter_map(|policy| self.comparison.documents.iter().find(|d| d.id == policy.id))
+            .collect();
+        let namespace = &class.workload.namespace;
+        let in_namespace: Vec<&PolicyDocument> =
+            self.comparison.documents.iter().filter(|d| d.id.namespace.as_ref() == Some(namespace)).collect();
+        let (subject_labels, peer_labels) = (world.namespace_labels(namespace), peer_labels(world, &peer));
+        let peer = match (peer.class, peer.address) {
+            (Some(class), _) => blame::Peer::Pods(pods(class, &peer_labels)),
+            (None, Some(address)) => blame::Peer::Outside(address),
+            (None, None) => return Vec::new(),
+        };
+        let other_rule = flow.rules.first().and_then(|rule| self.rule_value(rule));
+        blame::missing_entry(&blame::Missing {
+            side,
+            subject: pods(class, &subject_labels),
+            peer,
+            protocol: flow.protocol,
+            port: blame::Port::Number(flow.port),
+            isolating: &isolating,
+            namespace_policies: &in_namespace,
+            other_rule,
+        })
+    }
+
+    fn rule_value(&self, rule: &RuleRef) -> Option<&serde_json::Value> {
+        let document = self.comparison.documents.iter().find(|d| d.id == rule.policy)?;
+        document.object.pointer(&format!("/spec/{}/{}", rule.direction.word(), rule.index))
+    }
+}
+
+fn peer_labels(world: &World, peer: &End<'_>) -> crate::model::Labels {
+    peer.class.map(|c| world.namespace_labels(&c.workload.namespace)).unwrap_or_default()
+}
+
+fn pods<'a>(class: &'a Class, namespace_labels: &'a crate::model::Labels) -> blame::Pods<'a> {
+    blame::Pods { namespace: &class.workload.namespace, namespace_labels, labels: &class.labels }
+}
+
+fn ends<'w>(world: &'w World, flow: &TouchedFlow) -> Option<(End<'w>, End<'w>)> {
+    let Origin::Class(source) = flow.source else { return None };
+    let from = End::pods(world.classes.get(source)?, flow.family);
+    let to = match &flow.target {
+        Target::Class(index) => End::pods(world.classes.get(*index)?, flow.family),
+        Target::Outside(outside) => End::outside(outside.address),
+        Target::Range(net) => End::outside(net.network()),
+    };
+    Some((from, to))
+}
+
+/// The key under which the state keeps a flow's finding, where its result is one.
+#[must_use]
+pub fn finding_key(report: &FlowReport) -> Option<String> {
+    let word = match report.result {
+        FlowResult::MissingEntry => "missing-entry",
+        FlowResult::Enforcement => "enforcement",
+        FlowResult::Excess => "excess",
+        FlowResult::Verified | FlowResult::Drift | FlowResult::Inconclusive => return None,
+    };
+    Some(format!("{word}/{}", report.key()))
+}
+
+/// Whether a flow is of this merge and not of an earlier one.
+#[must_use]
+pub const fn is_of_merge(why: Why) -> bool {
+    matches!(why, Why::Changed | Why::Rule | Why::OneSided | Why::Closure | Why::FirstRun)
+}
+
+/// Whether the flow's declared verdict is one that a packet can show.
+#[must_use]
+pub const fn is_decided(decision: Decision) -> bool {
+    matches!(decision, Decision::Allowed | Decision::Denied)
+}

@@ -1,0 +1,247 @@
+//! Git, live and before, side by side: what differs, and which flows have to be seen.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    findings,
+    recall::{self, Recall},
+};
+use crate::{
+    config::{Config, NamespaceSet},
+    engine::{
+        drift::{self, DriftContext, DriftOutcome},
+        matrix::Matrix,
+        normal, read,
+        touched::{self, Outside, Touched},
+        world::{self, Family, World},
+    },
+    model::{
+        Declared, Drift, DriftClass, Finding, KustomizationRef, ObjectRef, Policy, PolicyDocument, RuleRef, Severity,
+        Snapshot, State, Trigger,
+    },
+};
+
+/// More drifted policies than this are not each held against all flows.
+const COUNTED_DRIFTS: usize = 50;
+
+/// What a comparison is made of.
+pub struct Material<'a> {
+    /// The configuration.
+    pub config: &'a Config,
+    /// Its namespaces.
+    pub namespaces: &'a NamespaceSet,
+    /// What Git declares, by Kustomization. One that is not applied stands with the policies of the state.
+    pub declared: &'a [Declared],
+    /// The live cluster.
+    pub snapshot: &'a Snapshot,
+    /// The memory.
+    pub state: &'a State,
+    /// Inventories of all Kustomizations; `None` where they could not be read.
+    pub inventories: Option<&'a BTreeMap<KustomizationRef, Vec<ObjectRef>>>,
+    /// Configured hosts, resolved.
+    pub outside: &'a [Outside],
+    /// Why the run runs.
+    pub trigger: Trigger,
+}
+
+/// What it shows.
+pub struct Comparison {
+    /// Git's policies over the live labels.
+    pub declared: World,
+    /// The live policies over the live labels.
+    pub live: World,
+    /// The documents behind `declared`.
+    pub documents: Vec<PolicyDocument>,
+    /// Live policies of others that count as declared.
+    pub others: Vec<PolicyDocument>,
+    /// Product namespaces.
+    pub product: BTreeSet<String>,
+    /// Policies that differ.
+    pub drift: Vec<Drift>,
+    /// Findings that need no probe.
+    pub findings: Vec<Finding>,
+    /// Flows to be seen.
+    pub touched: Touched,
+    /// What the state wants looked at again.
+    pub recall: Recall,
+    /// Content of the rules of `documents`, for the state.
+    pub rule_keys: BTreeMap<RuleRef, String>,
+}
+
+/// Compares.
+#[must_use]
+pub fn compare(material: &Material<'_>) -> Comparison {
+    let product = material.namespaces.product(material.snapshot, &material.state.product_namespaces);
+    let git: Vec<PolicyDocument> = material.declared.iter().flat_map(|d| d.policies.iter().cloned()).collect();
+    let outcome = drift::drift(&git, &material.snapshot.policies, &context(material, &product));
+    let documents: Vec<PolicyDocument> = git.iter().chain(&outcome.others).cloned().collect();
+    let mut findings = Vec::new();
+    let declared_policies = read_all(&documents, &mut findings);
+    let live_documents: Vec<&PolicyDocument> = material.snapshot.policies.iter().map(|p| &p.document).collect();
+    let live_policies = read_all(live_documents.iter().copied(), &mut findings);
+    let old = old_policies(material.state);
+    let worlds = Worlds::new(material, declared_policies, live_policies, old);
+    let drift = counted(outcome.clone(), &git, &worlds);
+    findings.extend(findings::without_probes(material, &product, &worlds.live));
+    findings.extend(worlds.relabelled(material));
+    let rule_keys = rule_keys(&documents);
+    let recall = recall::recall(material, &rule_keys);
+    let mut touched = touch(material, &worlds, &product, &documents, &recall);
+    findings.append(&mut touched.findings);
+    Comparison {
+        declared: worlds.declared,
+        live: worlds.live,
+        documents,
+        others: outcome.others,
+        product,
+        drift,
+        findings,
+        touched,
+        recall,
+        rule_keys,
+    }
+}
+
+/// The three policy sets over the same classes.
+struct Worlds {
+    declared: World,
+    live: World,
+    /// The policies of the last check over the labels of now.
+    old_over_now: Option<World>,
+    /// The policies of the last check over the labels of then.
+    before: Option<World>,
+}
+
+impl Worlds {
+    fn new(material: &Material<'_>, declared: Vec<Policy>, live: Vec<Policy>, old: Option<Vec<Policy>>) -> Self {
+        let all: Vec<&Policy> = declared.iter().chain(&live).chain(old.iter().flatten()).collect();
+        let classes = world::classes(material.snapshot, &all);
+        let namespaces: BTreeMap<_, _> =
+            material.snapshot.namespaces.iter().map(|(name, info)| (name.clone(), info.labels.clone())).collect();
+        let live = World::new(namespaces, classes, live);
+        let declared = live.with_policies(declared);
+        let old_over_now = old.map(|old| live.with_policies(old));
+        let before = material.state.checked.as_ref().zip(old_over_now.as_ref());
+        let before = before.map(|(checked, world)| world.with_labels_of(&checked.namespaces, &checked.classes));
+        Self { declared, live, old_over_now, before }
+    }
+
+    fn relabelled(&self, material: &Material<'_>) -> Option<Finding> {
+        let (then, now) = (self.before.as_ref()?, self.old_over_now.as_ref()?);
+        let flipped = touched::relabelled(then, now);
+        findings::relabelled(material, then, now, &flipped)
+    }
+}
+
+fn old_policies(state: &State) -> Option<Vec<Policy>> {
+    let checked = state.checked.as_ref()?;
+    let documents = checked.kustomizations.iter().flat_map(|k| &k.policies).chain(&checked.others);
+    // They were read when they were written; what an older version read and this one does not is left out of before,
+    // so that its flows count as changed.
+    Some(documents.filter_map(|d| read::policy(d).ok()).collect())
+}
+
+fn context(material: &Material<'_>, product: &BTreeSet<String>) -> DriftContext {
+    let watched: BTreeMap<_, _> =
+        material.declared.iter().map(|d| (d.status.id.clone(), d.status.inventory.clone())).collect();
+    let others = material.inventories.into_iter().flatten().filter(|(id, _)| !watched.contains_key(*id));
+    DriftContext {
+        product_namespaces: product.clone(),
+        others: others.map(|(id, inventory)| (id.clone(), inventory.clone())).collect(),
+        others_complete: material.inventories.is_some(),
+        watched,
+    }
+}
+
+/// Reads documents that a reader understands; a broken one is a finding, since nothing is skipped in silence.
+fn read_all<'d>(documents: impl IntoIterator<Item = &'d PolicyDocument>, findings: &mut Vec<Finding>) -> Vec<Policy> {
+    let mut policies = Vec::new();
+    for document in documents.into_iter().filter(|d| read::understands(d)) {
+        match read::policy(document) {
+            Ok(policy) => policies.push(policy),
+            Err(unreadable) => findings.push(findings::unreadable(&unreadable)),
+        }
+    }
+    policies
+}
+
+/// Fills in how many workload pairs each drift changes; an extra policy that changes none is info.
+fn counted(outcome: DriftOutcome, git: &[PolicyDocument], worlds: &Worlds) -> Vec<Drift> {
+    let base = Matrix::new(&worlds.declared);
+    let mut result = outcome.drift;
+    for (drift, swap) in result.iter_mut().zip(&outcome.swaps).take(COUNTED_DRIFTS) {
+        let documents = swap.apply(&git.iter().chain(&outcome.others).cloned().collect::<Vec<_>>());
+        let policies = documents.iter().filter(|d| read::understands(d)).filter_map(|d| read::policy(d).ok()).collect();
+        let other = worlds.declared.with_policies(policies);
+        drift.flows = differing_pairs(&base, &Matrix::new(&other));
+        if drift.class == DriftClass::Extra && drift.flows == 0 && is_understood(swap) {
+            drift.severity = Severity::Info;
+        }
+    }
+    result
+}
+
+fn is_understood(swap: &drift::Swap) -> bool {
+    swap.live.as_ref().is_none_or(read::understands)
+}
+
+fn differing_pairs(a: &Matrix<'_>, b: &Matrix<'_>) -> usize {
+    let count = a.world.classes.len();
+    let pairs = (0..count).flat_map(|source| (0..count).map(move |destination| (source, destination)));
+    pairs
+        .filter(|(s, d)| s != d)
+        .filter(|(s, d)| a.between(*s, *d, Family::V4) != b.between(*s, *d, Family::V4))
+        .count()
+}
+
+fn rule_keys(documents: &[PolicyDocument]) -> BTreeMap<RuleRef, String> {
+    let mut keys = BTreeMap::new();
+    for document in documents.iter().filter(|d| read::understands(d)) {
+        for direction in [crate::model::Direction::Ingress, crate::model::Direction::Egress] {
+            for (index, rule) in normal::rules(document, direction).unwrap_or_default().iter().enumerate() {
+                keys.insert(RuleRef { policy: document.id.clone(), direction, index }, normal::rule_key(rule));
+            }
+        }
+    }
+    keys
+}
+
+fn changed_rules(material: &Material<'_>, documents: &[PolicyDocument]) -> Vec<RuleRef> {
+    let Some(checked) = &material.state.checked else { return Vec::new() };
+    let old: BTreeMap<_, &PolicyDocument> = checked
+        .kustomizations
+        .iter()
+        .flat_map(|k| &k.policies)
+        .chain(&checked.others)
+        .map(|d| ((&d.api_version, &d.id), d))
+        .collect();
+    let understood = documents.iter().filter(|d| read::understands(d));
+    understood.flat_map(|new| normal::changed_rules(old.get(&(&new.api_version, &new.id)).copied(), new)).collect()
+}
+
+fn touch(
+    material: &Material<'_>,
+    worlds: &Worlds,
+    product: &BTreeSet<String>,
+    documents: &[PolicyDocument],
+    recall: &Recall,
+) -> Touched {
+    let known: BTreeSet<&String> = material.state.product_namespaces.iter().collect();
+    let first_run = material.state.checked.is_none();
+    let new = product.iter().filter(|n| !first_run && !known.contains(n)).cloned().collect();
+    let may_probe = |name: &str| product.contains(name) || material.namespaces.may_probe(name);
+    let mut touched = touched::touched(&touched::Input {
+        before: worlds.before.as_ref(),
+        declared: &worlds.declared,
+        live: &worlds.live,
+        changed_rules: &changed_rules(material, documents),
+        outside: material.outside,
+        probe_from: &may_probe,
+        new_namespaces: &new,
+        recorded: &recall.flows,
+        retried_rules: &recall.rules,
+        first_run,
+    });
+    recall.mark_missing(&worlds.live, &mut touched.flows);
+    touched
+}

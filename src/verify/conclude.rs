@@ -1,0 +1,292 @@
+//! The verdict, and what stands from before.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    assemble::{finding_key, is_of_merge},
+    compare::Comparison,
+};
+use crate::{
+    engine::accept::Acceptances,
+    model::{
+        Cleared, Drift, Finding, FindingRule, FlowReport, FlowResult, OpenFinding, RecordedFlow, Report, Revision,
+        RuleRef, Severity, Standing, State, Strength, Unseen, Verdict, Why,
+    },
+};
+
+/// A waiting rule is a finding after so long.
+const WAITS_FOR: jiff::SignedDuration = jiff::SignedDuration::from_hours(7 * 24);
+
+/// Fills in since when each thing stands, what is accepted, what is cleared, the counts and the verdict.
+pub struct Conclusion<'a> {
+    /// The memory.
+    pub state: &'a State,
+    /// The comparison; `None` where nothing was compared.
+    pub comparison: Option<&'a Comparison>,
+    /// What is accepted today.
+    pub accepted: Acceptances<'a>,
+    /// The revision that new trouble is attributed to.
+    pub revision: Option<Revision>,
+    /// Now, RFC 3339.
+    pub now: &'a str,
+}
+
+impl Conclusion<'_> {
+    /// Concludes a report whose flows, drift and findings are in.
+    pub fn conclude(&self, report: &mut Report) {
+        self.waiting_rules(report);
+        for drift in &mut report.drift {
+            self.date_drift(drift);
+        }
+        for finding in &mut report.findings {
+            self.date_finding(finding);
+        }
+        for flow in &mut report.flows {
+            if flow.new && finding_key(flow).is_some() {
+                flow.since.clone_from(&self.revision);
+            }
+        }
+        report.cleared = self.cleared(report);
+        report.standing = self.standing(report);
+        report.verdict = self.verdict(report);
+    }
+
+    fn date_drift(&self, drift: &mut Drift) {
+        let known = self.state.findings.get(&drift.key());
+        drift.new = known.is_none();
+        drift.since = known.map_or_else(|| self.revision.clone(), |k| k.since.clone());
+        drift.accepted_until = self.accepted.drift(drift);
+    }
+
+    fn date_finding(&self, finding: &mut Finding) {
+        let known = self.state.findings.get(&finding.key);
+        finding.new = known.is_none();
+        finding.since = known.map_or_else(|| self.revision.clone(), |k| k.since.clone());
+        finding.accepted_until = self.accepted.finding(finding);
+        if finding.rule == FindingRule::Rendering {
+            let id = self.comparison.and_then(|_| finding.key.strip_prefix("rendering/"));
+            let id = id.and_then(|text| text.split_once('/'));
+            let id = id.map(|(namespace, name)| crate::model::KustomizationRef {
+                namespace: namespace.to_owned(),
+                name: name.to_owned(),
+            });
+            finding.accepted_until = id.and_then(|id| self.accepted.rendering(&id));
+        }
+    }
+
+    /// Rules that wait for something to match: notes at first, findings after a week.
+    fn waiting_rules(&self, report: &mut Report) {
+        for silent in self.comparison.iter().flat_map(|c| &c.touched.waiting) {
+            let key = waiting_key(&silent.rule);
+            let since = self.state.flows.get(&key).map(|r| r.since.as_str());
+            let overdue = since.is_some_and(|since| is_older(since, self.now, WAITS_FOR));
+            let message = format!("{} waits: {}", silent.rule, silent.reason);
+            report.findings.push(Finding {
+                key: if overdue { format!("no-effect/{}", silent.rule) } else { key },
+                rule: FindingRule::NoEffect,
+                severity: if overdue { Severity::Error } else { Severity::Info },
+                message: if overdue { format!("{message}, for more than 7 days now: correct or remove it") } else { message },
+                namespace: silent.rule.policy.namespace.clone(),
+                origin: None,
+                since: None,
+                fix: None,
+                new: true,
+                accepted_until: None,
+                about: Some(silent.rule.clone()),
+            });
+        }
+    }
+
+    /// Open findings of the state that this run saw cured, and pending flows that it saw.
+    fn cleared(&self, report: &Report) -> Vec<Cleared> {
+        let open = open_keys(report);
+        let mut cleared = Vec::new();
+        for (key, finding) in self.state.findings.iter().filter(|(key, _)| !open.contains(*key)) {
+            let cured = match &finding.flow {
+                Some(flow) => self.is_cured(flow, report),
+                // Everything else is looked at in each run: what is not there any more is cured.
+                None => self.comparison.is_some(),
+            };
+            if cured {
+                cleared.push(Cleared { key: key.clone(), since: finding.since.clone(), thread: finding.thread.clone() });
+            }
+        }
+        let pending = |key: &String| self.state.flows.get(key).is_some_and(|r| r.state != Unseen::Unprobeable);
+        let seen = report.flows.iter().filter(|f| f.result == FlowResult::Verified && pending(&f.key()));
+        let thread = self.state.trouble.as_ref().and_then(|t| t.event.clone());
+        let since = self.state.checked.as_ref().and_then(|c| c.kustomizations.first()).map(|k| k.revision.clone());
+        cleared.extend(seen.map(|f| Cleared { key: f.key(), since: since.clone(), thread: thread.clone() }));
+        cleared
+    }
+
+    /// A flow's finding is cured when the flow is seen as declared, or is gone.
+    fn is_cured(&self, flow: &RecordedFlow, report: &Report) -> bool {
+        let key = flow.key();
+        match report.flows.iter().find(|f| f.key() == key) {
+            Some(now) => matches!(now.result, FlowResult::Verified | FlowResult::Enforcement | FlowResult::MissingEntry),
+            None => self.comparison.is_some_and(|c| c.touched.gone.contains(&key)),
+        }
+    }
+
+    fn standing(&self, report: &Report) -> Standing {
+        let cleared: BTreeSet<&String> = report.cleared.iter().map(|c| &c.key).collect();
+        let open = self.state.findings.iter().filter(|(key, f)| f.error && !cleared.contains(key));
+        let accepted = accepted_dates(report);
+        let flows = || report.flows.iter().filter(|f| f.accepted_until.is_none());
+        let carried = self.carried(report);
+        let count = |state: Unseen| flows().filter(|f| f.state == Some(state)).count() + carried.get(&state).copied().unwrap_or(0);
+        let weak = |f: &&FlowReport| {
+            f.result == FlowResult::Verified && f.controls.as_ref().is_some_and(|c| c.strength == Strength::Weak)
+        };
+        let rules = self.comparison.map_or(0, |c| c.touched.waiting.len());
+        Standing {
+            open: open.map(|(key, f)| (key.clone(), f.since.clone())).collect(),
+            pending: count(Unseen::Pending),
+            waiting: count(Unseen::Waiting) + rules,
+            unprobeable: count(Unseen::Unprobeable),
+            accepted: accepted.len(),
+            accepted_until: accepted.into_iter().min(),
+            weak: flows().filter(weak).count(),
+        }
+    }
+
+    /// Flows of the state that this run did not look at, by state.
+    fn carried(&self, report: &Report) -> BTreeMap<Unseen, usize> {
+        let mut carried = BTreeMap::new();
+        let seen: BTreeSet<String> = report.flows.iter().map(FlowReport::key).collect();
+        let gone = |key: &String| self.comparison.is_some_and(|c| c.touched.gone.contains(key));
+        let left = self.state.flows.iter().filter(|(key, r)| r.flow.is_some() && !seen.contains(*key) && !gone(key));
+        for (_, record) in left {
+            *carried.entry(record.state).or_default() += 1;
+        }
+        carried
+    }
+
+    fn verdict(&self, report: &Report) -> Verdict {
+        if has_error(report) || report.standing.open.iter().any(|(key, _)| !self.is_accepted(key, report)) {
+            return Verdict::Finding;
+        }
+        if report.verdict == Verdict::NotApplied {
+            return Verdict::NotApplied;
+        }
+        if report.verdict == Verdict::Inconclusive || is_inconclusive(report) {
+            return Verdict::Inconclusive;
+        }
+        let empty = |c: &Comparison| c.product.is_empty() || (c.documents.is_empty() && c.live.policies.is_empty());
+        if self.comparison.is_none_or(empty) { Verdict::Nothing } else { Verdict::Verified }
+    }
+
+    fn is_accepted(&self, key: &str, report: &Report) -> bool {
+        report.drift.iter().any(|d| d.key() == key && d.accepted_until.is_some())
+            || report.findings.iter().any(|f| f.key == key && f.accepted_until.is_some())
+            || report.flows.iter().any(|f| finding_key(f).as_deref() == Some(key) && f.accepted_until.is_some())
+    }
+}
+
+/// The key under which a waiting rule is kept.
+#[must_use]
+pub fn waiting_key(rule: &RuleRef) -> String {
+    format!("waiting/{rule}")
+}
+
+fn accepted_dates(report: &Report) -> Vec<String> {
+    let drift = report.drift.iter().filter_map(|d| d.accepted_until.clone());
+    let findings = report.findings.iter().filter_map(|f| f.accepted_until.clone());
+    let flows = report.flows.iter().filter_map(|f| f.accepted_until.clone());
+    drift.chain(findings).chain(flows).collect()
+}
+
+fn has_error(report: &Report) -> bool {
+    let drift = report.drift.iter().any(|d| d.severity == Severity::Error && d.accepted_until.is_none());
+    let finding = report.findings.iter().any(|f| f.severity == Severity::Error && f.accepted_until.is_none());
+    let flow = report.flows.iter().any(|f| finding_key(f).is_some() && f.accepted_until.is_none());
+    drift || finding || flow
+}
+
+/// Pending flows keep a run yellow until they are seen; waiting and unprobeable ones only the run that brings them.
+fn is_inconclusive(report: &Report) -> bool {
+    let flow = |f: &FlowReport| {
+        f.accepted_until.is_none()
+            && match f.state {
+                Some(Unseen::Pending) => true,
+                Some(Unseen::Waiting | Unseen::Unprobeable) => f.new && is_of_merge(f.why) && f.why != Why::FirstRun,
+                None => false,
+            }
+    };
+    let blind = |f: &Finding| {
+        f.accepted_until.is_none()
+            && match f.rule {
+                FindingRule::Rendering | FindingRule::Flux => true,
+                FindingRule::NotUnderstood | FindingRule::NotReadable => f.new,
+                FindingRule::NoEffect => f.new && f.severity == Severity::Info && f.key.starts_with("waiting/") && !report.first_run,
+                _ => false,
+            }
+    };
+    report.flows.iter().any(flow) || report.findings.iter().any(blind) || report.standing.pending > 0
+}
+
+/// Keys of everything that is open in this report, error or not.
+#[must_use]
+pub fn open_keys(report: &Report) -> BTreeSet<String> {
+    let drift = report.drift.iter().filter(|d| d.severity != Severity::Info).map(Drift::key);
+    let findings = report.findings.iter().filter(|f| f.severity != Severity::Info).map(|f| f.key.clone());
+    drift.chain(findings).chain(report.flows.iter().filter_map(finding_key)).collect()
+}
+
+/// Whether `then` is more than `age` before `now`.
+#[must_use]
+pub fn is_older(then: &str, now: &str, age: jiff::SignedDuration) -> bool {
+    match (then.parse::<jiff::Timestamp>(), now.parse::<jiff::Timestamp>()) {
+        (Ok(then), Ok(now)) => now.duration_since(then) > age,
+        _ => false,
+    }
+}
+
+/// What the state keeps open after this report.
+#[must_use]
+pub fn open_findings(report: &Report, state: &State, rule_keys: &BTreeMap<RuleRef, String>, now: &str) -> BTreeMap<String, OpenFinding> {
+    let cleared: BTreeSet<&String> = report.cleared.iter().map(|c| &c.key).collect();
+    let kept = state.findings.iter().filter(|(key, _)| !cleared.contains(key));
+    let mut open: BTreeMap<String, OpenFinding> = kept.map(|(k, f)| (k.clone(), f.clone())).collect();
+    let mut put = |key: String, finding: OpenFinding| {
+        open.entry(key).or_insert(finding);
+    };
+    let make = |summary: String, error: bool, since: &Option<Revision>| OpenFinding {
+        since: since.clone(),
+        at: now.to_owned(),
+        mentioned: false,
+        thread: None,
+        summary,
+        error,
+        flow: None,
+        rule: None,
+    };
+    for drift in report.drift.iter().filter(|d| d.severity != Severity::Info) {
+        put(drift.key(), make(drift.summary.clone(), drift.severity == Severity::Error, &drift.since));
+    }
+    // A relabelling is told once: it is history, nothing stands that could be cured.
+    let findings = report.findings.iter().filter(|f| f.severity != Severity::Info && f.rule != FindingRule::Relabelled);
+    for finding in findings {
+        let rule = finding.about.as_ref().and_then(|r| Some((r.clone(), rule_keys.get(r)?.clone())));
+        let open = make(finding.message.clone(), finding.severity == Severity::Error, &finding.since);
+        put(finding.key.clone(), OpenFinding { rule, ..open });
+    }
+    for flow in &report.flows {
+        let Some(key) = finding_key(flow) else { continue };
+        let recorded = recorded(flow);
+        put(key, OpenFinding { flow: Some(recorded), ..make(flow.key(), true, &flow.since) });
+    }
+    open
+}
+
+/// A reported flow as the state keeps it.
+#[must_use]
+pub fn recorded(flow: &FlowReport) -> RecordedFlow {
+    RecordedFlow {
+        source: flow.source.clone(),
+        destination: flow.destination.clone(),
+        protocol: flow.protocol,
+        port: flow.port,
+        declared: flow.declared,
+    }
+}

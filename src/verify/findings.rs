@@ -1,0 +1,166 @@
+//! Findings that need no probe: the baseline, relabelled flows, and what is not understood.
+
+use std::collections::BTreeSet;
+
+use super::compare::Material;
+use crate::{
+    engine::{
+        read::{self, Unreadable},
+        touched::Flipped,
+        world::World,
+    },
+    model::{
+        Decision, Direction, Entry, Finding, FindingRule, NamespaceMatch, NotUnderstood, PolicyDocument, Rendering, Severity,
+    },
+};
+
+/// At most so many flows are named in one finding.
+const NAMED_FLOWS: usize = 5;
+
+/// A finding with the usual defaults.
+#[must_use]
+pub fn finding(rule: FindingRule, key: &str, severity: Severity, message: String) -> Finding {
+    Finding {
+        key: format!("{}/{key}", rule.word()),
+        rule,
+        severity,
+        message,
+        namespace: None,
+        origin: None,
+        since: None,
+        fix: None,
+        new: true,
+        accepted_until: None,
+        about: None,
+    }
+}
+
+/// The baseline, policies that are not understood, kinds that cannot be read, renderings that are not proven.
+#[must_use]
+pub fn without_probes(material: &Material<'_>, product: &BTreeSet<String>, live: &World) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = product
+        .iter()
+        .filter(|name| material.snapshot.namespaces.get(*name).is_some_and(|info| !info.terminating))
+        .filter_map(|name| baseline(material, live, name))
+        .collect();
+    findings.extend(not_understood(material).iter().map(|policy| {
+        let scope = policy.namespace.as_ref().map_or("pods of any namespace".to_owned(), |n| format!("pods of {n}"));
+        let message = format!("{} is not understood: nothing is called verified about {scope}, which it may touch", policy.policy);
+        Finding {
+            namespace: policy.namespace.clone(),
+            ..finding(FindingRule::NotUnderstood, &policy.policy.to_string(), Severity::Warning, message)
+        }
+    }));
+    findings.extend(material.snapshot.not_readable.iter().map(|kind| {
+        let message = format!("{} could not be read: {}", kind.resource, kind.reason);
+        finding(FindingRule::NotReadable, &kind.resource, Severity::Warning, message)
+    }));
+    findings.extend(material.declared.iter().filter_map(|declared| match &declared.rendering {
+        Rendering::Proven => None,
+        Rendering::Unproven(reason) => {
+            let id = &declared.status.id;
+            let message = format!("the rendering of {id} could not be proven: {reason}");
+            Some(finding(FindingRule::Rendering, &id.to_string(), Severity::Warning, message))
+        }
+    }));
+    findings
+}
+
+/// Policies of kinds without a reader, live or only in Git.
+#[must_use]
+pub fn not_understood(material: &Material<'_>) -> Vec<NotUnderstood> {
+    let mut all: BTreeSet<NotUnderstood> = material.snapshot.not_understood.iter().cloned().collect();
+    let named: BTreeSet<_> = all.iter().map(|n| n.policy.clone()).collect();
+    let git = material.declared.iter().flat_map(|d| &d.policies).filter(|d| !read::understands(d));
+    let unnamed = git.filter(|d| !named.contains(&d.id)).map(|document: &PolicyDocument| NotUnderstood {
+        kind: document.id.kind.clone(),
+        policy: document.id.clone(),
+        namespace: document.id.namespace.clone(),
+    });
+    all.extend(unnamed.collect::<Vec<_>>());
+    all.into_iter().collect()
+}
+
+/// Each product namespace must hold the baseline in effect: every pod isolated in both directions by a policy with an
+/// empty podSelector (design §4).
+fn baseline(material: &Material<'_>, live: &World, namespace: &str) -> Option<Finding> {
+    let isolates = |direction: Direction| {
+        live.policies.iter().any(|policy| {
+            policy.subject.namespaces == NamespaceMatch::Named(namespace.to_owned())
+                && policy.subject.pods.is_everything()
+                && policy.rules(direction).is_some()
+        })
+    };
+    let missing: Vec<&str> = [Direction::Ingress, Direction::Egress]
+        .into_iter()
+        .filter(|direction| !isolates(*direction))
+        .map(Direction::word)
+        .collect();
+    if missing.is_empty() {
+        return None;
+    }
+    let file = material.declared.iter().flat_map(|d| &d.policies).find_map(|document| {
+        let here = document.id.namespace.as_deref() == Some(namespace);
+        document.origins.document.as_ref().filter(|_| here).map(|origin| origin.file.clone())
+    });
+    let entry = format!(
+        "---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata:\n  name: default-deny-all\n  namespace: {namespace}\nspec:\n  podSelector: {{}}\n  policyTypes: [Ingress, Egress]\n"
+    );
+    let message = format!(
+        "product namespace {namespace} has no default-deny-all in effect for {}: its pods are open there; add the baseline",
+        missing.join(" and ")
+    );
+    Some(Finding {
+        namespace: Some(namespace.to_owned()),
+        fix: Some(Entry { side: Direction::Ingress, policy: Some("default-deny-all".to_owned()), file, line: None, entry }),
+        ..finding(FindingRule::Baseline, namespace, Severity::Error, message)
+    })
+}
+
+/// A policy whose content cannot be read.
+#[must_use]
+pub fn unreadable(unreadable: &Unreadable) -> Finding {
+    let key = format!("{}/unreadable", unreadable.policy);
+    Finding {
+        namespace: unreadable.policy.namespace.clone(),
+        origin: unreadable.origin.clone(),
+        ..finding(FindingRule::NotUnderstood, &key, Severity::Error, unreadable.to_string())
+    }
+}
+
+/// Flows that labels flipped, and no merge.
+#[must_use]
+pub fn relabelled(material: &Material<'_>, then: &World, now: &World, flipped: &[Flipped]) -> Option<Finding> {
+    let first = flipped.first()?;
+    let name = |index: usize| now.classes.get(index).map(|c| c.workload.to_string()).unwrap_or_default();
+    let named: Vec<String> = flipped
+        .iter()
+        .take(NAMED_FLOWS)
+        .map(|f| {
+            let word = if f.now == Decision::Allowed { "opened" } else { "closed" };
+            format!("{} → {}:{} {word}", name(f.source), name(f.destination), f.port.1)
+        })
+        .collect();
+    let more = flipped.len().saturating_sub(NAMED_FLOWS);
+    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let who = changed_labels(then, now, flipped);
+    let message = format!("labels changed without a merge ({who}): {}{rest}", named.join(", "));
+    let key = format!("{}/{}", material.state.seq + 1, name(first.source));
+    Some(finding(FindingRule::Relabelled, &key, Severity::Error, message))
+}
+
+/// Which namespaces and workloads have other labels than before.
+fn changed_labels(then: &World, now: &World, flipped: &[Flipped]) -> String {
+    let mut changed = BTreeSet::new();
+    for index in flipped.iter().flat_map(|f| [f.source, f.destination]) {
+        let (Some(old), Some(new)) = (then.classes.get(index), now.classes.get(index)) else { continue };
+        let namespace = &new.workload.namespace;
+        if then.namespaces.get(namespace) != now.namespaces.get(namespace) {
+            changed.insert(format!("namespace {namespace}"));
+        }
+        if old.labels != new.labels {
+            changed.insert(new.workload.to_string());
+        }
+    }
+    changed.into_iter().take(NAMED_FLOWS).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,102 @@
+//! What the state wants looked at again.
+
+use std::collections::BTreeMap;
+
+use super::compare::Material;
+use crate::{
+    engine::{
+        touched::{Origin, Target, TouchedFlow, endpoint},
+        verdict,
+        world::{End, World},
+    },
+    model::{Decision, RecordedFlow, RuleRef, Trigger, Why},
+};
+
+/// Flows and rules of earlier runs.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Recall {
+    /// Flows, each with why it is looked at again.
+    pub flows: Vec<(RecordedFlow, Why)>,
+    /// Rules that matched nothing then, under their position of now.
+    pub rules: Vec<RuleRef>,
+    /// Keys of rules that are not declared any more.
+    pub gone_rules: Vec<String>,
+    /// Keys of flows whose blocked side stands as a missing entry.
+    missing: Vec<String>,
+}
+
+/// Collects them (design §3.7, §3.1): open findings and pending flows always, the last merge's flows for a person.
+#[must_use]
+pub fn recall(material: &Material<'_>, rule_keys: &BTreeMap<RuleRef, String>) -> Recall {
+    let mut recall = Recall::default();
+    let state = material.state;
+    for (key, finding) in &state.findings {
+        if let Some(flow) = &finding.flow {
+            recall.flows.push((flow.clone(), Why::OpenFinding));
+            if key.starts_with("missing-entry/") {
+                recall.missing.push(flow.key());
+            }
+        }
+        recall.rule(key, finding.rule.as_ref(), rule_keys);
+    }
+    for (key, record) in &state.flows {
+        if let Some(flow) = &record.flow {
+            recall.flows.push((flow.clone(), Why::Retried));
+            if record.missing.is_some() {
+                recall.missing.push(flow.key());
+            }
+        }
+        recall.rule(key, record.rule.as_ref(), rule_keys);
+    }
+    if material.trigger == Trigger::Manual {
+        recall.flows.extend(state.last_merge.iter().map(|f| (f.clone(), Why::Manual)));
+    }
+    recall
+}
+
+impl Recall {
+    /// Finds a rule of then among those of now by its content, nearest to its old position.
+    fn rule(&mut self, key: &str, rule: Option<&(RuleRef, String)>, now: &BTreeMap<RuleRef, String>) {
+        let Some((then, content)) = rule else { return };
+        let same = now.iter().filter(|(r, k)| {
+            r.policy == then.policy && r.direction == then.direction && *k == content
+        });
+        match same.map(|(r, _)| r).min_by_key(|r| r.index.abs_diff(then.index)) {
+            Some(found) if !self.rules.contains(found) => self.rules.push(found.clone()),
+            Some(_) => {}
+            None => self.gone_rules.push(key.to_owned()),
+        }
+    }
+
+    /// Flows that stand as a missing entry are still one while exactly one side denies them.
+    pub fn mark_missing(&self, live: &World, flows: &mut [TouchedFlow]) {
+        for flow in flows.iter_mut().filter(|f| f.missing.is_none() && f.live == Decision::Denied) {
+            let (Origin::Class(source), Target::Class(target)) = (flow.source, &flow.target) else { continue };
+            let Some(key) = key(live, flow) else { continue };
+            if !self.missing.contains(&key) {
+                continue;
+            }
+            if let (Some(from), Some(to)) = (live.classes.get(source), live.classes.get(*target)) {
+                let (from, to) = (End::pods(from, flow.family), End::pods(to, flow.family));
+                flow.missing = verdict::flow(live, from, to, flow.protocol, flow.port).one_sided();
+            }
+        }
+    }
+}
+
+/// The key under which the state keeps a flow.
+#[must_use]
+pub fn key(world: &World, flow: &TouchedFlow) -> Option<String> {
+    recorded(world, flow).map(|r| r.key())
+}
+
+/// A flow by its workloads.
+#[must_use]
+pub fn recorded(world: &World, flow: &TouchedFlow) -> Option<RecordedFlow> {
+    let source = match flow.source {
+        Origin::Class(index) => endpoint(world, &Target::Class(index))?,
+        Origin::Range(net) => endpoint(world, &Target::Range(net))?,
+    };
+    let destination = endpoint(world, &flow.target)?;
+    Some(RecordedFlow { source, destination, protocol: flow.protocol, port: flow.port, declared: flow.declared })
+}

@@ -1,0 +1,179 @@
+//! The state after a run.
+
+use std::collections::BTreeMap;
+
+use super::{
+    applied,
+    assemble::is_of_merge,
+    compare::Comparison,
+    conclude::{self, open_findings, waiting_key},
+};
+use crate::config::Config;
+use crate::model::{
+    Checked, CheckedKustomization, Declared, FailedApply, FlowRecord, KustomizationStatus, Report, RunRecord, State, Trigger,
+    Unseen, Verdict, Verified,
+};
+
+/// So many ended runs are remembered.
+const RUNS: usize = 20;
+
+/// What a run knows at its end.
+pub struct Ended<'a> {
+    /// Its report.
+    pub report: &'a Report,
+    /// What Flux said.
+    pub statuses: &'a [KustomizationStatus],
+    /// What was declared; empty where nothing was compared.
+    pub declared: &'a [Declared],
+    /// What was compared.
+    pub comparison: Option<&'a Comparison>,
+    /// The configuration.
+    pub config: &'a Config,
+    /// Its Job.
+    pub job: Option<String>,
+    /// Whether the run may count as a check of its revisions.
+    pub counts: bool,
+}
+
+/// The state after a run, its outbox still without the run's messages.
+#[must_use]
+pub fn remember(state: &State, ended: &Ended<'_>) -> State {
+    let report = ended.report;
+    let mut next = state.clone();
+    next.seq = report.seq;
+    next.failed = failed(state, ended);
+    let run = RunRecord {
+        seq: report.seq,
+        job: ended.job.clone(),
+        started: report.started.clone(),
+        finished: report.finished.clone(),
+        verdict: report.verdict,
+        exit: report.verdict.exit_code(),
+    };
+    next.runs.insert(0, run);
+    next.runs.truncate(RUNS);
+    let Some(comparison) = ended.comparison else { return next };
+    next.findings = open_findings(report, state, &comparison.rule_keys, &report.finished);
+    next.flows = flows(state, report, comparison);
+    if !ended.counts {
+        return next;
+    }
+    next.checked = Some(checked(state, ended, comparison));
+    next.product_namespaces = comparison.product.iter().cloned().collect();
+    if report.verdict == Verdict::Verified {
+        next.verified.extend(verified(ended));
+    }
+    let of_merge: Vec<_> = report.flows.iter().filter(|f| is_of_merge(f.why)).map(conclude::recorded).collect();
+    if report.trigger == Trigger::Merge && !of_merge.is_empty() {
+        next.last_merge = of_merge;
+    }
+    if report.first_run {
+        next.last_full = Some(report.finished.clone());
+    }
+    next
+}
+
+fn checked(state: &State, ended: &Ended<'_>, comparison: &Comparison) -> Checked {
+    let old = |status: &KustomizationStatus| {
+        let checked = state.checked.as_ref()?;
+        checked.kustomizations.iter().find(|k| k.id == status.id).cloned()
+    };
+    let kustomizations = ended.declared.iter().filter_map(|declared| {
+        if declared.status.not_applied.is_some() {
+            return old(&declared.status);
+        }
+        Some(CheckedKustomization {
+            id: declared.status.id.clone(),
+            revision: declared.status.applied.clone()?,
+            digest: declared.status.digest.clone(),
+            policies: declared.policies.clone(),
+        })
+    });
+    let world = &comparison.live;
+    let mut classes: Vec<_> = world.classes.iter().map(crate::engine::world::Class::record).collect();
+    classes.sort();
+    classes.dedup();
+    Checked {
+        seq: ended.report.seq,
+        kustomizations: kustomizations.collect(),
+        others: comparison.others.clone(),
+        namespaces: world.namespaces.clone(),
+        classes,
+        verdict: ended.report.verdict,
+        finished: ended.report.finished.clone(),
+    }
+}
+
+fn verified(ended: &Ended<'_>) -> BTreeMap<String, Verified> {
+    let standing = &ended.report.standing;
+    let unseen = standing.waiting + standing.unprobeable;
+    let applied = ended.statuses.iter().filter_map(|status| {
+        let revision = status.applied.clone()?;
+        Some((status.id.to_string(), Verified { revision, at: ended.report.finished.clone(), unseen }))
+    });
+    applied.collect()
+}
+
+/// Flows and rules that could not be told: those of this run, and those of earlier ones that it did not look at.
+fn flows(state: &State, report: &Report, comparison: &Comparison) -> BTreeMap<String, FlowRecord> {
+    let mut next: BTreeMap<String, FlowRecord> = BTreeMap::new();
+    let looked: Vec<String> = report.flows.iter().map(crate::model::FlowReport::key).collect();
+    for (key, record) in &state.flows {
+        let gone = comparison.touched.gone.contains(key) || comparison.recall.gone_rules.contains(key);
+        if record.flow.is_some() && !gone && !looked.contains(key) {
+            next.insert(key.clone(), record.clone());
+        }
+    }
+    let since = |key: &str| state.flows.get(key).map_or_else(|| report.finished.clone(), |r| r.since.clone());
+    for flow in &report.flows {
+        let Some(unseen) = flow.state else { continue };
+        let key = flow.key();
+        let reason = flow.note.clone().unwrap_or_default();
+        let missing = touched_missing(comparison, &key);
+        let record =
+            FlowRecord { state: unseen, reason, since: since(&key), flow: Some(conclude::recorded(flow)), rule: None, missing };
+        next.insert(key, record);
+    }
+    for silent in &comparison.touched.waiting {
+        let Some(content) = comparison.rule_keys.get(&silent.rule) else { continue };
+        let key = waiting_key(&silent.rule);
+        let record = FlowRecord {
+            state: Unseen::Waiting,
+            reason: silent.reason.clone(),
+            since: since(&key),
+            flow: None,
+            rule: Some((silent.rule.clone(), content.clone())),
+            missing: None,
+        };
+        next.insert(key, record);
+    }
+    next
+}
+
+fn touched_missing(comparison: &Comparison, key: &str) -> Option<crate::model::Direction> {
+    let world = &comparison.live;
+    let same = |f: &&crate::engine::touched::TouchedFlow| super::recall::key(world, f).as_deref() == Some(key);
+    comparison.touched.flows.iter().find(same).and_then(|f| f.missing)
+}
+
+/// Failed applies that were told, without those that are applied now; the message's event is kept.
+fn failed(state: &State, ended: &Ended<'_>) -> Vec<FailedApply> {
+    let mut failed = Vec::new();
+    for status in ended.statuses {
+        let Some(not_applied) = &status.not_applied else { continue };
+        if !applied::is_worth_telling(not_applied, ended.config, &ended.report.finished) {
+            continue;
+        }
+        let attempted = not_applied.attempted.clone().or_else(|| status.attempted.clone());
+        let known = state.failed.iter().find(|f| {
+            f.id == status.id && f.attempted == attempted && f.reason == not_applied.reason
+        });
+        failed.push(known.cloned().unwrap_or(FailedApply {
+            id: status.id.clone(),
+            attempted,
+            reason: not_applied.reason.clone(),
+            event: None,
+        }));
+    }
+    failed
+}

@@ -1,0 +1,236 @@
+//! What the room is told, and when (design §6).
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
+
+use super::{
+    applied,
+    conclude::{is_older, open_keys},
+};
+use crate::{
+    config::Config,
+    model::{
+        Cleared, FlowResult, KustomizationStatus, OutboxEntry, OutboxKind, Report, State, Trigger,
+        Trouble, Verdict,
+    },
+    report::message::{self, Message, MessageOptions},
+};
+
+/// An unchanged red is brought to mind so often.
+const REMINDER: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
+
+/// What decides about messages.
+pub struct Telling<'a> {
+    /// The configuration.
+    pub config: &'a Config,
+    /// The state before the run.
+    pub before: &'a State,
+    /// The report.
+    pub report: &'a Report,
+    /// What Flux says.
+    pub statuses: &'a [KustomizationStatus],
+    /// Whether some (revision, digest) was not checked before.
+    pub new_revision: bool,
+}
+
+impl Telling<'_> {
+    /// Puts the run's messages into the outbox of `next`, and remembers who was mentioned.
+    pub fn tell(&self, next: &mut State) {
+        let options = self.options();
+        let mut writer = Writer::new(next, self.report);
+        let root = self.wants_root() && message::is_wanted(self.report, &options);
+        if root {
+            let mention = self.mentions();
+            let keys = open_keys(self.report).into_iter().filter(|key| self.is_new(key)).collect();
+            writer.root(&message::root(self.report, &options, mention), keys);
+            for part in message_parts(self.report, &options) {
+                writer.part(&part);
+            }
+        }
+        for (thread, cleared) in self.recovered() {
+            writer.reply(&message::recovery(&cleared, self.report, &options), thread);
+        }
+        let entries = writer.entries;
+        if !root {
+            self.remind(next, &options);
+        } else if self.mentions() {
+            for key in open_keys(self.report) {
+                if let Some(finding) = next.findings.get_mut(&key) {
+                    finding.mentioned = true;
+                }
+            }
+        }
+        if root {
+            let trouble = self.report.verdict != Verdict::Verified;
+            next.trouble = trouble.then(|| Trouble { event: None, told: self.report.finished.clone() });
+        } else if self.report.verdict == Verdict::Verified {
+            next.trouble = None;
+        }
+        next.outbox.extend(entries);
+    }
+
+    fn options(&self) -> MessageOptions {
+        let verified = self.before.verified.iter().filter_map(|(id, v)| {
+            let (namespace, name) = id.split_once('/')?;
+            let id = crate::model::KustomizationRef { namespace: namespace.to_owned(), name: name.to_owned() };
+            Some((id, v.revision.clone()))
+        });
+        MessageOptions {
+            commit_url: self.config.commit_url.clone(),
+            mention: self.config.matrix.mention.clone(),
+            quiet_merges: self.config.matrix.quiet_merges,
+            verified: verified.collect(),
+            ..MessageOptions::default()
+        }
+    }
+
+    /// A new revision, another verdict or set of findings, a failed apply that was not told, a person.
+    fn wants_root(&self) -> bool {
+        let untold = self.statuses.iter().any(|s| self.is_untold(s));
+        if self.report.verdict == Verdict::NotApplied {
+            return untold || self.report.trigger == Trigger::Manual;
+        }
+        let checked = self.before.checked.as_ref();
+        let other_verdict = checked.is_some_and(|c| c.verdict != self.report.verdict);
+        // Something new is told; what is only gone is told in its own thread.
+        let something_new = open_keys(self.report).iter().any(|key| self.is_new(key)) || self.introduces();
+        let worse = other_verdict && self.report.verdict != Verdict::Verified && something_new;
+        let unthreaded = self.report.cleared.iter().any(|c| c.thread.is_none());
+        self.new_revision
+            || untold
+            || self.report.trigger == Trigger::Manual
+            || something_new
+            || worse
+            || (unthreaded && other_verdict)
+    }
+
+    /// Flows that could not be told and were not known before.
+    fn introduces(&self) -> bool {
+        self.report.flows.iter().any(|f| f.result == FlowResult::Inconclusive && f.new && f.accepted_until.is_none())
+    }
+
+    fn is_new(&self, key: &str) -> bool {
+        !self.before.findings.contains_key(key)
+    }
+
+    fn is_untold(&self, status: &KustomizationStatus) -> bool {
+        let Some(not_applied) = &status.not_applied else { return false };
+        let attempted = not_applied.attempted.clone().or_else(|| status.attempted.clone());
+        let told = self.before.failed.iter().any(|f| {
+            f.id == status.id && f.attempted == attempted && f.reason == not_applied.reason
+        });
+        !told && applied::is_worth_telling(not_applied, self.config, &self.report.finished)
+    }
+
+    /// People are mentioned once for a finding: where something of exit 1 is new, and for a failed apply that is.
+    fn mentions(&self) -> bool {
+        let unmentioned = |key: &String| self.before.findings.get(key).is_none_or(|f| !f.mentioned);
+        match self.report.verdict {
+            Verdict::Finding => open_keys(self.report).iter().any(unmentioned),
+            Verdict::NotApplied => self.statuses.iter().any(|s| self.is_untold(s)),
+            Verdict::Verified | Verdict::Inconclusive | Verdict::Nothing => false,
+        }
+    }
+
+    /// Cleared findings by the thread that told them, and applies that failed and work now.
+    fn recovered(&self) -> BTreeMap<String, Vec<Cleared>> {
+        let mut threads: BTreeMap<String, Vec<Cleared>> = BTreeMap::new();
+        for cleared in &self.report.cleared {
+            if let Some(thread) = &cleared.thread {
+                threads.entry(thread.clone()).or_default().push(cleared.clone());
+            }
+        }
+        let applied = |id| self.statuses.iter().any(|s| s.id == id && s.not_applied.is_none());
+        for failed in self.before.failed.iter().filter(|f| applied(f.id.clone())) {
+            if let Some(event) = &failed.event {
+                let key = format!("flux/{}", failed.id);
+                let cleared = Cleared { key, since: failed.attempted.clone(), thread: Some(event.clone()) };
+                threads.entry(event.clone()).or_default().push(cleared);
+            }
+        }
+        threads
+    }
+
+    /// An unchanged red gets one reminder a day, in its thread.
+    fn remind(&self, next: &mut State, options: &MessageOptions) {
+        let red = matches!(self.report.verdict, Verdict::Finding | Verdict::NotApplied);
+        let Some(trouble) = self.before.trouble.as_ref().filter(|_| red) else { return };
+        let Some(event) = trouble.event.clone() else { return };
+        if !is_older(&trouble.told, &self.report.finished, REMINDER) {
+            return;
+        }
+        let open: Vec<(String, String)> =
+            next.findings.iter().filter(|(_, f)| f.error).map(|(k, f)| (k.clone(), f.summary.clone())).collect();
+        let text = message::reminder(&open, self.report, options);
+        next.trouble = Some(Trouble { event: Some(event.clone()), told: self.report.finished.clone() });
+        let mut writer = Writer::new(next, self.report);
+        writer.part = REMINDER_PART;
+        writer.reply(&text, event);
+        let entries = writer.entries;
+        next.outbox.extend(entries);
+    }
+}
+
+/// The reminder's part number: apart from those of the run's other messages.
+const REMINDER_PART: u32 = 10_000;
+
+fn message_parts(report: &Report, options: &MessageOptions) -> Vec<Message> {
+    if message::is_quiet(report) { Vec::new() } else { crate::report::thread::thread(report, options) }
+}
+
+/// Writes outbox entries of one run.
+struct Writer<'a> {
+    id: String,
+    report: &'a Report,
+    part: u32,
+    root: Option<String>,
+    entries: Vec<OutboxEntry>,
+}
+
+impl<'a> Writer<'a> {
+    fn new(state: &State, report: &'a Report) -> Self {
+        Self { id: state.id.clone(), report, part: 0, root: None, entries: Vec::new() }
+    }
+
+    fn root(&mut self, message: &Message, findings: Vec<String>) {
+        let entry = self.entry(message, OutboxKind::Root);
+        self.root = Some(entry.txn.clone());
+        self.entries.push(OutboxEntry { findings, ..entry });
+    }
+
+    fn part(&mut self, message: &Message) {
+        let entry = self.entry(message, OutboxKind::Thread);
+        self.entries.push(OutboxEntry { root_txn: self.root.clone(), ..entry });
+    }
+
+    fn reply(&mut self, message: &Message, event: String) {
+        let entry = self.entry(message, OutboxKind::Reply);
+        self.entries.push(OutboxEntry { root_event: Some(event), ..entry });
+    }
+
+    fn entry(&mut self, message: &Message, kind: OutboxKind) -> OutboxEntry {
+        let part = self.part;
+        self.part += 1;
+        OutboxEntry {
+            txn: txn(&self.id, self.report.seq, part),
+            seq: self.report.seq,
+            part,
+            kind,
+            content: message.content(),
+            root_txn: None,
+            root_event: None,
+            findings: Vec::new(),
+            at: self.report.finished.clone(),
+            tried: None,
+        }
+    }
+}
+
+/// The transaction id of a message: the same for each try, another for each message of each installation.
+#[must_use]
+pub fn txn(state_id: &str, seq: u64, part: u32) -> String {
+    let digest = Sha256::digest(format!("{state_id}/{seq}/{part}"));
+    let hex: Vec<String> = digest.iter().take(16).map(|b| format!("{b:02x}")).collect();
+    format!("netpol-verify-{}", hex.concat())
+}

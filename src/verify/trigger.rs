@@ -1,0 +1,134 @@
+//! Why a run runs, and whether it has to (design §3.1).
+
+use super::seams::OwnJob;
+use crate::model::{KustomizationStatus, RunRecord, State, Trigger, Verdict};
+
+/// Whether every Kustomization's (revision, digest) is the one that was checked last.
+#[must_use]
+pub fn is_checked(state: &State, statuses: &[KustomizationStatus]) -> bool {
+    let Some(checked) = &state.checked else { return false };
+    statuses.iter().all(|status| {
+        status.not_applied.is_none()
+            && checked.kustomizations.iter().any(|k| {
+                k.id == status.id && Some(&k.revision) == status.applied.as_ref() && k.digest == status.digest
+            })
+    })
+}
+
+/// Why this run runs.
+#[must_use]
+pub fn trigger(state: &State, statuses: &[KustomizationStatus], job: &OwnJob) -> Trigger {
+    if !is_checked(state, statuses) {
+        return Trigger::Merge;
+    }
+    if let Some(trigger) = job.trigger {
+        return trigger;
+    }
+    match (job.expected.is_empty(), job.scheduled) {
+        // The watcher named a revision: it is about that merge, even where another run was faster.
+        (false, _) => Trigger::Merge,
+        (true, true) => Trigger::Schedule,
+        (true, false) => Trigger::Manual,
+    }
+}
+
+/// The verdict of a merge run that has nothing left to do: its revision is checked, and no retry was left open.
+#[must_use]
+pub fn already_told(state: &State, statuses: &[KustomizationStatus], trigger: Trigger) -> Option<Verdict> {
+    let verdict = state.checked.as_ref()?.verdict;
+    let settled = matches!(verdict, Verdict::Verified | Verdict::Finding | Verdict::Nothing);
+    (trigger == Trigger::Merge && settled && is_checked(state, statuses)).then_some(verdict)
+}
+
+/// The run that began after this run's Job was created: it saw everything that this one was made for.
+#[must_use]
+pub fn done_meanwhile<'s>(state: &'s State, job: &OwnJob) -> Option<&'s RunRecord> {
+    let created: jiff::Timestamp = job.created.as_ref()?.parse().ok()?;
+    let later = |run: &&RunRecord| run.started.parse::<jiff::Timestamp>().is_ok_and(|started| started > created);
+    state.runs.iter().find(later)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Checked, CheckedKustomization, KustomizationRef, Revision};
+
+    fn status(revision: &str, digest: &str) -> KustomizationStatus {
+        KustomizationStatus {
+            id: KustomizationRef { namespace: "flux-system".to_owned(), name: "network-policies".to_owned() },
+            attempted: Some(Revision(revision.to_owned())),
+            applied: Some(Revision(revision.to_owned())),
+            digest: Some(digest.to_owned()),
+            inventory: Vec::new(),
+            suspended: false,
+            not_applied: None,
+        }
+    }
+
+    fn state(revision: &str, digest: &str, verdict: Verdict) -> State {
+        let of = status(revision, digest);
+        let kustomization = CheckedKustomization {
+            id: of.id,
+            revision: Revision(revision.to_owned()),
+            digest: of.digest,
+            policies: Vec::new(),
+        };
+        let checked = Checked {
+            seq: 1,
+            kustomizations: vec![kustomization],
+            others: Vec::new(),
+            namespaces: std::collections::BTreeMap::new(),
+            classes: Vec::new(),
+            verdict,
+            finished: "2026-11-20T09:00:00Z".to_owned(),
+        };
+        State { checked: Some(checked), ..State::default() }
+    }
+
+    #[test]
+    fn an_unchecked_revision_or_digest_is_a_merge_however_the_run_was_started() {
+        let known = state("main@sha1:a", "sha256:1", Verdict::Verified);
+        let scheduled = OwnJob { scheduled: true, ..OwnJob::default() };
+        for (revision, digest) in [("main@sha1:b", "sha256:1"), ("main@sha1:a", "sha256:2")] {
+            assert_eq!(trigger(&known, &[status(revision, digest)], &scheduled), Trigger::Merge);
+        }
+        let same = [status("main@sha1:a", "sha256:1")];
+        assert_eq!(trigger(&known, &same, &scheduled), Trigger::Schedule);
+        assert_eq!(trigger(&known, &same, &OwnJob::default()), Trigger::Manual);
+        assert_eq!(trigger(&State::default(), &same, &scheduled), Trigger::Merge);
+    }
+
+    #[test]
+    fn a_checked_merge_is_not_run_again_unless_something_was_left_to_retry() {
+        let same = [status("main@sha1:a", "sha256:1")];
+        for (verdict, expected) in [
+            (Verdict::Verified, Some(Verdict::Verified)),
+            (Verdict::Finding, Some(Verdict::Finding)),
+            (Verdict::Nothing, Some(Verdict::Nothing)),
+            (Verdict::Inconclusive, None),
+        ] {
+            let known = state("main@sha1:a", "sha256:1", verdict);
+            assert_eq!(already_told(&known, &same, Trigger::Merge), expected, "{verdict:?}");
+            assert_eq!(already_told(&known, &same, Trigger::Manual), None, "a person's run always looks");
+            assert_eq!(already_told(&known, &[status("main@sha1:b", "sha256:1")], Trigger::Merge), None);
+        }
+    }
+
+    #[test]
+    fn a_run_that_began_after_the_job_was_created_answers_for_it() {
+        let run = RunRecord {
+            seq: 3,
+            job: None,
+            started: "2026-11-20T09:00:05Z".to_owned(),
+            finished: "2026-11-20T09:00:09Z".to_owned(),
+            verdict: Verdict::Verified,
+            exit: 0,
+        };
+        let state = State { runs: vec![run], ..State::default() };
+        let job = |created: &str| OwnJob { created: Some(created.to_owned()), ..OwnJob::default() };
+        assert_eq!(done_meanwhile(&state, &job("2026-11-20T09:00:04Z")).map(|r| r.seq), Some(3));
+        assert_eq!(done_meanwhile(&state, &job("2026-11-20T09:00:05Z")), None, "the same second proves nothing");
+        assert_eq!(done_meanwhile(&state, &job("2026-11-20T09:00:06Z")), None);
+        assert_eq!(done_meanwhile(&state, &OwnJob::default()), None);
+    }
+}
