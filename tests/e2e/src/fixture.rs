@@ -53,7 +53,7 @@ impl Fixture {
             self.repository.insert(path, content.to_owned());
         } else if path == "config.yaml" {
             self.config = objects::parse(content)?.pop().context("config.yaml is empty")?;
-        } else if path.ends_with(".yaml") {
+        } else if Path::new(&path).extension().is_some_and(|extension| extension == "yaml") {
             self.objects.extend(objects::parse(content).with_context(|| path)?);
         }
         Ok(())

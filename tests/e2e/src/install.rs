@@ -47,7 +47,9 @@ impl Manifests {
         // The watcher starts Jobs by itself; the scenes start theirs.
         objects.retain(|object| text(object, "/kind") != "Deployment" && !is_config(object));
         let mut rename = Rename::of(prefix, &objects);
-        objects.iter_mut().for_each(|object| rename.object(object));
+        for object in &mut objects {
+            rename.object(object);
+        }
         let cron_job = objects.iter().find(|object| text(object, "/kind") == "CronJob");
         let cron_job = text(cron_job.context("job/ holds no CronJob")?, "/metadata/name").to_owned();
         Ok(Self { namespace: rename.namespace, cron_job, objects })

@@ -91,5 +91,5 @@ async fn tell(scene: &Scene, title: &str, run: &Finished, code: i64) -> Result<C
 }
 
 fn indented(text: &str) -> String {
-    text.lines().map(|line| format!("    │ {line}\n")).collect::<String>().trim_end().to_owned()
+    text.lines().map(|line| format!("    │ {line}")).collect::<Vec<_>>().join("\n")
 }

@@ -27,7 +27,7 @@ fn e_a_policy_that_the_api_refuses_is_not_applied() -> Result<()> {
             message.body
         );
         assert!(message.body.contains(&short(&scene.first_commit)), "what is still live: {}", message.body);
-        assert_eq!(message.mentions, [scene.room.reader.clone()]);
+        assert_eq!(message.mentions, std::slice::from_ref(&scene.room.reader));
 
         scene.git.replace(STORE, "port: 70000", "port: 6432")?;
         let run = scene.merge_and_run("A port that exists").await?;

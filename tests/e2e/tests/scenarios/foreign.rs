@@ -1,6 +1,6 @@
 //! Policies that are not understood yet: named, and nothing that they may touch is called verified.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use e2e::{Scene, Setup, scenario};
 
 use crate::edits::{append, open_both_sides};
@@ -22,7 +22,7 @@ async fn assert_not_understood(scene: &Scene) -> Result<()> {
     let run = scene.merge_and_run("Let the shop use pgbouncer").await?;
     assert_eq!(run.code, 3, "{}", run.report()?);
     let report = run.report()?;
-    let [finding] = report.findings("not-understood")[..] else { panic!("one finding: {report}") };
+    let [finding] = report.findings("not-understood")[..] else { bail!("one finding: {report}") };
     assert!(finding.message.contains("no-telnet"), "{}", finding.message);
     assert!(finding.message.contains("GlobalNetworkPolicy"), "{}", finding.message);
     assert!(finding.message.contains(&scene.namespace("store")), "the namespaces it may touch: {}", finding.message);

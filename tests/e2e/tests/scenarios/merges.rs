@@ -59,7 +59,7 @@ fn b_a_missing_side_is_named_and_pasting_its_entry_cures_it() -> Result<()> {
         let message = scene.room.last().await?;
         assert_opens(&message, "❌", &red);
         assert_eq!(message.kind, "m.text");
-        assert_eq!(message.mentions, [scene.room.reader.clone()]);
+        assert_eq!(message.mentions, std::slice::from_ref(&scene.room.reader));
         assert!(message.body.contains(SHOP), "the side that is open, with its place: {}", message.body);
         assert!(message.body.contains(STORE), "the file that lacks an entry: {}", message.body);
         for wanted in entry.entry.lines() {

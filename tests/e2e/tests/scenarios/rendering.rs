@@ -1,6 +1,6 @@
 //! However the policies are written in Git, the rendering is proven and each place is the right one.
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 use e2e::{Scene, Setup, report::Origin, scenario};
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ fn variant(folder: &'static str, kustomization: Value) -> Setup {
 async fn place_of_the_edited_port(scene: &Scene, policy: &str) -> Result<Origin> {
     let run = scene.first_run().await?;
     scene.wait_until(true, WEB, DB, 5432).await?;
-    let [kustomization] = run.report()?.kustomizations.as_slice() else { panic!("one Kustomization") };
+    let [kustomization] = run.report()?.kustomizations.as_slice() else { bail!("one Kustomization") };
     assert_eq!((kustomization.rendering.as_str(), &kustomization.reason), ("proven", &None));
     assert_eq!(kustomization.digest, Some(scene.flux.digest().await?));
 
@@ -23,9 +23,9 @@ async fn place_of_the_edited_port(scene: &Scene, policy: &str) -> Result<Origin>
     scene.cluster.kubectl_edit(&store, &format!("networkpolicy/{policy}"), "s/5432/5433/").await?;
     let run = scene.verifier.run_scheduled().await?;
     let report = run.expect(1)?;
-    let drift = report.drift(&format!("{store}/{policy}")).expect("the edited policy");
+    let drift = report.drift(&format!("{store}/{policy}")).context("the edited policy")?;
     assert_eq!(drift.class, "changed");
-    Ok(drift.declared.clone().expect("Git has it"))
+    drift.declared.clone().context("Git has it")
 }
 
 #[test]

@@ -97,8 +97,7 @@ fn q_a_new_product_namespace_costs_a_handful_of_probes() -> Result<()> {
         let probes =
             report.flows.iter().filter(|flow| of_tenant(flow.source()) || of_tenant(flow.destination())).count();
         assert!((1..=8).contains(&probes), "{probes} probes: {report}");
-        let result = scene.delete("{apiVersion: v1, kind: Namespace, metadata: {name: xx-tenant}}").await;
-        result
+        scene.delete("{apiVersion: v1, kind: Namespace, metadata: {name: xx-tenant}}").await
     })
 }
 
