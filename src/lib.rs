@@ -1,6 +1,18 @@
 //! Verifies that network policies are live, enforced, and as Git declares them.
+//!
+//! ```text
+//! Git ──Flux──▶ artifact ──[flux]──▶ Declared ─┐
+//!                                              ├─[engine]─▶ drift, touched flows ─▶ plan ─[probe]─▶ observations
+//! API server ──────────[cluster]──▶ Snapshot ──┘                                                        │
+//! state ConfigMap ─────[state]────▶ Before ────┘        [matrix] ◀── Report ◀── declared × live × observed
+//! ```
+//!
+//! [`model`], [`engine`] and [`report`] are pure; [`flux`], [`cluster`], [`probe`], [`matrix`] and [`state`] are
+//! adapters; [`verify`] is the use case and knows the adapters by its traits alone; only [`args`] knows all.
 
+pub mod args;
 pub mod cluster;
+pub mod config;
 pub mod engine;
 pub mod flux;
 pub mod matrix;

@@ -242,6 +242,14 @@ fn a_tool_that_hangs_is_killed_and_is_no_denial() {
     check(&image, Tool::OpenBsd, &[(tcp("10.9.0.2", 8080), Outcome::Cut)]);
 }
 
+/// A pod without a core to spare: bash that starts late did not wait long enough to call it silence.
+#[test]
+fn bash_that_starts_late_tells_no_timeout() {
+    let slow = "/bin/sleep 1.5\nexec /bin/bash \"$@\"";
+    let image = Image::new(DASH, &[SLEEP]).stub("bash", slow);
+    check(&image, Tool::Bash, &[(tcp("10.9.0.2", 81), Outcome::Cut), (tcp("10.9.0.2", 8080), Outcome::Open)]);
+}
+
 #[test]
 fn nothing_to_ask_with_is_tool_missing() {
     let all = [

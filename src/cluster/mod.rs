@@ -21,6 +21,7 @@ mod own_job;
 mod owners;
 mod pods;
 mod policies;
+mod resolver;
 mod things;
 mod workloads;
 
@@ -28,3 +29,4 @@ pub use fault::ClusterError;
 pub(crate) use fault::reason;
 pub use live::LiveCluster;
 pub use own_job::{own_job, parse_expected, parse_trigger};
+pub use resolver::SystemResolver;

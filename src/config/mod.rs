@@ -329,7 +329,11 @@ impl Config {
         let config: Self = serde_saphyr::from_str(text).map_err(|error| {
             let place = error.location().map(|l| format!("{}:{}: ", l.line(), l.column())).unwrap_or_default();
             let message = error.without_snippet().to_string();
-            Invalid::Content { file: file.to_owned(), place, message: message.lines().next().unwrap_or_default().to_owned() }
+            Invalid::Content {
+                file: file.to_owned(),
+                place,
+                message: message.lines().next().unwrap_or_default().to_owned(),
+            }
         })?;
         config.check().map_err(|message| Invalid::Content { file: file.to_owned(), place: " ".to_owned(), message })?;
         Ok(config)

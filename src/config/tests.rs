@@ -60,9 +60,12 @@ fn a_product_namespace_stays_one_until_it_is_deleted_or_excluded() {
     let set = NamespaceSet::new(&product, &["redis".to_owned()]).unwrap();
     let mut snapshot = Snapshot::default();
     let labelled: Labels = [("product".to_owned(), "yes".to_owned())].into();
-    for (name, labels) in
-        [("plana-odoo-acme", Labels::new()), ("plana-odoo-old", Labels::new()), ("shop", labelled), ("was", Labels::new())]
-    {
+    for (name, labels) in [
+        ("plana-odoo-acme", Labels::new()),
+        ("plana-odoo-old", Labels::new()),
+        ("shop", labelled),
+        ("was", Labels::new()),
+    ] {
         snapshot.namespaces.insert(name.to_owned(), NamespaceInfo { labels, terminating: false });
     }
     let before = ["was".to_owned(), "deleted".to_owned(), "plana-odoo-old".to_owned()];

@@ -3,13 +3,13 @@
 //! An acceptance names one thing exactly. There are no patterns: a pattern would also accept what nobody has seen yet.
 
 use jiff::civil::Date;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::model::{Drift, Finding, FindingRule, FlowReport, KustomizationRef};
 
 /// One entry of the configuration's `accept` list.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "Written")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Written", into = "Written")]
 pub struct Accept {
     /// What it names.
     pub what: Accepted,
@@ -38,13 +38,18 @@ pub enum Accepted {
 }
 
 /// An entry as it is written.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
+    #[serde(skip_serializing_if = "Option::is_none")]
     flow: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     policy: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     finding: Option<FindingRule>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     namespace: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     rendering: Option<String>,
     reason: String,
     until: Date,
@@ -92,6 +97,20 @@ impl TryFrom<Written> for Accept {
             _ => return Err(InvalidAccept::NotOne),
         };
         Ok(Self { what, reason, until })
+    }
+}
+
+impl From<Accept> for Written {
+    fn from(accept: Accept) -> Self {
+        let written = Self { reason: accept.reason, until: accept.until, ..Self::default() };
+        match accept.what {
+            Accepted::Flow(flow) => Self { flow: Some(flow), ..written },
+            Accepted::Policy(policy) => Self { policy: Some(policy), ..written },
+            Accepted::Finding { rule, namespace } => {
+                Self { finding: Some(rule), namespace: Some(namespace), ..written }
+            }
+            Accepted::Rendering(name) => Self { rendering: Some(name), ..written },
+        }
     }
 }
 

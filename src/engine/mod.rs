@@ -1,4 +1,15 @@
 //! Decides what policies mean: verdicts, reachability, touched flows, the plan of probes, and blame.
+//!
+//! ```text
+//! PolicyDocument ─[read]─▶ Policy ─┐
+//! Snapshot ────────────────────────┴─[world]─▶ World ─[matrix]─▶ ports allowed between classes
+//!                                                │                     │
+//!                                                └─[verdict]─▶ why     └─[touched]─▶ flows ─[plan]─▶ probes ─[judge]─▶ results
+//! ```
+//!
+//! [`drift`] (over [`normal`] forms) says where live differs from Git, [`blame`] what to add, [`near_miss`] what was
+//! meant, [`accept`] what counts as accepted. One evaluator for everything, with Calico's tier semantics (see
+//! [`crate::model`]'s policy form).
 
 pub mod accept;
 pub mod blame;

@@ -105,6 +105,8 @@ pub struct Condition {
     pub reason: String,
     /// A sentence.
     pub message: String,
+    /// Since when `status` is so, RFC 3339.
+    pub last_transition_time: Option<String>,
     /// The generation that it speaks of.
     pub observed_generation: Option<i64>,
 }

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
     Api, Client,
+    api::ListParams,
     core::{ApiResource, DynamicObject, GroupVersionKind},
 };
 use serde::de::DeserializeOwned;
@@ -20,7 +21,7 @@ use super::{
     substitute::{Variables, references},
 };
 use crate::{
-    model::{Declared, KustomizationRef, KustomizationStatus},
+    model::{Declared, KustomizationRef, KustomizationStatus, ObjectRef},
     verify::seams::{Fault, Source},
 };
 
@@ -195,5 +196,24 @@ impl Source for FluxSource {
 
     async fn declared(&self, status: &KustomizationStatus) -> Result<Declared, Fault> {
         Ok(self.fetch_and_render(status).await?)
+    }
+
+    async fn inventories(&self) -> Result<BTreeMap<KustomizationRef, Vec<ObjectRef>>, Fault> {
+        let resource = ApiResource::from_gvk_with_plural(
+            &GroupVersionKind::gvk("kustomize.toolkit.fluxcd.io", "v1", "Kustomization"),
+            "kustomizations",
+        );
+        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
+        let what = || "the list of Kustomizations".to_owned();
+        let list = api.list(&ListParams::default()).await;
+        let list = list.map_err(|source| FluxFault::Api { what: what(), source: Box::new(source) })?;
+        let mut inventories = BTreeMap::new();
+        for object in list.items {
+            let shape = |source| FluxFault::Shape { what: what(), source };
+            let value = serde_json::to_value(object).map_err(shape)?;
+            let status = judge(&serde_json::from_value(value).map_err(shape)?, None);
+            inventories.insert(status.id, status.inventory);
+        }
+        Ok(inventories)
     }
 }

@@ -62,6 +62,7 @@ fn not_ready(kustomization: &KustomizationObject, source: Option<&SourceObject>)
         reason: ready.reason.clone(),
         message: shorten(&ready.message),
         final_: ready.status == "False" && is_final(kustomization, ready) && !is_superseded(kustomization, source),
+        since: ready.last_transition_time.clone(),
     })
 }
 
@@ -117,12 +118,13 @@ fn source_failing(source: &SourceObject) -> Option<NotApplied> {
         reason: ready.reason.clone(),
         message: shorten(&format!("{}: {}", source.title(), ready.message)),
         final_: false,
+        since: ready.last_transition_time.clone(),
     })
 }
 
 fn waiting(kustomization: &KustomizationObject, reason: &str, message: String) -> NotApplied {
     let attempted = kustomization.status.last_attempted_revision.as_deref().filter(|text| !text.is_empty());
-    NotApplied { attempted: attempted.map(revision), reason: reason.to_owned(), message, final_: false }
+    NotApplied { attempted: attempted.map(revision), reason: reason.to_owned(), message, final_: false, since: None }
 }
 
 fn shorten(message: &str) -> String {

@@ -9,7 +9,6 @@ mod fault;
 mod http;
 mod room;
 mod token;
-mod txn;
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -22,7 +21,7 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 
 use self::http::{Body, Http, Reply};
-pub use self::{event::TXN_KEY, fault::MatrixFault, token::TokenSource, txn::txn};
+pub use self::{event::TXN_KEY, fault::MatrixFault, token::TokenSource};
 use crate::{
     model::{OutboxEntry, OutboxKind},
     verify::seams::{Delivery, Fault, Notifier},

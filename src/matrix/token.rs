@@ -4,7 +4,8 @@ use std::{fs::File, io::Read as _, path::PathBuf};
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::{fault::MatrixFault, txn::hex};
+use super::fault::MatrixFault;
+use crate::report::txn::hex;
 
 /// Where the access token comes from. Its `Debug` shows no token.
 #[derive(Debug, Clone)]

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ContainerPort, Decision, Direction, Endpoint, KustomizationRef, Labels, PolicyDocument, Protocol, Revision, RuleRef, Unseen,
-    Verdict, Workload,
+    ContainerPort, Decision, Direction, Endpoint, KustomizationRef, Labels, PolicyDocument, Protocol, Revision,
+    RuleRef, Unseen, Verdict, Workload,
 };
 
 /// The state ConfigMap's content (design §7).

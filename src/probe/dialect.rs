@@ -9,7 +9,7 @@ mod words;
 use std::{collections::BTreeMap, fmt, net::IpAddr};
 
 use super::{
-    outcome::Outcome,
+    Outcome,
     target::{Target, What},
 };
 

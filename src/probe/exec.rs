@@ -18,10 +18,10 @@ use tokio::{
 };
 
 use super::{
+    Outcome,
     dialect::{self, Facts, Observation, Tool},
     fault::ExecFault,
     gate::Gate,
-    outcome::Outcome,
     script,
     target::{Target, Wave},
 };
@@ -141,10 +141,10 @@ impl ExecProber {
     pub async fn exec_nc(&self, source: &SourcePod, targets: &[Target]) -> Result<Vec<Observation>, ExecFault> {
         let Some((first, rest)) = targets.split_first() else { return Ok(Vec::new()) };
         let first = self.nc_one(source, first).await?;
-        let rest = stream::iter(
-            rest.iter().map(async |target| self.nc_one(source, target).await.unwrap_or_else(|fault| of_fault(&fault))),
-        );
-        let rest: Vec<Observation> = rest.buffered(self.limits.wave.get()).collect().await;
+        // Owned targets: a future that borrows its item is not `Send` for every lifetime, which callers need.
+        let tries = rest.iter().cloned().map(|target| async move { self.nc_one(source, &target).await });
+        let tries = stream::iter(tries).buffered(self.limits.wave.get());
+        let rest: Vec<Observation> = tries.map(|tried| tried.unwrap_or_else(|fault| of_fault(&fault))).collect().await;
         Ok(std::iter::once(first).chain(rest).collect())
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use thiserror::Error;
 
-use super::{exec::SourcePod, outcome::Outcome};
+use super::{Outcome, exec::SourcePod};
 
 /// The most of a server's message that is kept.
 const MESSAGE_LIMIT: usize = 1000;

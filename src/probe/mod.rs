@@ -15,14 +15,15 @@ pub mod dialect;
 pub mod exec;
 mod fault;
 mod gate;
-mod outcome;
+mod prober;
 pub mod script;
 pub mod target;
 pub mod tools;
 
+pub use crate::model::Outcome;
 pub use dialect::{Observation, Tool};
 pub use exec::{ExecProber, Limits, SourcePod};
 pub use fault::ExecFault;
-pub use outcome::Outcome;
+pub use prober::PodProber;
 pub use target::{InvalidTarget, Target, Wave};
 pub use tools::{Candidate, ProbePod, ToolCache, has_mesh_proxy, is_mesh_proxy};

@@ -102,9 +102,10 @@ mod tests {
 
     #[test]
     fn script_fits_a_url() {
-        // Proxies in front of API servers commonly take 8 KiB of request line; percent-encoding grows the script.
+        // Proxies in front of API servers commonly take 8 KiB of request line, targets included (43 bytes each);
+        // percent-encoding grows the script.
         let encoded: usize = script().bytes().map(|b| if b.is_ascii_alphanumeric() || b == b' ' { 1 } else { 3 }).sum();
-        assert!(encoded < 6400, "{encoded}");
+        assert!(encoded < 6500, "{encoded}");
         assert!(!script().contains("\n#"));
     }
 }

@@ -6,14 +6,20 @@ exec 2>/dev/null 4</dev/null
 set -f
 unset IFS
 
-# t = milliseconds now; /proc/uptime needs no process and no clock that is set.
-now() {
+# t = the milliseconds of $u, an uptime: no process is needed to read it, and no clock that is set.
+ms() {
   t=
-  read -r u _ </proc/uptime || u=
   case $u in
-  *[!0-9.]* | '') u=$(date +%s) && t=${u}000 ;;
+  *[!0-9.]* | '') ;;
   *.??) t=$((${u%.*} * 1000 + (1${u#*.} - 100) * 10)) ;;
   esac
+}
+
+# t = milliseconds now.
+now() {
+  read -r u _ </proc/uptime || u=
+  ms
+  [ -n "$t" ] || { t=$(date +%s) && t=${t}000; }
 }
 
 # limit SECONDS COMMAND...: nothing may outlive the probe, whoever has hung up. Each child is waited for here: an
@@ -66,7 +72,16 @@ tcp() {
   esac
   case $k in
   '') text='no nc or bash that can do it' && return 127 ;;
-  bash) text=$(limit "$3" bash -c 'exec 3<>"/dev/tcp/$1/$2"' probe "$1" "$2") ;;
+  # It has no limit of its own: its clock starts when it connects, not when it is started.
+  bash)
+    text=$(limit $(($3 + 1)) bash -c 'read -r u _ </proc/uptime && echo "$u"; exec 3<>"/dev/tcp/$1/$2"' probe "$1" "$2")
+    r=$?
+    u=${text%%[!0-9.]*}
+    text=${text#"$u"}
+    ms
+    b=${t:-$b}
+    return "$r"
+    ;;
   ncat-old) text=$(limit $(($3 + 6)) $nc --send-only -v -n -w "$3" "$1" "$2") ;;
   busybox-e) text=$(limit $(($3 + 2)) $nc -w "$3" "$1" "$2" -e "$e") ;;
   busybox) text=$(limit $(($3 + 2)) $nc -w "$3" "$1" "$2") ;;
@@ -77,16 +92,18 @@ tcp() {
 # TXT netpol-verify in class CHAOS: any server refuses it at once, none forwards it. Only an answer counts.
 dns() {
   m='NV\001\000\000\001\000\000\000\000\000\000\015netpol-verify\000\000\020\000\003'
+  w=$3
   case $k$1 in
-  openbsd* | gnu* | ncat*) : ;;
-  traditional*.* | busybox-z*) : ;;
+  # It ends with its input, and is slow to start.
+  ncat*) w=$(($3 + 4)) ;;
+  openbsd* | gnu* | traditional*.* | busybox-z*) ;;
   *) k= ;;
   esac
   if has bash; then
     k=bash
     text=$(limit $(($3 + 1)) bash -c 'exec 3<>"/dev/udp/$1/$2" && printf "$3" >&3 && IFS= read -r -t "$4" -n 1 x <&3 && printf NV' probe "$1" "$2" "$m" "$3")
   elif [ -n "$k" ]; then
-    text=$( { printf "$m" && sleep "$3"; } | {
+    text=$( { printf "$m" && sleep "$w"; } | {
       exec 4<&0
       case $k in
       ncat*) limit $(($3 + 6)) $nc -u -n -i "$3" "$1" "$2" ;;

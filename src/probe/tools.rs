@@ -6,10 +6,10 @@ use std::{
 };
 
 use super::{
+    Outcome,
     dialect::Observation,
     exec::{ExecProber, SourcePod, of_fault},
     fault::ExecFault,
-    outcome::Outcome,
     script::MAX_TARGETS,
     target::Target,
 };

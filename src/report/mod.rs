@@ -15,5 +15,6 @@ pub mod message;
 pub mod page;
 pub mod text;
 pub mod thread;
+pub mod txn;
 
 pub use message::{Message, MessageOptions};

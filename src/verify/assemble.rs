@@ -2,8 +2,7 @@
 
 use super::{
     compare::{Comparison, Material},
-    findings,
-    recall,
+    findings, recall,
     track::Track,
 };
 use crate::{
@@ -16,7 +15,8 @@ use crate::{
         world::{Class, End, World},
     },
     model::{
-        Decision, Direction, Entry, FlowReport, FlowResult, Origin as Place, Outcome, PolicyDocument, RuleRef, Unseen, Why,
+        Decision, Direction, Entry, FlowReport, FlowResult, Origin as Place, Outcome, PolicyDocument, RuleRef, Unseen,
+        Why,
     },
 };
 

@@ -85,7 +85,11 @@ impl Conclusion<'_> {
                 key: if overdue { format!("no-effect/{}", silent.rule) } else { key },
                 rule: FindingRule::NoEffect,
                 severity: if overdue { Severity::Error } else { Severity::Info },
-                message: if overdue { format!("{message}, for more than 7 days now: correct or remove it") } else { message },
+                message: if overdue {
+                    format!("{message}, for more than 7 days now: correct or remove it")
+                } else {
+                    message
+                },
                 namespace: silent.rule.policy.namespace.clone(),
                 origin: None,
                 since: None,
@@ -108,7 +112,11 @@ impl Conclusion<'_> {
                 None => self.comparison.is_some(),
             };
             if cured {
-                cleared.push(Cleared { key: key.clone(), since: finding.since.clone(), thread: finding.thread.clone() });
+                cleared.push(Cleared {
+                    key: key.clone(),
+                    since: finding.since.clone(),
+                    thread: finding.thread.clone(),
+                });
             }
         }
         let pending = |key: &String| self.state.flows.get(key).is_some_and(|r| r.state != Unseen::Unprobeable);
@@ -123,7 +131,9 @@ impl Conclusion<'_> {
     fn is_cured(&self, flow: &RecordedFlow, report: &Report) -> bool {
         let key = flow.key();
         match report.flows.iter().find(|f| f.key() == key) {
-            Some(now) => matches!(now.result, FlowResult::Verified | FlowResult::Enforcement | FlowResult::MissingEntry),
+            Some(now) => {
+                matches!(now.result, FlowResult::Verified | FlowResult::Enforcement | FlowResult::MissingEntry)
+            }
             None => self.comparison.is_some_and(|c| c.touched.gone.contains(&key)),
         }
     }
@@ -134,7 +144,9 @@ impl Conclusion<'_> {
         let accepted = accepted_dates(report);
         let flows = || report.flows.iter().filter(|f| f.accepted_until.is_none());
         let carried = self.carried(report);
-        let count = |state: Unseen| flows().filter(|f| f.state == Some(state)).count() + carried.get(&state).copied().unwrap_or(0);
+        let count = |state: Unseen| {
+            flows().filter(|f| f.state == Some(state)).count() + carried.get(&state).copied().unwrap_or(0)
+        };
         let weak = |f: &&FlowReport| {
             f.result == FlowResult::Verified && f.controls.as_ref().is_some_and(|c| c.strength == Strength::Weak)
         };
@@ -218,7 +230,9 @@ fn is_inconclusive(report: &Report) -> bool {
             && match f.rule {
                 FindingRule::Rendering | FindingRule::Flux => true,
                 FindingRule::NotUnderstood | FindingRule::NotReadable => f.new,
-                FindingRule::NoEffect => f.new && f.severity == Severity::Info && f.key.starts_with("waiting/") && !report.first_run,
+                FindingRule::NoEffect => {
+                    f.new && f.severity == Severity::Info && f.key.starts_with("waiting/") && !report.first_run
+                }
                 _ => false,
             }
     };
@@ -244,7 +258,12 @@ pub fn is_older(then: &str, now: &str, age: jiff::SignedDuration) -> bool {
 
 /// What the state keeps open after this report.
 #[must_use]
-pub fn open_findings(report: &Report, state: &State, rule_keys: &BTreeMap<RuleRef, String>, now: &str) -> BTreeMap<String, OpenFinding> {
+pub fn open_findings(
+    report: &Report,
+    state: &State,
+    rule_keys: &BTreeMap<RuleRef, String>,
+    now: &str,
+) -> BTreeMap<String, OpenFinding> {
     let cleared: BTreeSet<&String> = report.cleared.iter().map(|c| &c.key).collect();
     let kept = state.findings.iter().filter(|(key, _)| !cleared.contains(key));
     let mut open: BTreeMap<String, OpenFinding> = kept.map(|(k, f)| (k.clone(), f.clone())).collect();

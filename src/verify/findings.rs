@@ -10,7 +10,8 @@ use crate::{
         world::World,
     },
     model::{
-        Decision, Direction, Entry, Finding, FindingRule, NamespaceMatch, NotUnderstood, PolicyDocument, Rendering, Severity,
+        Decision, Direction, Entry, Finding, FindingRule, NamespaceMatch, NotUnderstood, PolicyDocument, Rendering,
+        Severity,
     },
 };
 
@@ -45,7 +46,10 @@ pub fn without_probes(material: &Material<'_>, product: &BTreeSet<String>, live:
         .collect();
     findings.extend(not_understood(material).iter().map(|policy| {
         let scope = policy.namespace.as_ref().map_or("pods of any namespace".to_owned(), |n| format!("pods of {n}"));
-        let message = format!("{} is not understood: nothing is called verified about {scope}, which it may touch", policy.policy);
+        let message = format!(
+            "{} is not understood: nothing is called verified about {scope}, which it may touch",
+            policy.policy
+        );
         Finding {
             namespace: policy.namespace.clone(),
             ..finding(FindingRule::NotUnderstood, &policy.policy.to_string(), Severity::Warning, message)
@@ -112,7 +116,13 @@ fn baseline(material: &Material<'_>, live: &World, namespace: &str) -> Option<Fi
     );
     Some(Finding {
         namespace: Some(namespace.to_owned()),
-        fix: Some(Entry { side: Direction::Ingress, policy: Some("default-deny-all".to_owned()), file, line: None, entry }),
+        fix: Some(Entry {
+            side: Direction::Ingress,
+            policy: Some("default-deny-all".to_owned()),
+            file,
+            line: None,
+            entry,
+        }),
         ..finding(FindingRule::Baseline, namespace, Severity::Error, message)
     })
 }

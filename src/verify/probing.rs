@@ -127,8 +127,9 @@ fn cut() -> Seen {
 /// A pod to probe from: its running containers, in their order.
 #[must_use]
 pub fn source(pod: &PodInfo) -> ProbeSource {
-    let containers = pod.containers.iter().filter(|c| c.running).map(|c| c.name.clone()).collect();
-    ProbeSource { pod: pod.id.clone(), containers, node: pod.node.clone() }
+    let containers = pod.containers.iter().filter(|c| c.running).cloned().collect();
+    let workload = format!("{}/{}", pod.workload.kind, pod.workload.name);
+    ProbeSource { pod: pod.id.clone(), workload, containers, node: pod.node.clone() }
 }
 
 /// How a denial looks on each node: as configured, else as a denied flow with good controls showed.
@@ -160,10 +161,8 @@ impl Looks {
 
     /// Both ends' nodes have their say: a silent denial is certain only where neither rejects.
     fn of(&self, track: &Track) -> DenialLook {
-        let looks: Vec<DenialLook> = track
-            .nodes()
-            .map(|node| self.nodes.get(node).copied().unwrap_or(DenialLook::Unknown))
-            .collect();
+        let looks: Vec<DenialLook> =
+            track.nodes().map(|node| self.nodes.get(node).copied().unwrap_or(DenialLook::Unknown)).collect();
         if looks.contains(&DenialLook::Reject) {
             DenialLook::Reject
         } else if !looks.is_empty() && looks.iter().all(|l| *l == DenialLook::Drop) {

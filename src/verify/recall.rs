@@ -58,9 +58,8 @@ impl Recall {
     /// Finds a rule of then among those of now by its content, nearest to its old position.
     fn rule(&mut self, key: &str, rule: Option<&(RuleRef, String)>, now: &BTreeMap<RuleRef, String>) {
         let Some((then, content)) = rule else { return };
-        let same = now.iter().filter(|(r, k)| {
-            r.policy == then.policy && r.direction == then.direction && *k == content
-        });
+        let same =
+            now.iter().filter(|(r, k)| r.policy == then.policy && r.direction == then.direction && *k == content);
         match same.map(|(r, _)| r).min_by_key(|r| r.index.abs_diff(then.index)) {
             Some(found) if !self.rules.contains(found) => self.rules.push(found.clone()),
             Some(_) => {}

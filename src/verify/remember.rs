@@ -10,8 +10,8 @@ use super::{
 };
 use crate::config::Config;
 use crate::model::{
-    Checked, CheckedKustomization, Declared, FailedApply, FlowRecord, KustomizationStatus, Report, RunRecord, State, Trigger,
-    Unseen, Verdict, Verified,
+    Checked, CheckedKustomization, Declared, FailedApply, FlowRecord, KustomizationStatus, Report, RunRecord, State,
+    Trigger, Unseen, Verdict, Verified,
 };
 
 /// So many ended runs are remembered.
@@ -130,8 +130,14 @@ fn flows(state: &State, report: &Report, comparison: &Comparison) -> BTreeMap<St
         let key = flow.key();
         let reason = flow.note.clone().unwrap_or_default();
         let missing = touched_missing(comparison, &key);
-        let record =
-            FlowRecord { state: unseen, reason, since: since(&key), flow: Some(conclude::recorded(flow)), rule: None, missing };
+        let record = FlowRecord {
+            state: unseen,
+            reason,
+            since: since(&key),
+            flow: Some(conclude::recorded(flow)),
+            rule: None,
+            missing,
+        };
         next.insert(key, record);
     }
     for silent in &comparison.touched.waiting {
@@ -165,9 +171,10 @@ fn failed(state: &State, ended: &Ended<'_>) -> Vec<FailedApply> {
             continue;
         }
         let attempted = not_applied.attempted.clone().or_else(|| status.attempted.clone());
-        let known = state.failed.iter().find(|f| {
-            f.id == status.id && f.attempted == attempted && f.reason == not_applied.reason
-        });
+        let known = state
+            .failed
+            .iter()
+            .find(|f| f.id == status.id && f.attempted == attempted && f.reason == not_applied.reason);
         failed.push(known.cloned().unwrap_or(FailedApply {
             id: status.id.clone(),
             attempted,

@@ -7,8 +7,9 @@ use super::{
     assemble::Assembler,
     compare::{self, Comparison, Material},
     conclude::Conclusion,
-    deliver, findings, probing, recall, remember, tell,
+    deliver, findings, probing, recall, remember,
     seams::{Clock, Cluster, Fault, Lock, Outside, OwnJob, Resolver, Source, Store},
+    tell,
     track::Track,
     trigger,
 };
@@ -21,8 +22,9 @@ use crate::{
         touched::{Outside as OutsideHost, TouchedFlow},
     },
     model::{
-        ComparedWith, Declared, DenialLook, FindingRule, FlowReport, FlowResult, KustomizationRef, KustomizationReport, KustomizationStatus, ObjectRef,
-        Outcome, PodRef, Rendering, RenderingState, Report, Revision, SCHEMA, Severity, Snapshot, Standing, State, Trigger, Unseen, Verdict, Why,
+        ComparedWith, Declared, DenialLook, FindingRule, FlowReport, FlowResult, KustomizationRef, KustomizationReport,
+        KustomizationStatus, ObjectRef, Outcome, PodRef, Rendering, RenderingState, Report, Revision, SCHEMA, Severity,
+        Snapshot, Standing, State, Trigger, Unseen, Verdict, Why,
     },
 };
 
@@ -67,7 +69,11 @@ async fn locked<O: Outside>(outside: &O, settings: &Settings) -> Result<Ended, F
     let owed = deliver::deliver(outside, &mut state).await?;
     if let Some(done) = trigger::done_meanwhile(&state, &settings.job) {
         let exit = with_outbox(done.verdict, &state);
-        return Ok(Ended { report: None, exit, note: format!("run {} answered meanwhile: {}", done.seq, done.verdict.word()) });
+        return Ok(Ended {
+            report: None,
+            exit,
+            note: format!("run {} answered meanwhile: {}", done.seq, done.verdict.word()),
+        });
     }
     let started = outside.clock().now();
     let statuses = applied::settled(outside, &settings.config).await?;
@@ -83,7 +89,11 @@ async fn locked<O: Outside>(outside: &O, settings: &Settings) -> Result<Ended, F
 
 /// A message that is still owed makes any verdict but `nothing` exit 3 (design §2).
 fn with_outbox(verdict: Verdict, state: &State) -> u8 {
-    if state.outbox.is_empty() || verdict == Verdict::Nothing { verdict.exit_code() } else { Verdict::Inconclusive.exit_code() }
+    if state.outbox.is_empty() || verdict == Verdict::Nothing {
+        verdict.exit_code()
+    } else {
+        Verdict::Inconclusive.exit_code()
+    }
 }
 
 struct Run<'a, O: Outside> {
@@ -232,7 +242,11 @@ impl<O: Outside> Run<'_, O> {
     async fn hosts(&self) -> Vec<OutsideHost> {
         let mut hosts = Vec::new();
         for destination in &self.settings.config.destinations {
-            let names = if destination.members.is_empty() { vec![destination.name.clone()] } else { destination.members.clone() };
+            let names = if destination.members.is_empty() {
+                vec![destination.name.clone()]
+            } else {
+                destination.members.clone()
+            };
             for name in names {
                 match self.outside.resolver().resolve(&name).await {
                     Ok(addresses) => hosts.extend(addresses.into_iter().map(|address| OutsideHost {
@@ -256,7 +270,8 @@ impl<O: Outside> Run<'_, O> {
         let moved = self.moved(material.snapshot, &probing.tracks).await?;
         let mut flows: Vec<FlowReport> = drifted.iter().filter_map(|f| assembler.drifted(f)).collect();
         flows.extend(probing.tracks.iter().filter_map(|t| {
-            let gone = moved.pods.contains(&t.planned.source) || t.planned.target_pod.as_ref().is_some_and(|p| moved.pods.contains(p));
+            let gone = moved.pods.contains(&t.planned.source)
+                || t.planned.target_pod.as_ref().is_some_and(|p| moved.pods.contains(p));
             assembler.probed(t).map(|flow| if gone { unseen(flow) } else { flow })
         }));
         flows.extend(plan.unseen.iter().filter_map(|(f, unseen, reason)| assembler.unseen(f, *unseen, reason)));
@@ -272,7 +287,9 @@ impl<O: Outside> Run<'_, O> {
         let planner = Planner { snapshot: material.snapshot, live: &matrix, probe_from: &may, limits: &limits };
         let mut plan = planner.plan(flows);
         for flow in known {
-            let reason = recall::key(&comparison.live, &flow).and_then(|k| material.state.flows.get(&k)).map(|r| r.reason.clone());
+            let reason = recall::key(&comparison.live, &flow)
+                .and_then(|k| material.state.flows.get(&k))
+                .map(|r| r.reason.clone());
             plan.unseen.push((flow, Unseen::Unprobeable, reason.unwrap_or_default()));
         }
         plan
@@ -292,13 +309,19 @@ impl<O: Outside> Run<'_, O> {
 
     /// Pods and policies that are not what they were when the probes were planned.
     async fn moved(&self, snapshot: &Snapshot, tracks: &[Track]) -> Result<Moved, Fault> {
-        let mut ids: Vec<PodRef> = tracks.iter().flat_map(|t| [Some(t.planned.source.clone()), t.planned.target_pod.clone()]).flatten().collect();
+        let mut ids: Vec<PodRef> = tracks
+            .iter()
+            .flat_map(|t| [Some(t.planned.source.clone()), t.planned.target_pod.clone()])
+            .flatten()
+            .collect();
         ids.sort();
         ids.dedup();
         let now = self.outside.cluster().pods(&ids).await?;
         let then = |id: &PodRef| snapshot.pods.iter().find(|p| &p.id == id);
         let same = |id: &PodRef| match (then(id), now.get(id)) {
-            (Some(then), Some(now)) => then.uid == now.uid && then.ips == now.ips && now.is_usable() && then.labels == now.labels,
+            (Some(then), Some(now)) => {
+                then.uid == now.uid && then.ips == now.ips && now.is_usable() && then.labels == now.labels
+            }
             _ => false,
         };
         let pods: Vec<PodRef> = ids.into_iter().filter(|id| !same(id)).collect();
@@ -330,7 +353,9 @@ impl<O: Outside> Run<'_, O> {
         let checked = state.checked.as_ref();
         let same_digest = checked.is_some_and(|c| {
             statuses.iter().all(|s| {
-                s.not_applied.is_none() && s.digest.is_some() && c.kustomizations.iter().any(|k| k.id == s.id && k.digest == s.digest)
+                s.not_applied.is_none()
+                    && s.digest.is_some()
+                    && c.kustomizations.iter().any(|k| k.id == s.id && k.digest == s.digest)
             })
         });
         Report {
@@ -359,7 +384,13 @@ impl<O: Outside> Run<'_, O> {
     }
 
     /// State with the messages first, then the room.
-    async fn finish(&self, before: &State, statuses: &[KustomizationStatus], done: Attempt, counts: bool) -> Result<Ended, Fault> {
+    async fn finish(
+        &self,
+        before: &State,
+        statuses: &[KustomizationStatus],
+        done: Attempt,
+        counts: bool,
+    ) -> Result<Ended, Fault> {
         let report = done.report;
         let ended = remember::Ended {
             report: &report,
@@ -383,7 +414,8 @@ impl<O: Outside> Run<'_, O> {
         let exit = with_outbox(report.verdict, &next);
         let note = delivered.trouble.unwrap_or_else(|| report.verdict.word().to_owned());
         let event = format!("run {}: {}", report.seq, report.verdict.word());
-        if let Err(fault) = self.outside.cluster().event("Verified", &event, report.verdict != Verdict::Verified).await {
+        if let Err(fault) = self.outside.cluster().event("Verified", &event, report.verdict != Verdict::Verified).await
+        {
             tracing::warn!(error = %fault, "event not written");
         }
         Ok(Ended { report: Some(report), exit, note })
@@ -433,7 +465,8 @@ fn remembered(state: &State, status: &KustomizationStatus) -> Option<Declared> {
 }
 
 fn kustomization(status: &KustomizationStatus, declared: &[Declared]) -> KustomizationReport {
-    let rendering = declared.iter().find(|d| d.status.id == status.id && status.not_applied.is_none()).map(|d| &d.rendering);
+    let rendering =
+        declared.iter().find(|d| d.status.id == status.id && status.not_applied.is_none()).map(|d| &d.rendering);
     let (state, why) = match (rendering, &status.not_applied) {
         (Some(Rendering::Proven), None) => (RenderingState::Proven, None),
         (Some(Rendering::Unproven(reason)), _) => (RenderingState::Unproven, Some(reason.clone())),

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, future::Future, net::IpAddr, time::Duration};
 
 use crate::model::{
-    Declared, KustomizationRef, KustomizationStatus, OutboxEntry, Outcome, PodInfo, PodRef, PolicyRef, Protocol,
-    Revision, Snapshot, State,
+    Container, Declared, KustomizationRef, KustomizationStatus, ObjectRef, OutboxEntry, Outcome, PodInfo, PodRef,
+    PolicyRef, Protocol, Revision, Snapshot, State,
 };
 
 /// An adapter's trouble, with what to do about it in its text.
@@ -45,12 +45,14 @@ pub trait Cluster {
 }
 
 /// A pod and container to probe from.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProbeSource {
     /// The pod.
     pub pod: PodRef,
-    /// Its containers in the order in which to look for a tool.
-    pub containers: Vec<String>,
+    /// Its workload: what is learned of one pod's tools holds for the others.
+    pub workload: String,
+    /// Its running containers in the order in which to look for a tool.
+    pub containers: Vec<Container>,
     /// Its node, for the limit of probes per node.
     pub node: Option<String>,
 }

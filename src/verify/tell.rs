@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use sha2::{Digest, Sha256};
-
 use super::{
     applied,
     conclude::{is_older, open_keys},
@@ -11,10 +9,12 @@ use super::{
 use crate::{
     config::Config,
     model::{
-        Cleared, FlowResult, KustomizationStatus, OutboxEntry, OutboxKind, Report, State, Trigger,
-        Trouble, Verdict,
+        Cleared, FlowResult, KustomizationStatus, OutboxEntry, OutboxKind, Report, State, Trigger, Trouble, Verdict,
     },
-    report::message::{self, Message, MessageOptions},
+    report::{
+        message::{self, Message, MessageOptions},
+        txn::txn,
+    },
 };
 
 /// An unchanged red is brought to mind so often.
@@ -117,9 +117,11 @@ impl Telling<'_> {
     fn is_untold(&self, status: &KustomizationStatus) -> bool {
         let Some(not_applied) = &status.not_applied else { return false };
         let attempted = not_applied.attempted.clone().or_else(|| status.attempted.clone());
-        let told = self.before.failed.iter().any(|f| {
-            f.id == status.id && f.attempted == attempted && f.reason == not_applied.reason
-        });
+        let told = self
+            .before
+            .failed
+            .iter()
+            .any(|f| f.id == status.id && f.attempted == attempted && f.reason == not_applied.reason);
         !told && applied::is_worth_telling(not_applied, self.config, &self.report.finished)
     }
 
@@ -225,12 +227,4 @@ impl<'a> Writer<'a> {
             tried: None,
         }
     }
-}
-
-/// The transaction id of a message: the same for each try, another for each message of each installation.
-#[must_use]
-pub fn txn(state_id: &str, seq: u64, part: u32) -> String {
-    let digest = Sha256::digest(format!("{state_id}/{seq}/{part}"));
-    let hex: Vec<String> = digest.iter().take(16).map(|b| format!("{b:02x}")).collect();
-    format!("netpol-verify-{}", hex.concat())
 }

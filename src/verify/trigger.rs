@@ -9,9 +9,10 @@ pub fn is_checked(state: &State, statuses: &[KustomizationStatus]) -> bool {
     let Some(checked) = &state.checked else { return false };
     statuses.iter().all(|status| {
         status.not_applied.is_none()
-            && checked.kustomizations.iter().any(|k| {
-                k.id == status.id && Some(&k.revision) == status.applied.as_ref() && k.digest == status.digest
-            })
+            && checked
+                .kustomizations
+                .iter()
+                .any(|k| k.id == status.id && Some(&k.revision) == status.applied.as_ref() && k.digest == status.digest)
     })
 }
 

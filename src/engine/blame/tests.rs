@@ -110,6 +110,10 @@ fn the_entry_can_be_pasted_into_every_style_of_file() {
             "flow rules in a block list",
             "spec:\n  podSelector: {}\n  ingress:\n  - {from: [{podSelector: {}}], ports: [{port: 80}]}\n  - {}\n",
         ),
+        (
+            "an anchor and its alias",
+            "spec:\n  podSelector: &web\n    matchLabels:\n      app: web\n  ingress:\n  - from:\n    - podSelector: *web\n    ports:\n    - port: 80\n  - from:\n    - podSelector: *web\n",
+        ),
         ("absent", "spec:\n  podSelector: {matchLabels: {app: web}}\n  policyTypes:\n  - Ingress\n# the end\n"),
         (
             "absent, with the other direction's style",

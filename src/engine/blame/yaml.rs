@@ -11,8 +11,8 @@ use crate::model::{Origin, Origins, PolicyDocument, PolicyRef};
 
 enum Node {
     Scalar(Value),
-    Sequence(Vec<Spanned<Node>>),
-    Mapping(IndexMap<String, Spanned<Node>>),
+    Sequence(Vec<Spanned<Self>>),
+    Mapping(IndexMap<String, Spanned<Self>>),
 }
 
 struct NodeVisitor;
@@ -73,7 +73,7 @@ impl<'de> Deserialize<'de> for Node {
 
 fn walk(node: &Spanned<Node>, pointer: &str, fields: &mut Vec<(String, u64, u64)>) -> Value {
     let at = node.referenced;
-    fields.push((pointer.to_owned(), u64::from(at.line()), u64::from(at.column())));
+    fields.push((pointer.to_owned(), at.line(), at.column()));
     match &node.value {
         Node::Scalar(value) => value.clone(),
         Node::Sequence(items) => {
@@ -103,7 +103,7 @@ fn document(file: &str, node: &Spanned<Node>) -> PolicyDocument {
         |line: u64, column: u64| Origin::at(file, u32::try_from(line).unwrap(), u32::try_from(column).unwrap());
     let spec = fields.iter().filter(|(pointer, ..)| pointer.starts_with("/spec"));
     let origins = Origins {
-        document: Some(origin(node.referenced.line().into(), 1)),
+        document: Some(origin(node.referenced.line(), 1)),
         fields: spec.map(|(pointer, line, column)| (pointer.clone(), origin(*line, *column))).collect(),
     };
     let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();

@@ -1,3 +1,5 @@
+#![expect(clippy::needless_pass_by_value, reason = "a literal reads better without a borrow")]
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -110,7 +112,7 @@ fn an_edit_by_hand_is_named_with_its_place_and_its_author() {
     assert_eq!(found.summary, "ingress[0].ports: Git 6379, live 6379+6380");
     assert_eq!(found.declared.map(|origin| origin.short()), Some(format!("{FILE}:12")));
     assert_eq!(found.by.as_deref(), Some("kubectl-edit 2026-11-20T09:12:00Z"));
-    assert!(found.diff.contains("+") && found.diff.contains("6380"), "{}", found.diff);
+    assert!(found.diff.contains('+') && found.diff.contains("6380"), "{}", found.diff);
 }
 
 #[test]
@@ -173,7 +175,7 @@ fn a_policy_that_is_gone_is_missing() {
     let found = one(&[in_git("redis", "network-policy", ports(&[6379]))], &[]);
     assert_eq!((found.class, found.severity), (DriftClass::Missing, Severity::Error));
     assert_eq!(found.declared.map(|origin| origin.short()), Some(format!("{FILE}:1")));
-    assert!(found.diff.contains("-"), "{}", found.diff);
+    assert!(found.diff.contains('-'), "{}", found.diff);
 }
 
 #[test]

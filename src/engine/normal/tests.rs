@@ -1,3 +1,5 @@
+#![expect(clippy::needless_pass_by_value, reason = "a literal reads better without a borrow")]
+
 use proptest::{prelude::*, sample::subsequence};
 use serde_json::json;
 
@@ -169,7 +171,7 @@ fn respelled(value: &Value, seed: usize) -> Value {
             let mut items: Vec<Value> = items.iter().map(|item| respelled(item, seed / 2)).collect();
             let turn = seed % items.len().max(1);
             items.rotate_left(turn);
-            if seed % 3 == 0 {
+            if seed.is_multiple_of(3) {
                 items.extend(items.first().cloned());
             }
             Value::Array(items)
@@ -177,7 +179,8 @@ fn respelled(value: &Value, seed: usize) -> Value {
         Value::Object(map) => {
             let kept = map.iter().filter(|(key, value)| {
                 let list = value.as_array().is_some_and(Vec::is_empty);
-                !(list && seed % 2 == 0 || key.as_str() == "matchLabels" && value.as_object().unwrap().is_empty())
+                !(list && seed.is_multiple_of(2)
+                    || key.as_str() == "matchLabels" && value.as_object().unwrap().is_empty())
             });
             kept.map(|(key, value)| (key.clone(), respelled(value, seed / 2))).collect()
         }
@@ -193,7 +196,9 @@ fn perturbed(spec: &Value) -> Vec<Value> {
             Value::Array(items) => items.iter().enumerate().map(|(index, item)| (index.to_string(), item)).collect(),
             _ => return into.push(at.to_owned()),
         };
-        fields.iter().for_each(|(key, value)| pointers(value, &format!("{at}/{key}"), into));
+        for (key, value) in fields {
+            pointers(value, &format!("{at}/{key}"), into);
+        }
     }
     let mut all = Vec::new();
     pointers(spec, "", &mut all);

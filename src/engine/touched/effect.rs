@@ -1,7 +1,8 @@
 //! Rules that match nothing: a mistake, or a policy that came before its app.
 
 use super::Views;
-use crate::model::{Finding, FindingRule, NamespaceMatch, Peer, Policy, Rule, RuleRef, Selector, Severity};
+use crate::engine::near_miss;
+use crate::model::{Finding, FindingRule, Labels, NamespaceMatch, Peer, Policy, Rule, RuleRef, Selector, Severity};
 
 /// What a rule that yields no flow is.
 pub(super) enum Effect {
@@ -47,15 +48,45 @@ fn selector(
     let matching: Vec<&String> =
         world.namespaces.iter().filter(|(n, l)| namespaces.matches(n, l)).map(|(n, _)| n).collect();
     if matching.is_empty() {
-        return no_namespace(policy, rule, reference, namespaces);
+        return no_namespace(views, policy, rule, reference, namespaces);
+    }
+    let labels: Vec<&Labels> = views
+        .classes()
+        .iter()
+        .filter(|c| matching.contains(&&c.workload.namespace))
+        .flat_map(|c| std::iter::repeat_n(&c.labels, c.pods.len().max(1)))
+        .collect();
+    if let Some(near) = near_miss::near_misses(pods, &labels) {
+        let count = if near.pods == 1 { "1 pod".to_owned() } else { format!("{} pods", near.pods) };
+        let text =
+            format!("no pod in {} has label `{}`; `{}` exists ({count})", names(&matching), near.wanted, near.exists);
+        return Effect::None(no_effect(policy, rule, reference, &text));
     }
     Effect::Waits(format!("no pod in {} has {}", names(&matching), words(pods)))
 }
 
-fn no_namespace(policy: &Policy, rule: &Rule, reference: &RuleRef, namespaces: &NamespaceMatch) -> Effect {
+fn no_namespace(
+    views: &Views<'_>,
+    policy: &Policy,
+    rule: &Rule,
+    reference: &RuleRef,
+    namespaces: &NamespaceMatch,
+) -> Effect {
+    let world = views.input.declared;
     let text = match namespaces {
         NamespaceMatch::Named(name) => format!("namespace {name} does not exist"),
-        NamespaceMatch::Selected(selector) => format!("no namespace has {}", words(selector)),
+        NamespaceMatch::Selected(selector) => {
+            let labels: Vec<&Labels> = world.namespaces.values().collect();
+            match (near_miss::missing_namespace(selector, &world.namespaces), near_miss::near_misses(selector, &labels))
+            {
+                (Some(missing), _) => {
+                    let nearest = missing.nearest.map(|n| format!("; {n} does")).unwrap_or_default();
+                    format!("namespace {} does not exist{nearest}", missing.wanted)
+                }
+                (None, Some(near)) => format!("no namespace has label `{}`; `{}` exists", near.wanted, near.exists),
+                (None, None) => format!("no namespace has {}", words(selector)),
+            }
+        }
     };
     Effect::None(no_effect(policy, rule, reference, &text))
 }

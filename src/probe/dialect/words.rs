@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use super::{Facts, Tool};
-use crate::probe::outcome::Outcome;
+use crate::probe::Outcome;
 
 /// 128 + SIGKILL: the script's own limit, or the kernel's for memory; the time tells which.
 const KILLED: i32 = 137;

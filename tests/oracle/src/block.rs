@@ -27,25 +27,13 @@ pub(crate) fn contains(cidr: &str, address: IpAddr) -> bool {
         return false;
     };
     let (network, address) = match (network, address) {
-        (IpAddr::V4(network), IpAddr::V4(address)) => {
-            (bits(&network.octets()), bits(&address.octets()))
-        }
-        (IpAddr::V6(network), IpAddr::V6(address)) => {
-            (bits(&network.octets()), bits(&address.octets()))
-        }
+        (IpAddr::V4(network), IpAddr::V4(address)) => (bits(&network.octets()), bits(&address.octets())),
+        (IpAddr::V6(network), IpAddr::V6(address)) => (bits(&network.octets()), bits(&address.octets())),
         _ => return false,
     };
-    length <= network.len()
-        && network
-            .iter()
-            .zip(&address)
-            .take(length)
-            .all(|(one, other)| one == other)
+    length <= network.len() && network.iter().zip(&address).take(length).all(|(one, other)| one == other)
 }
 
 fn bits(octets: &[u8]) -> Vec<bool> {
-    octets
-        .iter()
-        .flat_map(|octet| (0..8).rev().map(move |bit| octet >> bit & 1 == 1))
-        .collect()
+    octets.iter().flat_map(|octet| (0..8).rev().map(move |bit| octet >> bit & 1 == 1)).collect()
 }

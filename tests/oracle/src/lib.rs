@@ -28,9 +28,7 @@ mod tests;
 use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::{Namespace, Pod};
-use k8s_openapi::api::networking::v1::{
-    NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec,
-};
+use k8s_openapi::api::networking::v1::{NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec};
 
 /// Everything that an answer depends on, as the API server would return it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -151,21 +149,14 @@ pub fn isolated(cluster: &Cluster, pod: &Pod, direction: Direction) -> bool {
 #[must_use]
 pub fn one_policy_selects_both(cluster: &Cluster, src: End<'_>, dst: End<'_>) -> bool {
     match (src, dst) {
-        (End::Pod(from, _), End::Pod(to, _)) => cluster
-            .policies
-            .iter()
-            .any(|policy| selects(policy, from) && selects(policy, to)),
+        (End::Pod(from, _), End::Pod(to, _)) => {
+            cluster.policies.iter().any(|policy| selects(policy, from) && selects(policy, to))
+        }
         _ => false,
     }
 }
 
-fn egress_allowed(
-    cluster: &Cluster,
-    src: End<'_>,
-    dst: End<'_>,
-    protocol: &str,
-    port: u16,
-) -> bool {
+fn egress_allowed(cluster: &Cluster, src: End<'_>, dst: End<'_>, protocol: &str, port: u16) -> bool {
     // NetworkPolicy speaks of pods: an address that is none is never isolated.
     let End::Pod(pod, _) = src else { return true };
     // "Outgoing traffic is allowed if there are no NetworkPolicies selecting the pod".
@@ -191,13 +182,7 @@ fn egress_allowed(
     false
 }
 
-fn ingress_allowed(
-    cluster: &Cluster,
-    src: End<'_>,
-    dst: End<'_>,
-    protocol: &str,
-    port: u16,
-) -> bool {
+fn ingress_allowed(cluster: &Cluster, src: End<'_>, dst: End<'_>, protocol: &str, port: u16) -> bool {
     let End::Pod(pod, _) = dst else { return true };
     // "Traffic is allowed to a pod if there are no NetworkPolicies selecting the pod".
     if !isolated(cluster, pod, Direction::Ingress) {
@@ -226,12 +211,7 @@ fn ingress_allowed(
     false
 }
 
-fn peers_match(
-    cluster: &Cluster,
-    policy: &NetworkPolicy,
-    peers: Option<&[NetworkPolicyPeer]>,
-    end: End<'_>,
-) -> bool {
+fn peers_match(cluster: &Cluster, policy: &NetworkPolicy, peers: Option<&[NetworkPolicyPeer]>, end: End<'_>) -> bool {
     let peers = peers.unwrap_or(&[]);
     // "If this field is empty or missing, this rule matches all sources (traffic not restricted by source)."
     if peers.is_empty() {
@@ -246,12 +226,7 @@ fn peers_match(
     false
 }
 
-fn peer_matches(
-    cluster: &Cluster,
-    policy: &NetworkPolicy,
-    peer: &NetworkPolicyPeer,
-    end: End<'_>,
-) -> bool {
+fn peer_matches(cluster: &Cluster, policy: &NetworkPolicy, peer: &NetworkPolicyPeer, end: End<'_>) -> bool {
     // "If this field is set then neither of the other fields can be." Blocks are held against the address in
     // the packet, whoever has it.
     if let Some(block) = &peer.ip_block {
@@ -270,9 +245,7 @@ fn peer_matches(
                 && selector::matches(pods, pod::labels(pod))
         }
         // "Otherwise it selects all pods in the namespaces selected by namespaceSelector."
-        (Some(namespaces), None) => {
-            selector::matches(namespaces, &pod::namespace_labels(cluster, pod))
-        }
+        (Some(namespaces), None) => selector::matches(namespaces, &pod::namespace_labels(cluster, pod)),
         // "Otherwise it selects the pods matching podSelector in the policy's own namespace."
         (None, Some(pods)) => {
             pod::namespace(&pod.metadata) == pod::namespace(&policy.metadata)
@@ -282,12 +255,7 @@ fn peer_matches(
     }
 }
 
-fn ports_match(
-    ports: Option<&[NetworkPolicyPort]>,
-    dst: End<'_>,
-    protocol: &str,
-    port: u16,
-) -> bool {
+fn ports_match(ports: Option<&[NetworkPolicyPort]>, dst: End<'_>, protocol: &str, port: u16) -> bool {
     let ports = ports.unwrap_or(&[]);
     // "If this field is empty or missing, this rule matches all ports (traffic not restricted by port)."
     if ports.is_empty() {
@@ -338,11 +306,7 @@ fn has_type(policy: &NetworkPolicy, direction: Direction) -> bool {
 }
 
 fn spec(policy: &NetworkPolicy) -> &NetworkPolicySpec {
-    static EMPTY: NetworkPolicySpec = NetworkPolicySpec {
-        egress: None,
-        ingress: None,
-        pod_selector: None,
-        policy_types: None,
-    };
+    static EMPTY: NetworkPolicySpec =
+        NetworkPolicySpec { egress: None, ingress: None, pod_selector: None, policy_types: None };
     policy.spec.as_ref().unwrap_or(&EMPTY)
 }

@@ -16,11 +16,7 @@ pub(crate) fn host_network(pod: &Pod) -> bool {
 /// Succeeded: "All containers in the Pod have terminated in success"; Failed: "All containers in the Pod have
 /// terminated". A pod that is only being deleted (`deletionTimestamp`) still runs and keeps its address.
 pub(crate) fn finished(pod: &Pod) -> bool {
-    match pod
-        .status
-        .as_ref()
-        .and_then(|status| status.phase.as_deref())
-    {
+    match pod.status.as_ref().and_then(|status| status.phase.as_deref()) {
         Some("Succeeded" | "Failed") => true,
         Some(_) | None => false,
     }
@@ -35,8 +31,7 @@ pub(crate) fn namespace(metadata: &ObjectMeta) -> &str {
 }
 
 pub(crate) fn same(one: &Pod, other: &Pod) -> bool {
-    namespace(&one.metadata) == namespace(&other.metadata)
-        && one.metadata.name == other.metadata.name
+    namespace(&one.metadata) == namespace(&other.metadata) && one.metadata.name == other.metadata.name
 }
 
 pub(crate) fn labels(pod: &Pod) -> &BTreeMap<String, String> {

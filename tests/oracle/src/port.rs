@@ -37,11 +37,7 @@ pub(crate) fn numbers(pod: &Pod, name: &str, protocol: &str) -> Vec<i32> {
     let Some(spec) = &pod.spec else {
         return numbers;
     };
-    for container in spec
-        .containers
-        .iter()
-        .chain(spec.init_containers.iter().flatten())
-    {
+    for container in spec.containers.iter().chain(spec.init_containers.iter().flatten()) {
         for declared in container.ports.iter().flatten() {
             // ContainerPort: "Protocol for port. Must be UDP, TCP, or SCTP. Defaults to "TCP"."
             let same_protocol = declared.protocol.as_deref().unwrap_or("TCP") == protocol;

@@ -16,10 +16,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use crate::{Cluster, End, one_policy_selects_both};
 
 /// What a random cluster is made of.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "independent switches, each for one thing that may occur"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches, each for one thing that may occur")]
 #[derive(Clone, Debug)]
 pub struct Shape {
     /// Number of namespaces (`ns-0`, `ns-1`, ..); at least one is made.
@@ -112,10 +109,7 @@ pub fn cluster(seed: u64, shape: &Shape) -> Cluster {
 #[must_use]
 pub fn policies(seed: u64, shape: &Shape, standing: &Cluster) -> Vec<NetworkPolicy> {
     let addresses = pool(shape, standing.pods.iter().flat_map(crate::pod::addresses));
-    let drawn = draw(
-        seed,
-        policies::list(shape, addresses, shape.policies..=shape.policies),
-    );
+    let drawn = draw(seed, policies::list(shape, addresses, shape.policies..=shape.policies));
     policies::within(shape, standing, drawn)
 }
 
@@ -128,10 +122,7 @@ pub fn arb_cluster() -> impl Strategy<Value = Cluster> {
 pub fn arb_cluster_of(shape: Shape) -> impl Strategy<Value = Cluster> {
     // Addresses follow from a pod's number, so policies need not wait for the pods: no `flat_map`, which
     // shrinks badly.
-    let addresses = pool(
-        &shape,
-        (0..shape.pods).flat_map(|number| pods::addresses(&shape, number)),
-    );
+    let addresses = pool(&shape, (0..shape.pods).flat_map(|number| pods::addresses(&shape, number)));
     let drawn = (
         pods::cluster(shape.clone(), 1.min(shape.pods)..=shape.pods),
         policies::list(&shape, addresses, 0..=shape.policies),
@@ -147,14 +138,11 @@ pub fn arb_cluster_of(shape: Shape) -> impl Strategy<Value = Cluster> {
 /// Both ends are of one address family, and at least one is a pod.
 #[must_use]
 pub fn flows<'a>(cluster: &'a Cluster, shape: &Shape) -> Vec<Flow<'a>> {
-    let pods = cluster.pods.iter().flat_map(|pod| {
-        crate::pod::addresses(pod)
-            .into_iter()
-            .map(move |address| End::Pod(pod, address))
-    });
-    let ends: Vec<End<'a>> = pods
-        .chain(shape.outside.iter().copied().map(End::Address))
-        .collect();
+    let pods = cluster
+        .pods
+        .iter()
+        .flat_map(|pod| crate::pod::addresses(pod).into_iter().map(move |address| End::Pod(pod, address)));
+    let ends: Vec<End<'a>> = pods.chain(shape.outside.iter().copied().map(End::Address)).collect();
     let mut flows = Vec::new();
     for &src in &ends {
         for &dst in &ends {
@@ -167,12 +155,7 @@ pub fn flows<'a>(cluster: &'a Cluster, shape: &Shape) -> Vec<Flow<'a>> {
                 continue;
             }
             for protocol in ["TCP", "UDP"] {
-                flows.extend(shape.ports.iter().map(|&port| Flow {
-                    src,
-                    dst,
-                    protocol,
-                    port,
-                }));
+                flows.extend(shape.ports.iter().map(|&port| Flow { src, dst, protocol, port }));
             }
         }
     }
@@ -192,13 +175,7 @@ fn draw<T: std::fmt::Debug + Default>(seed: u64, strategy: impl Strategy<Value =
     for (place, byte) in bytes.iter_mut().zip(seed.to_le_bytes()) {
         *place = byte;
     }
-    let mut runner = TestRunner::new_with_rng(
-        Config::default(),
-        TestRng::from_seed(RngAlgorithm::ChaCha, &bytes),
-    );
+    let mut runner = TestRunner::new_with_rng(Config::default(), TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
     // Nothing here rejects a draw, so there always is one.
-    strategy
-        .new_tree(&mut runner)
-        .map(|tree| tree.current())
-        .unwrap_or_default()
+    strategy.new_tree(&mut runner).map(|tree| tree.current()).unwrap_or_default()
 }

@@ -24,10 +24,7 @@ pub(crate) fn matches(selector: &LabelSelector, labels: &BTreeMap<String, String
     true
 }
 
-fn requirement_holds(
-    requirement: &LabelSelectorRequirement,
-    labels: &BTreeMap<String, String>,
-) -> bool {
+fn requirement_holds(requirement: &LabelSelectorRequirement, labels: &BTreeMap<String, String>) -> bool {
     let value = labels.get(&requirement.key);
     let values = requirement.values.as_deref().unwrap_or(&[]);
     match requirement.operator.as_str() {

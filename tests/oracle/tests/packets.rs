@@ -16,14 +16,10 @@ mod packets {
         fn new() -> Self {
             let mut command = Command::new("unshare");
             // Says a word once it is inside.
-            command
-                .args(["--net", "sh", "-c", "echo in && exec sleep 600"])
-                .stdout(Stdio::piped());
+            command.args(["--net", "sh", "-c", "echo in && exec sleep 600"]).stdout(Stdio::piped());
             let mut holder = command.spawn().expect("unshare is part of util-linux");
             let mut word = String::new();
-            BufReader::new(holder.stdout.take().unwrap())
-                .read_line(&mut word)
-                .unwrap();
+            BufReader::new(holder.stdout.take().unwrap()).read_line(&mut word).unwrap();
             assert_eq!(word, "in\n", "no network namespace can be made here");
             Self(holder)
         }
@@ -56,10 +52,7 @@ mod packets {
     /// Two namespaces, `10.9.0.1` and `fd09::1` to `10.9.0.2` and `fd09::2`.
     fn cable() -> (Space, Space) {
         let (left, right) = (Space::new(), Space::new());
-        left.run(&format!(
-            "ip link add name cable type veth peer name cable netns {}",
-            right.0.id()
-        ));
+        left.run(&format!("ip link add name cable type veth peer name cable netns {}", right.0.id()));
         for (space, number) in [(&left, 1), (&right, 2)] {
             space.run(&format!(
                 "ip link set lo up; ip address add 10.9.0.{number}/24 dev cable;
@@ -79,27 +72,14 @@ mod packets {
     impl Program {
         fn start() -> Self {
             let mut command = Command::new(env!("CARGO_BIN_EXE_oracle-packets"));
-            let mut process = command
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .spawn()
-                .unwrap();
-            let (input, output) = (
-                process.stdin.take().unwrap(),
-                BufReader::new(process.stdout.take().unwrap()),
-            );
-            Self {
-                process,
-                input,
-                output,
-            }
+            let mut process =
+                command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+            let (input, output) = (process.stdin.take().unwrap(), BufReader::new(process.stdout.take().unwrap()));
+            Self { process, input, output }
         }
 
         fn observe(&mut self, request: &Value) -> Vec<String> {
-            self.input
-                .write_all(request.to_string().as_bytes())
-                .unwrap();
+            self.input.write_all(request.to_string().as_bytes()).unwrap();
             let expected = 0..request["flows"].as_array().unwrap().len();
             expected.map(|number| self.line(number)).collect()
         }
@@ -117,11 +97,7 @@ mod packets {
             drop(self.input);
             let rest = std::io::read_to_string(self.output).unwrap();
             let done = self.process.wait_with_output().unwrap();
-            (
-                done.status.code(),
-                rest,
-                String::from_utf8(done.stderr).unwrap(),
-            )
+            (done.status.code(), rest, String::from_utf8(done.stderr).unwrap())
         }
     }
 
@@ -132,10 +108,7 @@ mod packets {
             return true;
         }
         let mut again = Command::new("unshare");
-        again
-            .args(["--user", "--map-root-user"])
-            .arg(std::env::current_exe().unwrap())
-            .args(["--exact", test]);
+        again.args(["--user", "--map-root-user"]).arg(std::env::current_exe().unwrap()).args(["--exact", test]);
         assert!(again.status().unwrap().success(), "in a user namespace");
         false
     }
@@ -153,10 +126,7 @@ mod packets {
 
     /// Waits for the cable to carry both families: a link that has just come up loses neighbour discovery.
     fn settle(program: &mut Program, pods: &Value) {
-        let both = [
-            flow("left", "10.9.0.2", "UDP", 80),
-            flow("left", "fd09::2", "UDP", 80),
-        ];
+        let both = [flow("left", "10.9.0.2", "UDP", 80), flow("left", "fd09::2", "UDP", 80)];
         let mut request = json!({"pods": pods, "flows": both, "timeout_ms": 200});
         for _ in 0..50 {
             if program.observe(&request) == ["open", "open"] {
@@ -184,8 +154,7 @@ mod packets {
         }
         let unfiltered = ["open", "open", "open", "refused"].repeat(2);
         let filtered = ["open", "timeout", "refused", "refused"].repeat(2);
-        let twice =
-            |each: Vec<&'static str>| [each, vec!["open", "unreachable"]].concat().repeat(2);
+        let twice = |each: Vec<&'static str>| [each, vec!["open", "unreachable"]].concat().repeat(2);
 
         settle(&mut program, &pods(&left, &right));
         let round = json!({"flows": flows, "timeout_ms": 800});
@@ -198,14 +167,15 @@ mod packets {
              nft add rule inet filter input tcp dport 82 reject with tcp reset
              nft add rule inet filter input udp dport 82 reject",
         );
-        assert_eq!(
-            program.observe(&round),
-            twice(filtered),
-            "the same agents, new connections"
-        );
+        assert_eq!(program.observe(&round), twice(filtered), "the same agents, new connections");
 
         right.run("nft delete table inet filter");
-        assert_eq!(program.observe(&round), twice(unfiltered));
+        let anew = json!({"pods": pods(&left, &right), "flows": flows, "timeout_ms": 800});
+        assert_eq!(
+            program.observe(&anew),
+            twice(unfiltered),
+            "new agents on the same ports"
+        );
         assert_eq!(program.end(), (Some(0), String::new(), String::new()));
     }
 
@@ -221,36 +191,17 @@ mod packets {
              nft add rule inet filter input meta l4proto { tcp, udp } th dport 81 drop",
         );
         let flows: Vec<Value> = (0..700_u16)
-            .map(|n| {
-                flow(
-                    "left",
-                    "10.9.0.2",
-                    ["TCP", "UDP"][usize::from(n % 2)],
-                    80 + n / 2 % 2,
-                )
-            })
+            .map(|n| flow("left", "10.9.0.2", ["TCP", "UDP"][usize::from(n % 2)], 80 + n / 2 % 2))
             .collect();
         let mut program = Program::start();
         let begun = std::time::Instant::now();
-        let seen = program
-            .observe(&json!({"pods": pods(&left, &right), "flows": flows, "timeout_ms": 1000}));
+        let seen = program.observe(&json!({"pods": pods(&left, &right), "flows": flows, "timeout_ms": 1000}));
         let taken = begun.elapsed();
         for (flow, observed) in flows.iter().zip(&seen) {
-            assert_eq!(
-                observed,
-                if flow["port"] == 80 {
-                    "open"
-                } else {
-                    "timeout"
-                },
-                "{flow}"
-            );
+            assert_eq!(observed, if flow["port"] == 80 { "open" } else { "timeout" }, "{flow}");
         }
         println!("700 flows, half of them dropped: {taken:?}");
-        assert!(
-            taken < std::time::Duration::from_secs(10),
-            "one after the other it would be 350 s, not {taken:?}"
-        );
+        assert!(taken < std::time::Duration::from_secs(10), "one after the other it would be 350 s, not {taken:?}");
         assert_eq!(program.end().0, Some(0));
     }
 
@@ -263,26 +214,17 @@ mod packets {
         let ask = |pods: Value, from: &str| {
             let mut program = Program::start();
             let request = json!({"pods": pods, "flows": [flow(from, "10.9.0.2", "TCP", 80)], "timeout_ms": 500});
-            program
-                .input
-                .write_all(request.to_string().as_bytes())
-                .unwrap();
+            program.input.write_all(request.to_string().as_bytes()).unwrap();
             program.end()
         };
         let (code, said, why) = ask(pods(&left, &right), "left");
-        assert_eq!(
-            (code, said.as_str(), why.as_str()),
-            (Some(0), "{\"flow\":0,\"observed\":\"open\"}\n", "")
-        );
+        assert_eq!((code, said.as_str(), why.as_str()), (Some(0), "{\"flow\":0,\"observed\":\"open\"}\n", ""));
 
         let mut elsewhere = pods(&left, &right);
         elsewhere[1]["addresses"] = json!(["10.9.0.77"]);
         let (code, said, why) = ask(elsewhere, "left");
         assert_eq!((code, said.as_str()), (Some(2), ""));
-        assert!(
-            why.contains("`right` does not listen: TCP 10.9.0.77 port 80"),
-            "{why}"
-        );
+        assert!(why.contains("`right` does not listen: TCP 10.9.0.77 port 80"), "{why}");
 
         let mut gone = pods(&left, &right);
         gone[1]["netns"] = json!("/proc/0/ns/net");

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
-use k8s_openapi::api::core::v1::{
-    Container, ContainerPort, HostIP, Namespace, Pod, PodIP, PodSpec, PodStatus,
-};
+use k8s_openapi::api::core::v1::{Container, ContainerPort, HostIP, Namespace, Pod, PodIP, PodSpec, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use proptest::collection::vec;
 use proptest::option::weighted;
@@ -47,22 +45,11 @@ struct Draft {
 }
 
 /// A cluster without policies.
-pub(super) fn cluster(
-    shape: Shape,
-    count: RangeInclusive<usize>,
-) -> impl Strategy<Value = Cluster> {
+pub(super) fn cluster(shape: Shape, count: RangeInclusive<usize>) -> impl Strategy<Value = Cluster> {
     let namespaces = vec(labels(&NAMESPACE_KEYS), shape.namespaces.max(1));
     (namespaces, vec(draft(&shape), count)).prop_map(move |(namespaces, drafts)| Cluster {
-        namespaces: namespaces
-            .into_iter()
-            .enumerate()
-            .map(|(number, labels)| namespace(number, labels))
-            .collect(),
-        pods: drafts
-            .into_iter()
-            .enumerate()
-            .map(|(number, draft)| pod(&shape, number, draft))
-            .collect(),
+        namespaces: namespaces.into_iter().enumerate().map(|(number, labels)| namespace(number, labels)).collect(),
+        pods: drafts.into_iter().enumerate().map(|(number, draft)| pod(&shape, number, draft)).collect(),
         policies: Vec::new(),
     })
 }
@@ -73,9 +60,7 @@ pub(super) fn addresses(shape: &Shape, number: usize) -> Vec<IpAddr> {
         return Vec::new();
     }
     let number = u32::try_from(number).unwrap_or_default();
-    let mut addresses = vec![IpAddr::V4(Ipv4Addr::from_bits(
-        Ipv4Addr::new(10, 244, 0, 2).to_bits() + number,
-    ))];
+    let mut addresses = vec![IpAddr::V4(Ipv4Addr::from_bits(Ipv4Addr::new(10, 244, 0, 2).to_bits() + number))];
     if shape.ipv6 {
         addresses.push(IpAddr::V6(Ipv6Addr::from_bits(
             Ipv6Addr::new(0xfd00, 0x244, 0, 0, 0, 0, 0, 2).to_bits() + u128::from(number),
@@ -91,9 +76,7 @@ pub(super) fn namespace_name(number: usize) -> String {
 fn labels(keys: &'static [&'static str]) -> impl Strategy<Value = BTreeMap<String, String>> {
     vec(weighted(0.7, select(&VALUES[..])), keys.len()).prop_map(move |values| {
         let pairs = keys.iter().zip(values);
-        pairs
-            .filter_map(|(key, value)| Some(((*key).to_owned(), value?.to_owned())))
-            .collect()
+        pairs.filter_map(|(key, value)| Some(((*key).to_owned(), value?.to_owned()))).collect()
     })
 }
 
@@ -113,41 +96,21 @@ fn draft(shape: &Shape) -> impl Strategy<Value = Draft> + use<> {
     if shape.ordinary_init_containers {
         places.push(Place::InitContainer);
     }
-    let numbers = if shape.ports.is_empty() {
-        vec![8080]
-    } else {
-        shape.ports.clone()
-    };
-    let port = weighted(
-        0.75,
-        (
-            select(numbers),
-            select(vec!["TCP", "TCP", "UDP"]),
-            select(places),
-        ),
-    );
+    let numbers = if shape.ports.is_empty() { vec![8080] } else { shape.ports.clone() };
+    let port = weighted(0.75, (select(numbers), select(vec!["TCP", "TCP", "UDP"]), select(places)));
     let ports = vec(port, shape.port_names.len());
     let lives = proptest::strategy::Union::new_weighted(lives);
-    (0..shape.namespaces.max(1), labels(&POD_KEYS), ports, lives).prop_map(
-        |(namespace, labels, ports, life)| Draft {
-            namespace,
-            labels,
-            ports,
-            life,
-        },
-    )
+    (0..shape.namespaces.max(1), labels(&POD_KEYS), ports, lives).prop_map(|(namespace, labels, ports, life)| Draft {
+        namespace,
+        labels,
+        ports,
+        life,
+    })
 }
 
 fn namespace(number: usize, labels: BTreeMap<String, String>) -> Namespace {
-    let metadata = ObjectMeta {
-        name: Some(namespace_name(number)),
-        labels: Some(labels),
-        ..ObjectMeta::default()
-    };
-    Namespace {
-        metadata,
-        ..Namespace::default()
-    }
+    let metadata = ObjectMeta { name: Some(namespace_name(number)), labels: Some(labels), ..ObjectMeta::default() };
+    Namespace { metadata, ..Namespace::default() }
 }
 
 fn pod(shape: &Shape, number: usize, draft: Draft) -> Pod {
@@ -155,16 +118,11 @@ fn pod(shape: &Shape, number: usize, draft: Draft) -> Pod {
         name: Some(format!("pod-{number}")),
         namespace: Some(namespace_name(draft.namespace)),
         labels: Some(draft.labels.clone()),
-        deletion_timestamp: (draft.life == Life::Terminating)
-            .then_some(Time(jiff::Timestamp::UNIX_EPOCH)),
+        deletion_timestamp: (draft.life == Life::Terminating).then_some(Time(jiff::Timestamp::UNIX_EPOCH)),
         ..ObjectMeta::default()
     };
     let status = shape.addressed.then(|| status(shape, number, draft.life));
-    Pod {
-        metadata,
-        spec: Some(spec(shape, draft)),
-        status,
-    }
+    Pod { metadata, spec: Some(spec(shape, draft)), status }
 }
 
 fn spec(shape: &Shape, draft: Draft) -> PodSpec {
@@ -205,36 +163,19 @@ fn spec(shape: &Shape, draft: Draft) -> PodSpec {
 }
 
 fn container(shape: &Shape, name: &str) -> Container {
-    Container {
-        name: name.to_owned(),
-        image: Some(shape.image.clone()),
-        ..Container::default()
-    }
+    Container { name: name.to_owned(), image: Some(shape.image.clone()), ..Container::default() }
 }
 
 fn status(shape: &Shape, number: usize, life: Life) -> PodStatus {
-    let node = if number.is_multiple_of(2) {
-        "192.0.2.10"
-    } else {
-        "192.0.2.11"
-    }
-    .to_owned();
+    let node = if number.is_multiple_of(2) { "192.0.2.10" } else { "192.0.2.11" }.to_owned();
     let own: Vec<String> = match life {
         Life::HostNetwork => vec![node.clone()],
-        Life::Running | Life::Terminating | Life::Finished(_) => addresses(shape, number)
-            .iter()
-            .map(ToString::to_string)
-            .collect(),
+        Life::Running | Life::Terminating | Life::Finished(_) => {
+            addresses(shape, number).iter().map(ToString::to_string).collect()
+        }
     };
     PodStatus {
-        phase: Some(
-            if let Life::Finished(phase) = life {
-                phase
-            } else {
-                "Running"
-            }
-            .to_owned(),
-        ),
+        phase: Some(if let Life::Finished(phase) = life { phase } else { "Running" }.to_owned()),
         pod_ip: own.first().cloned(),
         pod_ips: Some(own.into_iter().map(|ip| PodIP { ip }).collect()),
         host_ip: Some(node.clone()),

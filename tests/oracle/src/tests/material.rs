@@ -10,16 +10,10 @@ use crate::random::{Shape, arb_cluster, cluster, flows, policies};
 use crate::{Answer, Cluster, allowed, one_policy_selects_both};
 
 /// Draws per measurement.
-const SEEDS: u64 = 100;
+const SEEDS: u64 = 40;
 
 fn plain(shape: Shape) -> Shape {
-    Shape {
-        ipv6: false,
-        sctp: false,
-        host_network: false,
-        finished: false,
-        ..shape
-    }
+    Shape { ipv6: false, sctp: false, host_network: false, finished: false, ..shape }
 }
 
 fn answers(shape: &Shape) -> BTreeMap<String, usize> {
@@ -36,23 +30,10 @@ fn answers(shape: &Shape) -> BTreeMap<String, usize> {
 
 #[test]
 fn allowed_and_denied_are_balanced() {
-    let large = Shape {
-        pods: 12,
-        policies: 8,
-        ..Shape::default()
-    };
-    for (name, shape) in [
-        ("default", Shape::default()),
-        ("packets", plain(Shape::default())),
-        ("large", large),
-    ] {
+    let large = Shape { pods: 12, policies: 8, ..Shape::default() };
+    for (name, shape) in [("default", Shape::default()), ("packets", plain(Shape::default())), ("large", large)] {
         let counts = answers(&shape);
-        let of = |answer: Answer| {
-            counts
-                .get(&format!("{answer:?}"))
-                .copied()
-                .unwrap_or_default()
-        };
+        let of = |answer: Answer| counts.get(&format!("{answer:?}")).copied().unwrap_or_default();
         let (open, closed) = (of(Answer::Allowed), of(Answer::Denied));
         let percent = 100 * open / (open + closed);
         println!("{name}: {counts:?}, {percent} % of the decided flows are allowed");
@@ -66,24 +47,12 @@ fn a_seed_is_a_cluster() {
     assert_eq!(cluster(7, &shape), cluster(7, &shape));
     assert_ne!(cluster(7, &shape), cluster(8, &shape));
     let drawn = cluster(7, &shape);
-    assert_eq!(
-        (
-            drawn.namespaces.len(),
-            drawn.pods.len(),
-            drawn.policies.len()
-        ),
-        (3, 8, 7)
-    );
+    assert_eq!((drawn.namespaces.len(), drawn.pods.len(), drawn.policies.len()), (3, 8, 7));
 }
 
 #[test]
 fn a_real_cluster_gives_the_addresses() {
-    let shape = plain(Shape {
-        addressed: false,
-        outside: Vec::new(),
-        policies: 40,
-        ..Shape::default()
-    });
+    let shape = plain(Shape { addressed: false, outside: Vec::new(), policies: 40, ..Shape::default() });
     let mut standing = cluster(1, &shape);
     assert!(standing.pods.iter().all(|pod| pod.status.is_none()));
     for (number, pod) in standing.pods.iter_mut().enumerate() {
@@ -91,49 +60,24 @@ fn a_real_cluster_gives_the_addresses() {
     }
     let blocks = |policies: &[NetworkPolicy]| {
         let peers = policies.iter().flat_map(peers);
-        peers
-            .filter_map(|peer| peer.ip_block)
-            .map(|block| block.cidr)
-            .collect::<Vec<_>>()
+        peers.filter_map(|peer| peer.ip_block).map(|block| block.cidr).collect::<Vec<_>>()
     };
     let drawn = blocks(&policies(2, &shape, &standing));
-    assert!(
-        drawn
-            .iter()
-            .any(|cidr| cidr.starts_with("172.20.0.") && cidr != "172.20.0.0/16"),
-        "{drawn:?}"
-    );
-    assert!(
-        drawn
-            .iter()
-            .all(|cidr| cidr.starts_with("172.") || cidr == "0.0.0.0/0"),
-        "{drawn:?}"
-    );
+    assert!(drawn.iter().any(|cidr| cidr.starts_with("172.20.0.") && cidr != "172.20.0.0/16"), "{drawn:?}");
+    assert!(drawn.iter().all(|cidr| cidr.starts_with("172.") || cidr == "0.0.0.0/0"), "{drawn:?}");
 }
 
 fn peers(policy: &NetworkPolicy) -> Vec<NetworkPolicyPeer> {
     let spec = policy.spec.clone().unwrap();
-    let from = spec
-        .ingress
-        .into_iter()
-        .flatten()
-        .filter_map(|rule| rule.from);
+    let from = spec.ingress.into_iter().flatten().filter_map(|rule| rule.from);
     let to = spec.egress.into_iter().flatten().filter_map(|rule| rule.to);
     from.chain(to).flatten().collect()
 }
 
 fn ports(policy: &NetworkPolicy) -> Vec<NetworkPolicyPort> {
     let spec = policy.spec.clone().unwrap();
-    let ingress = spec
-        .ingress
-        .into_iter()
-        .flatten()
-        .filter_map(|rule| rule.ports);
-    let egress = spec
-        .egress
-        .into_iter()
-        .flatten()
-        .filter_map(|rule| rule.ports);
+    let ingress = spec.ingress.into_iter().flatten().filter_map(|rule| rule.ports);
+    let egress = spec.egress.into_iter().flatten().filter_map(|rule| rule.ports);
     ingress.chain(egress).flatten().collect()
 }
 
@@ -143,16 +87,8 @@ fn named(port: &NetworkPolicyPort) -> bool {
 
 #[test]
 fn everything_occurs() {
-    let drawn: Vec<Cluster> = (0..SEEDS)
-        .map(|seed| cluster(seed, &Shape::default()))
-        .collect();
-    let text = serde_json::to_string(
-        &drawn
-            .iter()
-            .flat_map(|cluster| &cluster.policies)
-            .collect::<Vec<_>>(),
-    )
-    .unwrap();
+    let drawn: Vec<Cluster> = (0..SEEDS).map(|seed| cluster(seed, &Shape::default())).collect();
+    let text = serde_json::to_string(&drawn.iter().flat_map(|cluster| &cluster.policies).collect::<Vec<_>>()).unwrap();
     for needle in [
         r#""operator":"In""#,
         r#""operator":"NotIn""#,
@@ -180,13 +116,7 @@ fn everything_occurs() {
     ] {
         assert!(text.contains(needle), "no policy has {needle}");
     }
-    let pods = serde_json::to_string(
-        &drawn
-            .iter()
-            .flat_map(|cluster| &cluster.pods)
-            .collect::<Vec<_>>(),
-    )
-    .unwrap();
+    let pods = serde_json::to_string(&drawn.iter().flat_map(|cluster| &cluster.pods).collect::<Vec<_>>()).unwrap();
     for needle in [
         "hostNetwork",
         "Succeeded",
@@ -198,57 +128,25 @@ fn everything_occurs() {
     ] {
         assert!(pods.contains(needle), "no pod has {needle}");
     }
-    let spec = |check: fn(&NetworkPolicy) -> bool| {
-        drawn
-            .iter()
-            .flat_map(|cluster| &cluster.policies)
-            .any(check)
-    };
-    assert!(spec(|policy| policy
-        .spec
-        .as_ref()
-        .unwrap()
-        .policy_types
-        .is_none()));
-    assert!(spec(|policy| policy
-        .spec
-        .as_ref()
-        .unwrap()
-        .pod_selector
-        .is_none()));
-    assert!(spec(|policy| policy
-        .spec
-        .as_ref()
-        .unwrap()
-        .ingress
-        .is_none()));
+    let spec = |check: fn(&NetworkPolicy) -> bool| drawn.iter().flat_map(|cluster| &cluster.policies).any(check);
+    assert!(spec(|policy| policy.spec.as_ref().unwrap().policy_types.is_none()));
+    assert!(spec(|policy| policy.spec.as_ref().unwrap().pod_selector.is_none()));
+    assert!(spec(|policy| policy.spec.as_ref().unwrap().ingress.is_none()));
     assert!(spec(|policy| peers(policy)
         .iter()
-        .any(
-            |peer| peer.namespace_selector.is_some() && peer.pod_selector.is_some()
-        )));
+        .any(|peer| peer.namespace_selector.is_some() && peer.pod_selector.is_some())));
 }
 
 #[test]
 fn both_ends_by_one_policy_can_be_left_out() {
     let with = Shape::default();
-    let without = Shape {
-        both_ends_by_one_policy: false,
-        ..with.clone()
-    };
+    let without = Shape { both_ends_by_one_policy: false, ..with.clone() };
     let mixed = |shape: &Shape| {
         let drawn: Vec<_> = (0..20).map(|seed| cluster(seed, shape)).collect();
         let both = |cluster: &Cluster| {
-            flows(cluster, shape)
-                .iter()
-                .any(|flow| one_policy_selects_both(cluster, flow.src, flow.dst))
+            flows(cluster, shape).iter().any(|flow| one_policy_selects_both(cluster, flow.src, flow.dst))
         };
-        (
-            drawn.iter().any(both),
-            drawn
-                .iter()
-                .any(|cluster| !flows(cluster, shape).is_empty()),
-        )
+        (drawn.iter().any(both), drawn.iter().any(|cluster| !flows(cluster, shape).is_empty()))
     };
     assert_eq!(mixed(&with), (true, true));
     assert_eq!(mixed(&without), (false, true));
@@ -256,10 +154,7 @@ fn both_ends_by_one_policy_can_be_left_out() {
 
 #[test]
 fn undeclared_named_ports_can_be_left_out() {
-    let with = Shape {
-        port_names: vec!["web".to_owned(), "nowhere".to_owned()],
-        ..Shape::default()
-    };
+    let with = Shape { port_names: vec!["web".to_owned(), "nowhere".to_owned()], ..Shape::default() };
     let strip = |seed, shape: &Shape| {
         let mut standing = cluster(seed, shape);
         for pod in &mut standing.pods {
@@ -268,22 +163,11 @@ fn undeclared_named_ports_can_be_left_out() {
             }
             pod.spec.as_mut().unwrap().init_containers = None;
         }
-        policies(seed, shape, &standing)
-            .iter()
-            .flat_map(ports)
-            .filter(named)
-            .count()
+        policies(seed, shape, &standing).iter().flat_map(ports).filter(named).count()
     };
-    let without = Shape {
-        undeclared_named_ports: false,
-        ..with.clone()
-    };
+    let without = Shape { undeclared_named_ports: false, ..with.clone() };
     assert!((0..20).map(|seed| strip(seed, &with)).sum::<usize>() > 0);
-    assert_eq!(
-        (0..20).map(|seed| strip(seed, &without)).sum::<usize>(),
-        0,
-        "no pod declares anything"
-    );
+    assert_eq!((0..20).map(|seed| strip(seed, &without)).sum::<usize>(), 0, "no pod declares anything");
     let kept: usize = (0..20)
         .flat_map(|seed| cluster(seed, &without).policies)
         .map(|policy| ports(&policy).iter().filter(|port| named(port)).count())
@@ -296,15 +180,11 @@ fn names_beside_egress_blocks_can_be_left_out() {
     let beside = |shape: &Shape| {
         let drawn = (0..40).flat_map(|seed| cluster(seed, shape).policies);
         let rules = drawn.flat_map(|policy| policy.spec.unwrap().egress.into_iter().flatten());
-        let mut rules =
-            rules.filter(|rule| rule.to.iter().flatten().any(|peer| peer.ip_block.is_some()));
+        let mut rules = rules.filter(|rule| rule.to.iter().flatten().any(|peer| peer.ip_block.is_some()));
         rules.any(|rule| rule.ports.iter().flatten().any(named))
     };
     assert!(beside(&Shape::default()));
-    assert!(!beside(&Shape {
-        names_beside_egress_blocks: false,
-        ..Shape::default()
-    }));
+    assert!(!beside(&Shape { names_beside_egress_blocks: false, ..Shape::default() }));
 }
 
 proptest! {

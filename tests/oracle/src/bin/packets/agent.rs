@@ -59,8 +59,8 @@ fn input() -> mpsc::Receiver<io::Result<String>> {
 async fn listen(place: &Place) -> Result<(), String> {
     for &address in &place.addresses {
         for &port in &place.tcp {
-            let listener = tcp_listener((address, port).into())
-                .map_err(|cause| format!("TCP {address} port {port}: {cause}"))?;
+            let listener =
+                tcp_listener((address, port).into()).map_err(|cause| format!("TCP {address} port {port}: {cause}"))?;
             tokio::task::spawn_local(async move {
                 loop {
                     // Accepted and closed: that it was there is all that is asked.
@@ -78,11 +78,7 @@ async fn listen(place: &Place) -> Result<(), String> {
 }
 
 fn tcp_listener(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() {
-        TcpSocket::new_v4()
-    } else {
-        TcpSocket::new_v6()
-    }?;
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(LISTEN_BACKLOG)
@@ -117,12 +113,7 @@ async fn try_all(batch: Batch, source_ports: &Rc<Cell<u16>>) -> io::Result<()> {
     Ok(())
 }
 
-async fn observe(
-    number: usize,
-    flow: &Flow,
-    limit: Duration,
-    source_ports: &Cell<u16>,
-) -> Observation {
+async fn observe(number: usize, flow: &Flow, limit: Duration, source_ports: &Cell<u16>) -> Observation {
     let tried = match flow.protocol {
         Protocol::Tcp => try_tcp(flow, limit, source_ports).await,
         Protocol::Udp => try_udp(flow, number, limit, source_ports).await,
@@ -132,38 +123,23 @@ async fn observe(
         Err(cause) => match cause.kind() {
             io::ErrorKind::ConnectionRefused => (Observed::Refused, None),
             io::ErrorKind::TimedOut => (Observed::Timeout, None),
-            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
-                (Observed::Unreachable, None)
-            }
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => (Observed::Unreachable, None),
             _ => (Observed::Error, Some(cause.to_string())),
         },
     };
-    Observation {
-        flow: number,
-        observed,
-        detail,
-    }
+    Observation { flow: number, observed, detail }
 }
 
 async fn try_tcp(flow: &Flow, limit: Duration, source_ports: &Cell<u16>) -> io::Result<()> {
     let socket = on_fresh_port(flow, source_ports, |source| {
-        let socket = if source.is_ipv4() {
-            TcpSocket::new_v4()
-        } else {
-            TcpSocket::new_v6()
-        }?;
+        let socket = if source.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         socket.bind(source).map(|()| socket)
     })?;
     timeout(limit, socket.connect((flow.to_address, flow.port).into())).await??;
     Ok(())
 }
 
-async fn try_udp(
-    flow: &Flow,
-    number: usize,
-    limit: Duration,
-    source_ports: &Cell<u16>,
-) -> io::Result<()> {
+async fn try_udp(flow: &Flow, number: usize, limit: Duration, source_ports: &Cell<u16>) -> io::Result<()> {
     let socket = on_fresh_port(flow, source_ports, |source| {
         let socket = std::net::UdpSocket::bind(source)?;
         socket.set_nonblocking(true)?;
@@ -200,19 +176,12 @@ fn on_fresh_port<T>(
     source_ports: &Cell<u16>,
     open: impl Fn(SocketAddr) -> io::Result<T>,
 ) -> io::Result<T> {
-    let any = if flow.to_address.is_ipv4() {
-        IpAddr::V4(Ipv4Addr::UNSPECIFIED)
-    } else {
-        IpAddr::V6(Ipv6Addr::UNSPECIFIED)
-    };
+    let any =
+        if flow.to_address.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
     let address = flow.from_address.unwrap_or(any);
     for _ in FIRST_SOURCE_PORT..=LAST_SOURCE_PORT {
         let port = source_ports.get();
-        source_ports.set(if port == LAST_SOURCE_PORT {
-            FIRST_SOURCE_PORT
-        } else {
-            port + 1
-        });
+        source_ports.set(if port == LAST_SOURCE_PORT { FIRST_SOURCE_PORT } else { port + 1 });
         match open((address, port).into()) {
             Err(cause) if cause.kind() == io::ErrorKind::AddrInUse => {}
             opened => return opened,

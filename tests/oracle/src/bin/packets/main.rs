@@ -32,9 +32,7 @@ async fn main() -> ExitCode {
     let outcome = match std::env::args().nth(1).as_deref() {
         None => parent::run().await.map_err(|cause| cause.to_string()),
         Some("agent") => agent::run().await.map_err(|cause| cause.to_string()),
-        Some(other) => Err(format!(
-            "`{other}` is no argument; the request is read from standard input"
-        )),
+        Some(other) => Err(format!("`{other}` is no argument; the request is read from standard input")),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

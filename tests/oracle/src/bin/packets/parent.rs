@@ -37,21 +37,22 @@ pub enum Failure {
 
 struct Agent {
     name: String,
-    // Ends the process when the agent is dropped.
-    _process: Child,
+    process: Child,
     input: ChildStdin,
     output: Lines<BufReader<ChildStdout>>,
 }
 
 /// Serves every request on standard input.
 pub async fn run() -> Result<(), Failure> {
-    let mut agents = Vec::new();
+    let mut agents: Vec<Agent> = Vec::new();
     for request in serde_json::Deserializer::from_reader(io::stdin().lock()).into_iter::<Request>()
     {
         let request = request.map_err(Failure::Request)?;
         if let Some(places) = &request.pods {
             // The old ones hold the ports.
-            agents.clear();
+            for agent in agents {
+                agent.end().await?;
+            }
             agents = start(places).await?;
         }
         let observations;
@@ -90,7 +91,7 @@ async fn start_one(place: &Place) -> Result<Agent, Failure> {
     };
     let mut agent = Agent {
         name: place.name.clone(),
-        _process: process,
+        process,
         input,
         output: BufReader::new(output).lines(),
     };
@@ -135,7 +136,7 @@ async fn observe(
                 .map(|observations| (agent, observations))
         });
     }
-    let mut agents = Vec::new();
+    let mut agents: Vec<Agent> = Vec::new();
     let mut observations = Vec::new();
     for answered in running.join_all().await {
         let (agent, seen) = answered?;
@@ -147,6 +148,14 @@ async fn observe(
 }
 
 impl Agent {
+    /// Waits until the process is gone, and its sockets with it.
+    async fn end(mut self) -> Result<(), Failure> {
+        drop(self.input);
+        let ended = timeout(PATIENCE, self.process.wait()).await;
+        let ended = ended.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        ended.map(drop).map_err(|cause| failure(&self.name, cause))
+    }
+
     async fn observe(&mut self, batch: &Batch) -> io::Result<Vec<Observation>> {
         let mut observations = Vec::new();
         if batch.flows.is_empty() {

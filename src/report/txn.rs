@@ -14,7 +14,8 @@ pub fn txn(state_id: &str, seq: u64, part: u32) -> String {
 }
 
 /// The first `bytes` bytes of the SHA-256 of `text`, in hexadecimal.
-pub(super) fn hex(text: &str, bytes: usize) -> String {
+#[must_use]
+pub fn hex(text: &str, bytes: usize) -> String {
     let digest = Sha256::digest(text.as_bytes());
     let mut out = String::new();
     for byte in digest.iter().take(bytes) {

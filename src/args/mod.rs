@@ -1,0 +1,168 @@
+//! The command line: what was typed, and the parts that it puts together.
+//!
+//! The only module that knows every adapter.
+
+mod outside;
+mod run;
+mod status;
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use outside::Adapters;
+
+/// Exit code of a usage error, a bad configuration or a bad input file (design §2).
+pub const USAGE: u8 = 2;
+
+/// Exit code where something could not be told.
+pub const NOT_TOLD: u8 = 3;
+
+/// Verifies after each merge that network policies are live, enforced, and as Git declares them.
+#[derive(Debug, Parser)]
+#[command(name = "netpol-verify", version, propagate_version = true, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    global: Global,
+}
+
+const EXIT_CODES: &str = "Exit codes:
+  0  verified: every touched flow was seen as declared
+  1  finding: at least one open finding or drift of severity error
+  2  usage, bad configuration, bad input file
+  3  not-applied or inconclusive: something could not be told, or a message is still owed
+  4  nothing: there was no policy or no product namespace to look at";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Verify the revision that Flux applied last, once, and report.
+    Run(run::RunArgs),
+    /// Print what was checked and verified last, what is pending, and what is owed.
+    Status(status::StatusArgs),
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Kubeconfig file; in a pod its ServiceAccount is used without one.
+    #[arg(long, global = true, value_name = "FILE", env = "KUBECONFIG")]
+    kubeconfig: Option<std::path::PathBuf>,
+    /// The kubeconfig's context.
+    #[arg(long, global = true, value_name = "NAME")]
+    context: Option<String>,
+    /// The namespace that holds the verifier's Job, Lease and state.
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "NAMESPACE",
+        env = "NETPOL_VERIFY_NAMESPACE",
+        default_value = "netpol-verify"
+    )]
+    namespace: String,
+    /// Output.
+    #[arg(short, long, global = true, value_enum, default_value_t = Output::Text)]
+    output: Output,
+    /// Log format.
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+    /// Log more; twice: even more.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+/// How a result is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Text,
+    /// The documented JSON.
+    Json,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Parses the command line and runs the command.
+pub async fn parse_and_run() -> ExitCode {
+    let Cli { command, global } = Cli::parse();
+    start_log(&global);
+    let result = match command {
+        Command::Run(args) => run::run(args, &global).await,
+        Command::Status(args) => status::status(args, &global).await,
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            tracing::error!("{:#}", failure.error);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// A command that could not be carried out, with its exit code.
+#[derive(Debug)]
+pub struct Failure {
+    code: u8,
+    error: anyhow::Error,
+}
+
+impl Failure {
+    /// A usage error, a bad configuration or a bad input.
+    fn usage(error: impl Into<anyhow::Error>) -> Self {
+        Self { code: USAGE, error: error.into() }
+    }
+
+    /// Something outside failed, so that nothing could be told.
+    fn not_told(error: impl Into<anyhow::Error>) -> Self {
+        Self { code: NOT_TOLD, error: error.into() }
+    }
+}
+
+fn start_log(global: &Global) {
+    let level = match global.verbose {
+        0 => "netpol_verify=info,warn",
+        1 => "netpol_verify=debug,info",
+        _ => "debug",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    // Standard output belongs to the result.
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match global.log_format {
+        LogFormat::Text => log.with_target(false).init(),
+        LogFormat::Json => log.json().init(),
+    }
+}
+
+/// A client for the API server.
+async fn client(global: &Global) -> Result<kube::Client, Failure> {
+    let options = kube::config::KubeConfigOptions { context: global.context.clone(), ..Default::default() };
+    let config = match &global.kubeconfig {
+        Some(path) => {
+            let kubeconfig = kube::config::Kubeconfig::read_from(path).map_err(Failure::usage)?;
+            kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(Failure::usage)?
+        }
+        None if global.context.is_some() => kube::Config::from_kubeconfig(&options).await.map_err(Failure::usage)?,
+        None => kube::Config::infer().await.map_err(Failure::usage)?,
+    };
+    kube::Client::try_from(config).map_err(Failure::usage)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        super::Cli::command().debug_assert();
+    }
+}

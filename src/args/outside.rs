@@ -1,0 +1,131 @@
+//! The adapters, put together.
+
+use std::{path::PathBuf, time::Duration};
+
+use super::{Failure, Global};
+use crate::{
+    cluster::{LiveCluster, SystemResolver},
+    config::Config,
+    flux::{FluxOptions, FluxSource},
+    matrix::{MatrixNotifier, MatrixOptions, TokenSource},
+    probe::{ExecProber, Limits, PodProber, Wave},
+    state::{ConfigMapStore, LeaseLock, SystemClock},
+    verify::seams::Outside,
+};
+
+/// The state ConfigMap's name.
+pub const STATE: &str = "netpol-verify-state";
+
+/// The real outside.
+pub struct Adapters {
+    source: FluxSource,
+    cluster: LiveCluster,
+    prober: PodProber,
+    notifier: MatrixNotifier,
+    store: ConfigMapStore,
+    lock: LeaseLock,
+    clock: SystemClock,
+    resolver: SystemResolver,
+}
+
+/// What the environment says beside the configuration.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Environment {
+    /// The renderer.
+    #[arg(long, value_name = "FILE", env = "KUSTOMIZE", default_value = "kustomize")]
+    kustomize: PathBuf,
+    /// `host:port` in place of the artifact URL's, as Flux's own clients have it.
+    #[arg(long, value_name = "HOST:PORT", env = "SOURCE_CONTROLLER_LOCALHOST")]
+    source_controller: Option<String>,
+    /// How long the Lease stays locked when its holder is gone, in seconds.
+    #[arg(long, value_name = "SECONDS", env = "NETPOL_VERIFY_LEASE_SECONDS", default_value_t = 30, hide = true)]
+    lease_seconds: u64,
+}
+
+impl Adapters {
+    /// Connects them; nothing is sent yet.
+    pub(super) fn new(
+        client: &kube::Client,
+        config: &Config,
+        global: &Global,
+        job: Option<String>,
+        environment: &Environment,
+    ) -> Result<Self, Failure> {
+        let http = reqwest::Client::builder()
+            .timeout(Duration::from_secs(60))
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(Failure::usage)?;
+        let flux = FluxOptions {
+            localhost: environment.source_controller.clone(),
+            kustomize: environment.kustomize.clone(),
+            substitute_from: config.substitute_from.clone(),
+            allowlist: config.allowlist.clone(),
+            ..FluxOptions::default()
+        };
+        let limits = Limits {
+            execs: config.probe.execs,
+            execs_per_node: config.probe.execs_per_node,
+            wave: Wave::new(config.probe.probes_per_pod),
+            deadline: config.probe.deadline.get(),
+        };
+        let token = TokenSource::from_env().map_err(Failure::usage)?;
+        let matrix = MatrixOptions::new(&config.matrix.homeserver, &config.matrix.room, token);
+        let holder = job.clone().unwrap_or_else(|| "by-hand".to_owned());
+        let lease = Duration::from_secs(environment.lease_seconds);
+        Ok(Self {
+            source: FluxSource::new(client.clone(), http, flux),
+            cluster: LiveCluster::new(client.clone(), &global.namespace).with_job(job),
+            prober: PodProber::new(ExecProber::new(client.clone(), limits), config.probe.timeout.get()),
+            notifier: MatrixNotifier::new(matrix).map_err(Failure::usage)?,
+            store: ConfigMapStore::new(client.clone(), &global.namespace, STATE),
+            lock: LeaseLock::new(client.clone(), &global.namespace, LeaseLock::NAME, &holder, Some(lease))
+                .map_err(Failure::not_told)?,
+            clock: SystemClock::new(),
+            resolver: SystemResolver,
+        })
+    }
+}
+
+impl Outside for Adapters {
+    type Source = FluxSource;
+    type Cluster = LiveCluster;
+    type Prober = PodProber;
+    type Notifier = MatrixNotifier;
+    type Store = ConfigMapStore;
+    type Lock = LeaseLock;
+    type Clock = SystemClock;
+    type Resolver = SystemResolver;
+
+    fn source(&self) -> &FluxSource {
+        &self.source
+    }
+
+    fn cluster(&self) -> &LiveCluster {
+        &self.cluster
+    }
+
+    fn prober(&self) -> &PodProber {
+        &self.prober
+    }
+
+    fn notifier(&self) -> &MatrixNotifier {
+        &self.notifier
+    }
+
+    fn store(&self) -> &ConfigMapStore {
+        &self.store
+    }
+
+    fn lock(&self) -> &LeaseLock {
+        &self.lock
+    }
+
+    fn clock(&self) -> &SystemClock {
+        &self.clock
+    }
+
+    fn resolver(&self) -> &SystemResolver {
+        &self.resolver
+    }
+}

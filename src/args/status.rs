@@ -1,0 +1,107 @@
+//! `netpol-verify status`: what a person asks first.
+
+use serde_json::json;
+
+use super::{Failure, Global, Output, client, outside::STATE};
+use crate::{
+    model::{State, Unseen},
+    state::ConfigMapStore,
+    verify::seams::Store as _,
+};
+
+/// Arguments of `status`.
+#[derive(Debug, clap::Args)]
+pub struct StatusArgs {}
+
+/// The schema of `-o json`.
+const SCHEMA: &str = "netpol-verify/status/v1";
+
+/// Runs of the list.
+const SHOWN_RUNS: usize = 5;
+
+/// Prints the state for people or programs.
+pub async fn status(_: StatusArgs, global: &Global) -> Result<u8, Failure> {
+    let client = client(global).await?;
+    let state = ConfigMapStore::new(client, &global.namespace, STATE).load().await;
+    let state = state.map_err(|fault| Failure::not_told(anyhow::anyhow!(fault)))?;
+    match global.output {
+        Output::Json => println!("{:#}", as_json(&state)),
+        Output::Text => print!("{}", as_text(&state)),
+    }
+    Ok(0)
+}
+
+fn count(state: &State, unseen: Unseen) -> usize {
+    state.flows.values().filter(|f| f.state == unseen).count()
+}
+
+fn as_json(state: &State) -> serde_json::Value {
+    let checked = state.checked.as_ref().map(|c| {
+        let revisions: Vec<_> = c
+            .kustomizations
+            .iter()
+            .map(
+                |k| json!({"namespace": k.id.namespace, "name": k.id.name, "revision": k.revision, "digest": k.digest}),
+            )
+            .collect();
+        json!({"seq": c.seq, "verdict": c.verdict, "finished": c.finished, "kustomizations": revisions})
+    });
+    json!({
+        "schema": SCHEMA,
+        "checked": checked,
+        "verified": state.verified,
+        "findings": state.findings.iter().map(|(key, f)| json!({"key": key, "since": f.since, "at": f.at, "summary": f.summary})).collect::<Vec<_>>(),
+        "flows": state.flows.iter().map(|(key, f)| json!({"key": key, "state": f.state, "reason": f.reason, "since": f.since})).collect::<Vec<_>>(),
+        "failed": state.failed,
+        "runs": state.runs,
+        "owed_messages": state.outbox.len(),
+    })
+}
+
+fn as_text(state: &State) -> String {
+    let mut lines = Vec::new();
+    match &state.checked {
+        None => lines.push("nothing was checked yet".to_owned()),
+        Some(checked) => {
+            for k in &checked.kustomizations {
+                lines.push(format!(
+                    "checked   {} {} at {}: {}",
+                    k.id,
+                    k.revision.short(),
+                    checked.finished,
+                    checked.verdict.word()
+                ));
+            }
+        }
+    }
+    for (id, verified) in &state.verified {
+        lines.push(format!(
+            "verified  {id} {} at {} ({} flows not seen)",
+            verified.revision.short(),
+            verified.at,
+            verified.unseen
+        ));
+    }
+    for failed in &state.failed {
+        lines.push(format!("failed    {}: {}", failed.id, failed.reason));
+    }
+    for (key, finding) in &state.findings {
+        let since = finding.since.as_ref().map(|r| format!(" since {}", r.short())).unwrap_or_default();
+        lines.push(format!("finding   {key}{since}"));
+    }
+    lines.push(format!(
+        "flows     {} pending, {} waiting, {} unprobeable",
+        count(state, Unseen::Pending),
+        count(state, Unseen::Waiting),
+        count(state, Unseen::Unprobeable)
+    ));
+    for (key, flow) in &state.flows {
+        lines.push(format!("          {key} since {}: {}", flow.since, flow.reason));
+    }
+    lines.push(format!("messages  {} owed", state.outbox.len()));
+    for run in state.runs.iter().take(SHOWN_RUNS) {
+        let job = run.job.as_deref().unwrap_or("by hand");
+        lines.push(format!("run {:5} {} {} (exit {}) {job}", run.seq, run.finished, run.verdict.word(), run.exit));
+    }
+    lines.join("\n") + "\n"
+}
