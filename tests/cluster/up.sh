@@ -31,7 +31,7 @@ prepare() {
   ln -s "$STATE/bin/calico-cni" "$STATE/cni/bin/calico"
   local cni=bridge hosts
   [ "$DATA_PLANE" = calico ] && cni=calico
-  hosts=$(awk '/^[0-9]/ {printf "    %s %s\\n", $1, $2}' "$HERE/conf/outside-hosts")
+  hosts=$(awk '/^[0-9]/ {printf "    %s. 5 IN A %s\\n", $2, $1}' "$HERE/conf/outside-hosts")
   local source
   for source in containerd.toml kubelet.yaml kube-proxy.yaml dns.yaml; do
     sed "s#@STATE@#$STATE#g; s#@CGROUP@#$CGROUP#g; s#@HOSTS@#$hosts#" "$HERE/conf/$source" > "$STATE/conf/$source"

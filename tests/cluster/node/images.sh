@@ -35,11 +35,11 @@ image busybox --config "{\"Entrypoint\": [\"/bin/sh\", \"-c\"], $wait_for_ever}"
   /bin/busybox=/bin/busybox '/bin/sh->busybox' '/bin/nc->busybox' $(applets)
 
 # A shell, common commands, and one of the three other dialects of nc.
-for dialect in openbsd:netcat traditional:netcat-traditional ncat:ncat; do
-  nc=/bin/nc.${dialect%%:*}
-  [ -e "$nc" ] || nc=/usr/bin/ncat
-  image "${dialect##*:}" --config "{\"Entrypoint\": [\"/bin/sh\", \"-c\"], $wait_for_ever}" \
-    $(program /bin/dash /bin/sh) $(program "$nc" /usr/bin/nc) $(program /usr/bin/getent) /bin/busybox=/bin/busybox $(applets)
+legacy=/usr/lib/x86_64-linux-gnu/ossl-modules/legacy.so # ncat complains without it
+for dialect in netcat=/bin/nc.openbsd netcat-traditional=/bin/nc.traditional ncat=/usr/bin/ncat; do
+  image "${dialect%%=*}" --config "{\"Entrypoint\": [\"/bin/sh\", \"-c\"], $wait_for_ever}" \
+    $(program /bin/dash /bin/sh) $(program "${dialect##*=}" /usr/bin/nc) $(program /usr/bin/getent) $legacy=$legacy \
+    /bin/busybox=/bin/busybox $(applets)
 done
 
 # Shells without any nc: bash can open a connection by itself, dash cannot.
