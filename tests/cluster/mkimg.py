@@ -57,11 +57,11 @@ def add(layer, name, kind=tarfile.REGTYPE, data=b"", mode=0o755, target=""):
     layer.addfile(info, io.BytesIO(data))
 
 
-def make_layer(files):
-    """A tar of the files, with the folders above them and the usual empty ones."""
+def make_layer(files, empty_folders):
+    """A tar of the files and the folders above them."""
     buffer, known = io.BytesIO(), set()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as layer:
-        for folder, mode in FOLDERS.items():
+        for folder, mode in empty_folders.items():
             known.add(folder)
             add(layer, folder, tarfile.DIRTYPE, mode=mode)
         for name, (source, target) in files.items():
@@ -131,12 +131,13 @@ def main():
     parser.add_argument("--dockerfile")
     parser.add_argument("--config", type=json.loads, default={})
     arguments = parser.parse_intermixed_args()
-    files, config = parse_files(arguments.files), arguments.config
+    files, config, folders = parse_files(arguments.files), arguments.config, FOLDERS
     if arguments.dockerfile:
         config, copied = last_stage(arguments.dockerfile)
+        folders = {}
         if sorted(copied) != sorted("/" + name for name in files):
             sys.exit(f"{arguments.dockerfile} copies {sorted(copied)}, given were {sorted(files)}")
-    write_archive(arguments.out, arguments.image, config, make_layer(files))
+    write_archive(arguments.out, arguments.image, config, make_layer(files, folders))
 
 
 main()
