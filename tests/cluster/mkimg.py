@@ -26,14 +26,14 @@ def digest(data):
 
 def last_stage(path):
     """The settings of a Dockerfile's last stage, and the destinations of its COPY lines."""
-    config, copied = {}, []
+    config, copied, unknown = {}, [], []
     with open(path, encoding="utf-8") as file:
         text = file.read().replace("\\\n", " ")
     for line in text.splitlines():
         word, _, rest = line.strip().partition(" ")
         rest = rest.strip()
         if word == "FROM":
-            config, copied = {}, []
+            config, copied, unknown = {}, [], []
         elif word == "COPY":
             copied.append(rest.split()[-1])
         elif word == "ENV":
@@ -47,7 +47,9 @@ def last_stage(path):
         elif word == "WORKDIR":
             config["WorkingDir"] = rest
         elif word and not word.startswith("#"):
-            sys.exit(f"{path}: the last stage has `{word}`, which mkimg.py does not know")
+            unknown.append(word)
+    if unknown:
+        sys.exit(f"{path}: the last stage has {unknown}, which mkimg.py does not know")
     return config, copied
 
 
