@@ -17,7 +17,7 @@ die() {
 
 prepare() {
   rm -rf "$STATE"
-  mkdir -p "$STATE"/{log,bin/crd,conf,cni/bin,cni/conf,etcd,artifacts,git,images,servers}
+  mkdir -p "$STATE"/{log,bin/crd,conf,cni/bin,cni/conf,etcd,artifacts,git,servers}
   local tool folder
   while read -r tool folder; do
     find "$folder" -maxdepth 1 -type f -exec ln -s -t "$STATE/bin" {} +
@@ -27,6 +27,7 @@ prepare() {
   mkdir "$STATE/bin/crd/flux"
   cp "$STATE"/bin/crd/*-controller/*.yaml "$STATE/bin/crd/flux/"
 
+  ln -sT "$("$HERE/images.sh" "$STATE/bin")" "$STATE/images"
   ln -s /usr/lib/cni/* "$STATE/cni/bin/"
   ln -s "$STATE/bin/calico-cni" "$STATE/cni/bin/calico"
   local cni=bridge hosts

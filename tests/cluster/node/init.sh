@@ -132,7 +132,7 @@ server containerd containerd --config "$STATE/conf/containerd.toml"
 outside_hosts
 "$HERE/node/synapse.sh" > "$STATE/log/synapse-setup.log" 2>&1 && lap "Matrix room ready" &
 matrix=$!
-{ "$HERE/node/images.sh" "$STATE/images" && import_images; } > "$STATE/log/images.log" 2>&1 &
+import_images > "$STATE/log/images.log" 2>&1 &
 images=$!
 
 until kubectl get --raw /readyz >/dev/null 2>&1; do sleep 0.1; done

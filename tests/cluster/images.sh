@@ -1,12 +1,30 @@
 #!/usr/bin/env bash
-# images.sh FOLDER: writes the archives of the test pods' images, registry.local/NAME:test, made from this machine's
-# own files. Every image holds /serve (see tools/pod-programs), so that any pod can be a target as well as a source.
+# images.sh BIN: makes sure that the archives of the test pods' images, registry.local/NAME:test, are in the user's
+# cache, and prints their folder. They are made from this machine's own files and from the programs in BIN. Every image
+# holds /serve (see tools/pod-programs), so that any pod can be a target as well as a source.
 # Lists of files are meant to be split into words.
 # shellcheck disable=SC2046,SC2086
 set -euo pipefail
-cd "$1"
+here=$(cd "$(dirname "$0")" && pwd)
+bin=$(cd "$1" && pwd)
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/netpol-verify
 
-image() { python3 "$HERE/mkimg.py" "$1.tar" "registry.local/$1:test" "${@:2}" "${common[@]}"; }
+key=$({
+  cat "$here/images.sh" "$here/mkimg.py"
+  realpath "$bin/serve" "$bin/pause" "$bin/coredns" # the names of their folders hold their hashes
+  dpkg-query -W busybox-static dash bash coreutils libc6 libc-bin libssl3 netcat-openbsd netcat-traditional ncat 2>/dev/null || true
+} | sha256sum | cut -c1-12)
+folder=$cache/images-$key
+if [ -d "$folder" ]; then
+  echo "$folder"
+  exit
+fi
+work=$(mktemp -d "$cache/.building-images-XXXXXX")
+trap 'rm -rf "$work"' EXIT
+mkdir "$work/archives"
+cd "$work"
+
+image() { python3 "$here/mkimg.py" "archives/$1.tar" "registry.local/$1:test" "${@:2}" "${common[@]}"; }
 
 # program PATH [NAME-IN-IMAGE]: a program and the libraries that it is linked with
 program() {
@@ -21,11 +39,11 @@ wait_for_ever='"Cmd": ["sleep 1000000"], "Env": ["PATH=/usr/local/bin:/usr/bin:/
 printf 'root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n' > passwd
 printf 'root:x:0:\nnogroup:x:65534:\n' > group
 printf 'hosts: files dns\n' > nsswitch.conf
-common=("/etc/passwd=passwd" "/etc/group=group" "/etc/nsswitch.conf=nsswitch.conf" "/serve=$STATE/bin/serve")
+common=("/etc/passwd=passwd" "/etc/group=group" "/etc/nsswitch.conf=nsswitch.conf" "/serve=$bin/serve")
 
 # What the node itself needs.
-image pause --config '{"Entrypoint": ["/pause"]}' "/pause=$STATE/bin/pause"
-image coredns --config '{"Entrypoint": ["/coredns"], "Cmd": ["-conf", "/etc/coredns/Corefile"]}' "/coredns=$STATE/bin/coredns"
+image pause --config '{"Entrypoint": ["/pause"]}' "/pause=$bin/pause"
+image coredns --config '{"Entrypoint": ["/coredns"], "Cmd": ["-conf", "/etc/coredns/Corefile"]}' "/coredns=$bin/coredns"
 
 # No shell, no nc: can be probed, cannot probe.
 image distroless --config '{"Entrypoint": ["/serve"], "Cmd": ["8080/tcp"]}'
@@ -46,3 +64,6 @@ done
 tools=$(for tool in sleep timeout cat date ls head cut sort mktemp rm env; do program "$(command -v $tool)" /usr/bin/$tool; done; program /usr/bin/getent)
 image bash --config "{\"Entrypoint\": [\"/bin/bash\", \"-c\"], $wait_for_ever}" $(program /bin/bash) '/bin/sh->bash' $tools
 image shell --config "{\"Entrypoint\": [\"/bin/sh\", \"-c\"], $wait_for_ever}" $(program /bin/dash /bin/sh) $tools
+
+mv -T archives "$folder" 2>/dev/null || [ -d "$folder" ] # another one may have been quicker
+echo "$folder"
