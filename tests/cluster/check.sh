@@ -35,8 +35,11 @@ first=$(cat "$STATE/init.pid")
 "$STATE/server" stop synapse
 ! "$STATE/inside" curl -sf http://192.168.77.1:8008/_matrix/client/versions >/dev/null || fail "Synapse answers though stopped"
 "$STATE/server" start synapse
-for _ in $(seq 60); do "$STATE/inside" curl -sf http://192.168.77.1:8008/_matrix/client/versions >/dev/null && break || sleep 1; done
-"$STATE/inside" curl -sf http://192.168.77.1:8008/_matrix/client/versions >/dev/null || fail "Synapse did not come back"
+deadline=$((SECONDS + 60))
+until "$STATE/inside" curl -sf http://192.168.77.1:8008/_matrix/client/versions >/dev/null; do
+  [ $SECONDS -lt $deadline ] || fail "Synapse did not come back"
+  sleep 0.2
+done
 "$STATE/server" list | grep 'kube-scheduler .*up' >/dev/null || fail "a killed server was not started again"
 
 kill -KILL "$(cat "$STATE/init.pid")"
