@@ -7,10 +7,10 @@ export PROFILE ?= release
 
 # The real cluster of the tests (tests/cluster/README.md): up, down, and the verifier's image in it.
 cluster:
-	tests/cluster/up.sh
+	@tests/cluster/up.sh
 
 cluster-down:
-	tests/cluster/down.sh
+	@tests/cluster/down.sh
 
 image:
-	tests/cluster/image.sh
+	@tests/cluster/image.sh

@@ -12,7 +12,7 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/netpol-verify
 key=$({
   cat "$here/images.sh" "$here/mkimg.py"
   realpath "$bin/serve" "$bin/pause" "$bin/coredns" # the names of their folders hold their hashes
-  dpkg-query -W busybox-static dash bash coreutils libc6 libc-bin libssl3 netcat-openbsd netcat-traditional ncat 2>/dev/null || true
+  dpkg-query -W busybox-static dash bash coreutils mawk grep sed libc6 libc-bin libssl3 netcat-openbsd netcat-traditional ncat 2>/dev/null || true
 } | sha256sum | cut -c1-12)
 folder=$cache/images-$key
 if [ -d "$folder" ]; then
@@ -32,8 +32,7 @@ program() {
   ldd "$1" | awk '/=> \// {print $3 "=" $3} /^\t\/lib/ {print $1 "=" $1}'
 }
 
-# The other commands of busybox, but without nc: the images below that have one bring their own.
-applets() { busybox --list | grep -vxE 'busybox|sh|ash|nc|netcat' | sed 's#.*#/bin/&->busybox#'; }
+applets() { busybox --list | grep -vx busybox | sed 's#.*#/bin/&->busybox#'; }
 
 wait_for_ever='"Cmd": ["sleep 1000000"], "Env": ["PATH=/usr/local/bin:/usr/bin:/bin"]'
 printf 'root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n' > passwd
@@ -50,20 +49,25 @@ image distroless --config '{"Entrypoint": ["/serve"], "Cmd": ["8080/tcp"]}'
 
 # Debian's busybox and nothing else: its nc knows neither -z nor -v nor -u, and its sh prefers it to any other.
 image busybox --config "{\"Entrypoint\": [\"/bin/sh\", \"-c\"], $wait_for_ever}" \
-  /bin/busybox=/bin/busybox '/bin/sh->busybox' '/bin/nc->busybox' $(applets)
+  /bin/busybox=/bin/busybox $(applets)
 
-# A shell, common commands, and one of the three other dialects of nc.
+# The usual commands of a Debian image. Not busybox's: its env and timeout would call its own nc.
+commands=$(
+  for command in awk cat cut date env getent grep head id ls mkdir mktemp rm sed sleep sort tail timeout tr wc; do
+    program "$(command -v $command)" /usr/bin/$command
+  done
+)
+
+# A shell and one of the three other dialects of nc.
 legacy=/usr/lib/x86_64-linux-gnu/ossl-modules/legacy.so # ncat complains without it
 for dialect in netcat=/bin/nc.openbsd netcat-traditional=/bin/nc.traditional ncat=/usr/bin/ncat; do
   image "${dialect%%=*}" --config "{\"Entrypoint\": [\"/bin/sh\", \"-c\"], $wait_for_ever}" \
-    $(program /bin/dash /bin/sh) $(program "${dialect##*=}" /usr/bin/nc) $(program /usr/bin/getent) $legacy=$legacy \
-    /bin/busybox=/bin/busybox $(applets)
+    $(program /bin/dash /bin/sh) $(program "${dialect##*=}" /usr/bin/nc) $legacy=$legacy $commands
 done
 
 # Shells without any nc: bash can open a connection by itself, dash cannot.
-tools=$(for tool in sleep timeout cat date ls head cut sort mktemp rm env; do program "$(command -v $tool)" /usr/bin/$tool; done; program /usr/bin/getent)
-image bash --config "{\"Entrypoint\": [\"/bin/bash\", \"-c\"], $wait_for_ever}" $(program /bin/bash) '/bin/sh->bash' $tools
-image shell --config "{\"Entrypoint\": [\"/bin/sh\", \"-c\"], $wait_for_ever}" $(program /bin/dash /bin/sh) $tools
+image bash --config "{\"Entrypoint\": [\"/bin/bash\", \"-c\"], $wait_for_ever}" $(program /bin/bash) '/bin/sh->bash' $commands
+image shell --config "{\"Entrypoint\": [\"/bin/sh\", \"-c\"], $wait_for_ever}" $(program /bin/dash /bin/sh) $commands
 
 mv -T archives "$folder" 2>/dev/null || [ -d "$folder" ] # another one may have been quicker
 echo "$folder"

@@ -5,7 +5,7 @@ set -euo pipefail
 packages=(
   containerd runc containernetworking-plugins               # the container runtime and the reference network plugins
   iptables ipset conntrack ebtables ethtool socat nftables  # what kube-proxy, kubelet and the data planes call
-  busybox-static dash bash coreutils libc-bin               # contents of the test pods' images
+  busybox-static dash bash coreutils grep mawk sed libc-bin               # contents of the test pods' images
   netcat-openbsd netcat-traditional ncat                    # the dialects of nc
   gcc libc6-dev binutils                                    # the pause program; strip
   ca-certificates curl git iproute2 jq openssl procps python3 python3-venv util-linux
