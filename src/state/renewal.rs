@@ -81,10 +81,8 @@ pub(super) async fn give_up(shared: &Shared, mut lease: Lease) {
             spec.lease_duration_seconds = Some(1);
             spec.renew_time = Some(MicroTime(Timestamp::now()));
         }
-        let error = match shared.within(shared.api.replace(&shared.name, &PostParams::default(), &lease)).await {
-            Ok(_) => return,
-            Err(error) => error,
-        };
+        let write = shared.api.replace(&shared.name, &PostParams::default(), &lease);
+        let Err(error) = shared.within(write).await else { return };
         // A renewal that was under way when it was stopped may have been written.
         match current(shared).await {
             Ok(Some(now)) => lease = now,
