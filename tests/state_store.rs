@@ -1,15 +1,16 @@
 //! The state's ConfigMap, against an API server in memory.
 #![expect(clippy::unwrap_used, reason = "a test's helpers may")]
 
-mod support;
+#[path = "support/api.rs"]
+mod api;
 
+use api::{Api, Fault};
 use netpol_verify::{
     model::{OutboxEntry, OutboxKind, State},
     state::{ConfigMapStore, VERSION, encode},
     verify::seams::Store,
 };
 use serde_json::{Value, json};
-use support::api::{Api, Fault};
 
 const NAMESPACE: &str = "netpol-verify";
 
