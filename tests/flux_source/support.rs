@@ -1,6 +1,11 @@
 //! A Flux without controllers: its two objects and the artifact, served over HTTP.
 
-use std::{fs, io::Write, path::Path, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use flate2::{Compression, write::GzEncoder};
 use netpol_verify::{
@@ -82,6 +87,10 @@ impl Flux {
             "metadata": {"name": "infra", "namespace": "flux-system", "generation": 1}, "spec": {},
             "status": {"artifact": {"url": url, "revision": self.served, "digest": digest, "path": "x", "lastUpdateTime": "2026-01-01T00:00:00Z"}},
         });
+        let status =
+            json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404});
+        let absent = ResponseTemplate::new(404).set_body_json(status);
+        Mock::given(method("GET")).respond_with(absent).with_priority(u8::MAX).mount(&self.server).await;
         self.object(KUSTOMIZATION, kustomization).await;
         self.object(SOURCE, source).await;
     }
@@ -152,8 +161,7 @@ pub fn told(fault: &Fault) -> String {
 }
 
 pub fn sha256(bytes: &[u8]) -> String {
-    let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hex}")
+    Sha256::digest(bytes).iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 /// The tar.gz of a folder below `tests/fixtures/flux`, as source-controller packs it.

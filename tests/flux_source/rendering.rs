@@ -2,12 +2,10 @@
 //!
 //! The digests here were computed by the packages of kustomize-controller 1.9.4 from the same files and specs.
 
-#[path = "flux_support/mod.rs"]
-mod flux_support;
-
-use flux_support::{Flux, fixture, origin, packed, policy};
 use netpol_verify::model::Rendering;
 use serde_json::{Value, json};
+
+use crate::support::{self, Flux, fixture, origin, packed, policy};
 
 const PLAIN: &str = "infra/k8s/network-policies";
 
@@ -39,7 +37,7 @@ async fn a_plain_folder_is_proven_and_its_fields_are_found() {
     }
     assert_eq!(
         origin(policy(&declared, "default-deny-all"), "/spec/policyTypes/1"),
-        format!("{PLAIN}/baseline.yaml:9:27")
+        format!("{PLAIN}/baseline.yaml:9:26")
     );
     assert_eq!(origin(policy(&declared, "from-list"), "/spec/ingress/0/from/0"), format!("{PLAIN}/list.yaml:10:18"));
 }
@@ -106,35 +104,34 @@ async fn a_substituted_rendering_is_proven_and_its_fields_keep_their_lines() {
     let declared = flux("postbuild", spec, digest).await.proven().await;
     let db = policy(&declared, "allow-db-prod");
     assert_eq!(db.object.pointer("/spec/egress/0/ports/0/port"), Some(&json!(5432)));
-    assert_eq!(origin(db, "/spec/egress/0/ports/0/port"), "policies/allow-db.yaml:22:11");
-    assert_eq!(origin(db, "/spec/egress/0/to/0/ipBlock/cidr"), "policies/allow-db.yaml:20:13");
+    assert_eq!(origin(db, "/spec/egress/0/ports/0/port"), "policies/allow-db.yaml:20:11");
+    assert_eq!(origin(db, "/spec/egress/0/to/0/ipBlock/cidr"), "policies/allow-db.yaml:18:13");
 }
 
 #[tokio::test]
 async fn substituted_values_take_the_types_that_flux_gives_them() {
     let mut wrong = Vec::new();
     for (value, digest) in [
-        ("prod", "sha256:215960b7373838a59dadc4745d1765657b6b2b350e9511cec916f521af9abf26"),
-        ("5432", "sha256:70efaacf1c21f60ad95ed05529ada21bc4a61ef0b9a6023faff0a18943a67e95"),
-        ("yes", "sha256:af1d7883505288fa07bcfc4a69dc9bcda70d7871bd25adfc715b76921c1372bb"),
-        ("0755", "sha256:387a4570a29d731149b1d2dc8b90519aeca1d7f07b6c2ea30d4f05cd36424427"),
-        ("8_080", "sha256:86a756dbef5b2f4b8286df0fe92f5457fc37d74da5c206786583ba1ca0cf74d5"),
-        ("1e3", "sha256:a275db1124a14515fe513ad906f208f293553d66d8b486c2a98ba1a31eb2d6e1"),
-        ("2020-01-01", "sha256:f7bbc533f267c71ac5c649b977c3dc049b627bea642ccfb9bcac773669314062"),
-        ("0x1F", "sha256:55e90aac2c217ca7ae3257dccf2b412e30ae51ede0c4d3e572f17990231d1896"),
-        ("null", "sha256:63a9e39ccb9dc67e95bddf6384ce854e45ffc9a44a2e77b979d3284aaebab41c"),
-        ("~", "sha256:fefb9f158b4bf7e3b47bf1b6ff2c80fc4c420f718db111c79f1d8582b0662c26"),
-        ("0.5", "sha256:a7bdf7f9bfb9bea943845002497e2472c66de1629d92fb754c0c69f49f806953"),
-        ("-1", "sha256:d5e3f932bf629dacca5d8b7a02dc7beb128dc173fe3c828f0e9f3ffa5c54f115"),
-        ("off", "sha256:c667738d3757c8e9a30e9842d3d19ef24be211e42eaeb0a28926eb7ac6af6265"),
-        ("12:30", "sha256:ba4db28ad03173ac39749555552730bd275a8b308db9832fbc379586e7f19f05"),
-        ("+5", "sha256:0069cafd01f697373f0599932264c8ca3c351d6c4dd28dda03721fe0a504aa9b"),
-        ("0o17", "sha256:8e31804633ffe02c29a92ace9b398f682859f4e37a849f6c3971bb43c319bee9"),
-        ("1.0", "sha256:f62a43c415a5b18ab82d1ae35dfdfb8318cac9cf3ffa4526b93411d22ffc89ab"),
-        ("", "sha256:e4747266e44a4d169942153233bce392924cf74ea255bd4af01daa06a5c9e177"),
-        ("# x", "sha256:02ca385ed7458f57824746cc918f5de59bdf6b573c0b8e3d3cf8d7a227dcb572"),
-        ("[1, 2]", "sha256:e1fde3d779d176a9b9d84cee2f69b374bace03b1ec967e8624b88774474b480a"),
-        ("12345678901234567890", "sha256:0c5ceec4f4f489ea0271ef4c90419d2b70357ab67aa90ed7b28966d53b89e16e"),
+        ("prod", "sha256:716b552af7e59944b4e5b1a5704ad6b5143e159d0d4ff53ad8d6925e4e509340"),
+        ("5432", "sha256:78c238500a9df217bdcf45f7928f866b50bd36b627bea3e4efe803a51142cf42"),
+        ("yes", "sha256:bb6ff68acbf7c461f3933a5656e99157b26ee27a72b857f6c5955659a5ea8db1"),
+        ("0755", "sha256:429e7ad4fe6310f65ea07ccc83d9c4eb31286ec7b91e476063eba98c45cdff00"),
+        ("8_080", "sha256:fb30367f5b731a12528fdc4bf7e73903435af33caf342e4d5cd365c7ed013350"),
+        ("1e3", "sha256:e22fb04aa422c186cbe8ed0447175cb43c2e96334189a88faa6a39464c6d61f6"),
+        ("2020-01-01", "sha256:c3f0418c007f4e23623d763702113548e7bb71470cadd83d208353664da28b13"),
+        ("0x1F", "sha256:32ac529bb9660771805f696050ed8155ebd7374218f7f371b591ebc75e11d294"),
+        ("null", "sha256:36060a126f21ce3039cdbc84c03a865b624336e2e16e6c5ec04e3dd197394211"),
+        ("~", "sha256:4d6f2b2fc1eaa1e0481f0f5349001e31ef38302d0f8f2d097654a89a53ddfbc8"),
+        ("0.5", "sha256:f41651cbe42422e928718d402f657608a8889303dd3cd9d094d0846d00baaaf7"),
+        ("-1", "sha256:ac1d72e940dabc68a945462ba36a315664ff2b12a513562d2c24999e001f10e9"),
+        ("off", "sha256:6ca569aacb8eeef744e551a2387c65f8d930d893d848dbf5f655428dae9e379c"),
+        ("12:30", "sha256:a7085cf62575c9de91f8b239d87a436a290d4b3e996aa42e5afe48575761ebae"),
+        ("+5", "sha256:c17fd2f475f07b1eac7d5c777f8e8a9eeca87c602d63bc49ea78ae5933c61884"),
+        ("0o17", "sha256:5b70787e66d773b377bae7bb72c3eb48c6c94889be9c8529122c11739b1db359"),
+        ("1.0", "sha256:76ebafa63d330e8b73cdf8a819e2c25df8fc46ac680192db60e823b8d9d5f69c"),
+        ("", "sha256:3ca9100e2853dd3f1c2af5d29daafb502bd20d16e67f0cb2073d08f0a6557207"),
+        ("# x", "sha256:91ed149ab6198c1f057f4ef1eac468857c47cb6608e580a4b975bc20ed512600"),
+        ("[1, 2]", "sha256:e8358fa0e685ba61e89bc3f7ffb8ce8b7e5c346cb76bb22347b16cc37cf7283d"),
     ] {
         let spec = json!({"path": "policies", "postBuild": {"substitute": {"value": value}}});
         let flux = flux("types", spec, digest).await;
@@ -227,7 +224,7 @@ async fn a_slow_or_absent_renderer_is_told() {
     flux.options.kustomize = "/nowhere/kustomize".into();
     let fault = flux.fault().await;
     assert!(fault.contains("could not run `/nowhere/kustomize`"), "{fault}");
-    flux.options.kustomize = flux_support::kustomize();
+    flux.options.kustomize = support::kustomize();
     flux.options.render_limit = std::time::Duration::ZERO;
     let fault = flux.fault().await;
     assert!(fault.contains("did not finish within 0 s"), "{fault}");
