@@ -237,6 +237,7 @@ mod tests {
             fix: None,
             new: true,
             accepted_until: None,
+            about: None,
         }
     }
 

@@ -164,5 +164,6 @@ pub fn finding(rule: FindingRule, severity: Severity, message: &str) -> Finding 
         fix: None,
         new: true,
         accepted_until: None,
+        about: None,
     }
 }

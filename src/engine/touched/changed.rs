@@ -153,8 +153,9 @@ fn isolation(views: &Views<'_>, before: &Matrix<'_>, flow: &TouchedFlow) -> Opti
     Some((policies, direction, views.class(class)?.node.clone(), began))
 }
 
-/// Which flow represents a class best: one that can be probed, towards a port that something declares.
-pub(super) fn rank(views: &Views<'_>, flow: &TouchedFlow) -> (bool, bool, bool, u16) {
+/// Which flow represents a class best: one that can be probed, whose target can show that it is alive (a denied flow
+/// proves nothing without), towards a port that something declares.
+pub(super) fn rank(views: &Views<'_>, flow: &TouchedFlow) -> (bool, bool, bool, bool, u16) {
     let from = matches!(flow.source, Origin::Class(index) if views.can_probe_from(index));
     let (usable, declared) = match &flow.target {
         Target::Class(index) => {
@@ -164,7 +165,11 @@ pub(super) fn rank(views: &Views<'_>, flow: &TouchedFlow) -> (bool, bool, bool, 
         Target::Outside(_) => (true, true),
         Target::Range(_) => (false, false),
     };
-    (flow.unseen.is_some() || !from, !usable, !declared, flow.port)
+    let controlled = match &flow.target {
+        Target::Class(index) => flow.live != Decision::Denied || views.can_probe_from(*index),
+        Target::Outside(_) | Target::Range(_) => true,
+    };
+    (flow.unseen.is_some() || !from, !usable, !controlled, !declared, flow.port)
 }
 
 /// Flows that one set of policies decides otherwise under other labels.

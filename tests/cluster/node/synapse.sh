@@ -6,10 +6,7 @@ set -euo pipefail
 source "$HERE/node/lib.sh"
 folder=$STATE/synapse python=$STATE/bin/synapse/venv/bin/python
 mkdir -p "$folder"
-"$python" -m synapse.app.homeserver --server-name hs.test --config-path "$folder/homeserver.yaml" --data-directory "$folder" \
-  --generate-config --report-stats=no
 "$python" "$HERE/node/synapse-config.py" "$folder" "$NODE_IP"
-sed -i 's/level: INFO/level: WARNING/' "$folder/hs.test.log.config"
 server synapse "$python" -m synapse.app.homeserver --config-path "$folder/homeserver.yaml"
 until curl -sf "http://$NODE_IP:8008/_matrix/client/versions" >/dev/null; do sleep 0.2; done
 "$python" "$HERE/node/matrix-room.py" "$folder/homeserver.yaml" "http://$NODE_IP:8008" > "$STATE/matrix.env.new"

@@ -171,11 +171,7 @@ mod packets {
 
         right.run("nft delete table inet filter");
         let anew = json!({"pods": pods(&left, &right), "flows": flows, "timeout_ms": 800});
-        assert_eq!(
-            program.observe(&anew),
-            twice(unfiltered),
-            "new agents on the same ports"
-        );
+        assert_eq!(program.observe(&anew), twice(unfiltered), "new agents on the same ports");
         assert_eq!(program.end(), (Some(0), String::new(), String::new()));
     }
 

@@ -92,18 +92,9 @@ fn s04_rules_of_a_type_not_named_open_nothing() {
 
     let client = json!({"matchLabels": {"app": "client"}});
     let closing = egress(json!([]));
-    let elsewhere = policy(
-        "a",
-        json!({"podSelector": client, "policyTypes": ["Ingress"], "egress": [{}]}),
-    );
-    assert_reached_by(
-        &world([closing.clone(), elsewhere]),
-        &[("a/client", Denied)],
-    );
-    let named = policy(
-        "a",
-        json!({"podSelector": client, "policyTypes": ["Egress"], "egress": [{}]}),
-    );
+    let elsewhere = policy("a", json!({"podSelector": client, "policyTypes": ["Ingress"], "egress": [{}]}));
+    assert_reached_by(&world([closing.clone(), elsewhere]), &[("a/client", Denied)]);
+    let named = policy("a", json!({"podSelector": client, "policyTypes": ["Egress"], "egress": [{}]}));
     assert_reached_by(&world([closing, named]), &[("a/client", Allowed)]);
 }
 

@@ -45,8 +45,7 @@ struct Agent {
 /// Serves every request on standard input.
 pub async fn run() -> Result<(), Failure> {
     let mut agents: Vec<Agent> = Vec::new();
-    for request in serde_json::Deserializer::from_reader(io::stdin().lock()).into_iter::<Request>()
-    {
+    for request in serde_json::Deserializer::from_reader(io::stdin().lock()).into_iter::<Request>() {
         let request = request.map_err(Failure::Request)?;
         if let Some(places) = &request.pods {
             // The old ones hold the ports.
@@ -77,51 +76,27 @@ async fn start_one(place: &Place) -> Result<Agent, Failure> {
     let fail = |cause| failure(&place.name, cause);
     let mut command = Command::new("nsenter");
     command.arg(format!("--net={}", place.netns.display()));
-    command
-        .arg("--")
-        .arg(std::env::current_exe().map_err(fail)?)
-        .arg("agent");
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true);
+    command.arg("--").arg(std::env::current_exe().map_err(fail)?).arg("agent");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
     let mut process = command.spawn().map_err(fail)?;
     let (Some(input), Some(output)) = (process.stdin.take(), process.stdout.take()) else {
         return Err(fail(io::ErrorKind::BrokenPipe.into()));
     };
-    let mut agent = Agent {
-        name: place.name.clone(),
-        process,
-        input,
-        output: BufReader::new(output).lines(),
-    };
+    let mut agent = Agent { name: place.name.clone(), process, input, output: BufReader::new(output).lines() };
     agent.say(place).await.map_err(fail)?;
     match agent.hear().await.map_err(fail)? {
         Started::Ready => Ok(agent),
-        Started::Failed(why) => Err(Failure::NotListening {
-            name: place.name.clone(),
-            why,
-        }),
+        Started::Failed(why) => Err(Failure::NotListening { name: place.name.clone(), why }),
     }
 }
 
-async fn observe(
-    agents: Vec<Agent>,
-    request: Request,
-) -> Result<(Vec<Agent>, Vec<Observation>), Failure> {
+async fn observe(agents: Vec<Agent>, request: Request) -> Result<(Vec<Agent>, Vec<Observation>), Failure> {
     let mut batches: BTreeMap<String, Batch> = BTreeMap::new();
     for (flow, asked) in request.flows.into_iter().enumerate() {
         if !agents.iter().any(|agent| agent.name == asked.from) {
-            return Err(Failure::UnknownPlace {
-                flow,
-                from: asked.from,
-            });
+            return Err(Failure::UnknownPlace { flow, from: asked.from });
         }
-        batches
-            .entry(asked.from.clone())
-            .or_default()
-            .flows
-            .push((flow, asked));
+        batches.entry(asked.from.clone()).or_default().flows.push((flow, asked));
     }
     let limit = PATIENCE.saturating_add(Duration::from_millis(request.timeout_ms));
     let mut running = JoinSet::new();
@@ -131,9 +106,7 @@ async fn observe(
         running.spawn(async move {
             let answered = timeout(limit, agent.observe(&batch)).await;
             let answered = answered.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-            answered
-                .map_err(|cause| failure(&agent.name, cause))
-                .map(|observations| (agent, observations))
+            answered.map_err(|cause| failure(&agent.name, cause)).map(|observations| (agent, observations))
         });
     }
     let mut agents: Vec<Agent> = Vec::new();
@@ -175,20 +148,13 @@ impl Agent {
     }
 
     async fn hear<T: serde::de::DeserializeOwned>(&mut self) -> io::Result<T> {
-        let line = self
-            .output
-            .next_line()
-            .await?
-            .ok_or(io::ErrorKind::UnexpectedEof)?;
+        let line = self.output.next_line().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
         Ok(serde_json::from_str(&line)?)
     }
 }
 
 fn failure(name: &str, cause: io::Error) -> Failure {
-    Failure::Agent {
-        name: name.to_owned(),
-        cause,
-    }
+    Failure::Agent { name: name.to_owned(), cause }
 }
 
 fn print(observations: &[Observation]) -> io::Result<()> {
