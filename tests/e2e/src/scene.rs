@@ -269,14 +269,15 @@ impl Scene {
         }
         let events = self.cluster.kubectl(&["get", "events", "-n", self.verifier.namespace()]).await;
         eprintln!("--- events of the verifier\n{}", events.unwrap_or_default());
-        let jobs = format!(
-            "for f in /var/log/pods/{}_*/*/*.log; do echo \"== $f\"; cat \"$f\"; done",
-            self.verifier.namespace()
-        );
-        let logs = self.cluster.inside(&["sh", "-c", &jobs]).await;
+        // Reports are on the other stream, and belong to the error.
+        let command = format!("grep -h ' stderr ' /var/log/pods/{}_*/*/*.log", self.verifier.namespace());
+        let logs = self.cluster.inside(&["sh", "-c", &command]).await;
         eprintln!("--- logs of the verifier\n{}", logs.unwrap_or_default());
-        let status = self.flux.status().await.map(|now| now.pointer("/status").cloned());
-        eprintln!("--- Flux\n{status:#?}");
+        let conditions = self.flux.status().await.map(|now| now.pointer("/status/conditions").cloned());
+        eprintln!(
+            "--- Flux\n{}",
+            conditions.map_or_else(|error| format!("{error:#}"), |all| all.unwrap_or_default().to_string())
+        );
         match self.room.messages().await {
             Ok(messages) => messages.iter().for_each(|one| eprintln!("--- message {:?}\n{}", one.thread, one.body)),
             Err(error) => eprintln!("--- no messages: {error:#}"),
@@ -307,7 +308,7 @@ fn usual_config(kustomization: &str, room: &Room) -> Value {
         "kustomizations": [{"namespace": flux::NAMESPACE, "name": kustomization}],
         "matrix": {"homeserver": room.server(), "room": room.id, "mention": [room.reader]},
         "commitUrl": "https://git.example.org/infra/commit/{sha}",
-        "probe": {"timeout": "1s", "settle": "10s"},
+        "probe": {"settle": "10s"},
         "flux": {"wait": "30s", "stuck": "10s"},
     })
 }
