@@ -87,7 +87,8 @@ struct Comparison<'a> {
 
 impl<'a> Comparison<'a> {
     fn new(cluster: &'a Cluster, world: &'a World) -> Self {
-        let pods = world.classes.iter().enumerate().flat_map(|(i, class)| class.pods.iter().map(move |p| (p.clone(), i)));
+        let pods =
+            world.classes.iter().enumerate().flat_map(|(i, class)| class.pods.iter().map(move |p| (p.clone(), i)));
         Self { cluster, world, matrix: Matrix::new(world), class_of: pods.collect() }
     }
 

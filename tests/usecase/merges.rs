@@ -13,7 +13,10 @@ async fn the_first_run_sees_each_rule_and_one_closed_flow_of_each_workload() {
     fake.push(&Files::base());
     let ran = fake.run().await;
     assert_eq!((ran.exit, ran.verdict()), (0, Verdict::Verified), "{ran:#?}");
-    assert_eq!(ran.headline(), "✅ infra main@0000001: first state taken, 5 of 5 rules seen as declared, 4 of 4 closed flows closed");
+    assert_eq!(
+        ran.headline(),
+        "✅ infra main@0000001: first state taken, 5 of 5 rules seen as declared, 4 of 4 closed flows closed"
+    );
     assert!(ran.report.as_ref().unwrap().first_run);
     assert_eq!(fake.state().checked.unwrap().kustomizations[0].revision, revision(1));
     assert_eq!(fake.state().verified["flux-system/network-policies"].revision, revision(1));
@@ -218,12 +221,18 @@ async fn a_data_plane_that_does_otherwise_is_an_enforcement_finding() {
         if open {
             fake.push(files.remove("infra/shop/redis.yaml").remove("infra/redis/web.yaml"));
             fake.world().broken.push(crate::fake::Broken {
-                source: "shop/web".to_owned(), destination: "redis/redis".to_owned(), port: 6379, open,
+                source: "shop/web".to_owned(),
+                destination: "redis/redis".to_owned(),
+                port: 6379,
+                open,
             });
         } else {
             fake.push(files.bank_egress().bank_ingress());
             fake.world().broken.push(crate::fake::Broken {
-                source: "shop/web".to_owned(), destination: "bank/api".to_owned(), port: 8080, open,
+                source: "shop/web".to_owned(),
+                destination: "bank/api".to_owned(),
+                port: 8080,
+                open,
             });
         }
         let ran = fake.run().await;
