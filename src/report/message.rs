@@ -122,8 +122,15 @@ impl Message {
     }
 }
 
+/// Whether it is `@room` or a user's id of at most 255 bytes (Matrix specification, "User identifiers"; capitals were
+/// once legal).
 fn is_mention(id: &str) -> bool {
-    id == "@room" || (id.starts_with('@') && id.contains(':') && clean::line(id, 255) == *id)
+    let is_legal = |b: u8| b.is_ascii_alphanumeric() || b"._=-/+:[]".contains(&b);
+    let user = id.strip_prefix('@').and_then(|rest| rest.split_once(':'));
+    id == "@room"
+        || user.is_some_and(|(name, server)| {
+            id.len() <= 255 && !server.is_empty() && name.bytes().chain(server.bytes()).all(is_legal)
+        })
 }
 
 fn pill(id: &str) -> String {
