@@ -1,4 +1,5 @@
 //! The page of messages. `NETPOL_VERIFY_PAGE=FILE cargo test --test matrix_page` keeps it, to be looked at.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests fail as tests do")]
 
 #[path = "support/sample.rs"]
 #[expect(dead_code, reason = "a part of the samples is used here")]
@@ -44,7 +45,7 @@ fn story() -> Vec<(&'static str, Report)> {
         "ingress[0].ports: Git 6379, live 6379+6380",
     );
     changed.declared = Some(Origin::at("infra/k8s/redis/network-policy.yaml", 12, 7));
-    changed.diff = " ingress:\n - ports:\n   - port: 6379\n+  - port: 6380\n".to_owned();
+    changed.diff = String::from(" ingress:\n - ports:\n   - port: 6379\n+  - port: 6380\n");
     drifted.drift = vec![extra, changed];
     drifted.flows = vec![wrong(
         flow("crossplane-system/job", "plana-odoo-acme/odoo", 8069, Decision::Denied),
