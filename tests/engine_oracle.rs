@@ -22,7 +22,7 @@ use oracle::{Answer, Cluster, random};
 use proptest::{prelude::*, test_runner::Config};
 
 /// Questions about each pair of ends, of all that there are.
-const QUESTIONS: usize = 3;
+const QUESTIONS: usize = 2;
 
 proptest! {
     #![proptest_config(Config { cases: 2_000, failure_persistence: None, ..Config::default() })]
@@ -87,7 +87,8 @@ struct Comparison<'a> {
 
 impl<'a> Comparison<'a> {
     fn new(cluster: &'a Cluster, world: &'a World) -> Self {
-        let pods = world.classes.iter().enumerate().flat_map(|(i, class)| class.pods.iter().map(move |p| (p.clone(), i)));
+        let pods =
+            world.classes.iter().enumerate().flat_map(|(i, class)| class.pods.iter().map(move |p| (p.clone(), i)));
         Self { cluster, world, matrix: Matrix::new(world), class_of: pods.collect() }
     }
 

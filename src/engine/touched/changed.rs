@@ -101,7 +101,9 @@ fn push(
     if flow.declared != flow.live || first::is_new(views, source) || is_new(&flow.target) {
         return;
     }
-    if flow.live == Decision::Denied && lost_one_side(views, &flow) {
+    // Towards a host outside there is one side only, so none is left open.
+    let has_two_sides = matches!(flow.target, Target::Class(_));
+    if has_two_sides && flow.live == Decision::Denied && lost_one_side(views, &flow) {
         flow.why = Why::Closure;
         flow.note = Some("one side was closed, the other is still open".to_owned());
     }
@@ -154,17 +156,31 @@ fn isolation(views: &Views<'_>, before: &Matrix<'_>, flow: &TouchedFlow) -> Opti
 }
 
 /// Which flow represents a class best: one that can be probed, towards a port that something declares.
-pub(super) fn rank(views: &Views<'_>, flow: &TouchedFlow) -> (bool, bool, bool, u16) {
-    let from = matches!(flow.source, Origin::Class(index) if views.can_probe_from(index));
-    let (usable, declared) = match &flow.target {
+pub(super) fn rank(views: &Views<'_>, flow: &TouchedFlow) -> Rank {
+    rank_of(views, flow.source, &flow.target, (flow.protocol, flow.port), flow.unseen.is_some())
+}
+
+/// Less is better: not to be seen, target not usable, port not declared, the port.
+pub(super) type Rank = (bool, bool, bool, u16);
+
+/// The rank of a flow whose verdicts nobody asked for yet.
+pub(super) fn rank_of(
+    views: &Views<'_>,
+    source: Origin,
+    target: &Target,
+    port: (Protocol, u16),
+    is_unseen: bool,
+) -> Rank {
+    let from = matches!(source, Origin::Class(index) if views.can_probe_from(index));
+    let (usable, declared) = match target {
         Target::Class(index) => {
             let class = views.class(*index);
-            (class.is_some_and(|c| c.usable), ports::is_declared(class, (flow.protocol, flow.port)))
+            (class.is_some_and(|c| c.usable), ports::is_declared(class, port))
         }
         Target::Outside(_) => (true, true),
         Target::Range(_) => (false, false),
     };
-    (flow.unseen.is_some() || !from, !usable, !declared, flow.port)
+    (is_unseen || !from, !usable, !declared, port.1)
 }
 
 /// Flows that one set of policies decides otherwise under other labels.

@@ -322,3 +322,6 @@ pub fn endpoint(world: &World, target: &Target) -> Option<Endpoint> {
         Target::Range(net) => Some(Endpoint::External { name: None, cidrs: vec![*net] }),
     }
 }
+
+#[cfg(test)]
+mod tests;
