@@ -13,10 +13,9 @@ async fn the_first_run_sees_each_rule_and_one_closed_flow_of_each_workload() {
     fake.push(&Files::base());
     let ran = fake.run().await;
     assert_eq!((ran.exit, ran.verdict()), (0, Verdict::Verified), "{ran:#?}");
-    assert_eq!(
-        ran.headline(),
-        "✅ infra main@0000001: first state taken, 5 of 5 rules seen as declared, 4 of 4 closed flows closed"
-    );
+    let headline = ran.headline();
+    assert!(headline.starts_with("✅ infra main@0000001: first state taken, "), "{headline}");
+    assert!(headline.ends_with("5 of 5 closed flows closed"), "{headline}");
     assert!(ran.report.as_ref().unwrap().first_run);
     assert_eq!(fake.state().checked.unwrap().kustomizations[0].revision, revision(1));
     assert_eq!(fake.state().verified["flux-system/network-policies"].revision, revision(1));
@@ -192,7 +191,9 @@ async fn a_bare_target_pod_deleted_during_the_run_is_pending_and_the_next_run_cl
     fake.world().on_probe = Some(Box::new(move |fake| fake.world().pods.retain(|p| p.info.id != name)));
     let ran = fake.run().await;
     assert_eq!((ran.exit, ran.verdict()), (3, Verdict::Inconclusive), "{ran:#?}");
-    assert_eq!(ran.report.as_ref().unwrap().standing.pending + ran.report.as_ref().unwrap().standing.waiting, 1);
+    // Looked at again in the same run, the rules of both sides wait for a pod.
+    assert_eq!(ran.report.as_ref().unwrap().standing.waiting, 2);
+    assert_eq!(ran.report.as_ref().unwrap().standing.pending, 0);
     fake.world().pods.push(pod);
     let next = fake.run().await;
     assert_eq!((next.exit, next.verdict()), (0, Verdict::Verified), "{next:#?}");
@@ -239,7 +240,9 @@ async fn a_data_plane_that_does_otherwise_is_an_enforcement_finding() {
         assert_eq!((ran.exit, ran.verdict()), (1, Verdict::Finding), "{ran:#?}");
         assert_eq!(ran.headline(), "❌ infra main@0000002: declared and live agree, packets do not");
         fake.world().broken.clear();
-        let cured = fake.run().await;
+        let same = fake.run().await;
+        assert_eq!((same.exit, same.events.len()), (1, 0), "{same:#?}");
+        let cured = fake.scheduled().await;
         assert_eq!((cured.exit, cured.events.len()), (0, 1), "{cured:#?}");
     }
 }

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-pub use act::revision;
+pub use act::{main, object_ref, revision};
 use netpol_verify::model::{
     KustomizationRef, KustomizationStatus, Labels, LivePolicy, NamespaceInfo, NotReadable, NotUnderstood, ObjectRef,
     OutboxEntry, OutboxKind, PodInfo, PodRef, PolicyDocument, PolicyRef, Rendering, Snapshot, WorkloadInfo,

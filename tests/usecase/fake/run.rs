@@ -74,8 +74,18 @@ impl Fake {
         Settings { config, namespaces, job }
     }
 
-    /// As the watcher starts it, or a person.
+    /// As the watcher starts it: for the revision that is applied.
     pub async fn run(&self) -> Ran {
+        self.run_as(self.watched()).await
+    }
+
+    fn watched(&self) -> OwnJob {
+        let applied = |k: &super::Kustomization| Some((k.status.id.clone(), k.status.applied.clone()?));
+        OwnJob { expected: self.world().kustomizations.values().filter_map(applied).collect(), ..OwnJob::default() }
+    }
+
+    /// As a person starts it: `kubectl create job --from`.
+    pub async fn person(&self) -> Ran {
         self.run_as(OwnJob::default()).await
     }
 
@@ -112,7 +122,7 @@ impl Fake {
             world.points = 0;
             world.kill_at = Some(moment);
         }
-        let settings = self.settings(OwnJob::default());
+        let settings = self.settings(self.watched());
         let killed = tokio::select! {
             biased;
             ended = run(self, &settings) => { ended.unwrap(); false }
