@@ -46,7 +46,7 @@ pub const SESSIONS_INGRESS: &str = "    # sessions of all that the shop's team r
     - from:
         - namespaceSelector:
             matchLabels:
-              team: shop
+              team: xx-shop
       ports:
         - protocol: TCP
           port: 6379
