@@ -1,4 +1,5 @@
 //! What a homeserver may answer, and what a person then reads.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 #[path = "support/outbox.rs"]
 mod outbox;
@@ -67,7 +68,7 @@ async fn fault(notifier: &MatrixNotifier) -> String {
     let mut text = fault.to_string();
     let mut cause = fault.source();
     while let Some(next) = cause {
-        text.push_str(&format!(": {next}"));
+        text = format!("{text}: {next}");
         cause = next.source();
     }
     assert!(!text.contains("syt_secret") && !format!("{fault:?} {notifier:?}").contains("syt_secret"), "{text}");

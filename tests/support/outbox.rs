@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use netpol_verify::{
-    matrix::{MatrixNotifier, MatrixOptions, TokenSource, txn},
+    matrix::{MatrixNotifier, MatrixOptions, TokenSource},
     model::{OutboxEntry, OutboxKind},
-    report::{Message, message},
+    report::{Message, message, txn::txn},
 };
 
 pub fn entry(part: u32, kind: OutboxKind, root_event: Option<&str>) -> OutboxEntry {

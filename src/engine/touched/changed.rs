@@ -37,11 +37,12 @@ fn flips(views: &Views<'_>, before: &Matrix<'_>) -> Vec<TouchedFlow> {
     let mut result = Vec::new();
     for source in 0..views.classes().len() {
         for destination in 0..views.classes().len() {
-            if views.is_pair(source, destination) {
+            let watched = views.is_watched(source) || views.is_watched(destination);
+            if watched && views.is_pair(source, destination) {
                 pair_flips(views, before, source, destination, &mut result);
             }
         }
-        for outside in views.input.outside {
+        for outside in views.input.outside.iter().filter(|_| views.is_watched(source)) {
             outside_flips(views, before, source, &Target::Outside(outside.clone()), &mut result);
         }
     }
@@ -187,7 +188,7 @@ pub struct Flipped {
 
 /// The flows that the same policies decide otherwise over the labels of `then` and of `now`: nobody merged that.
 #[must_use]
-pub fn relabelled(then: &World, now: &World) -> Vec<Flipped> {
+pub fn relabelled(then: &World, now: &World, is_watched: &dyn Fn(&str) -> bool) -> Vec<Flipped> {
     let (before, after) = (Matrix::new(then), Matrix::new(now));
     let mut result = Vec::new();
     for source in 0..now.classes.len() {
@@ -196,6 +197,9 @@ pub fn relabelled(then: &World, now: &World) -> Vec<Flipped> {
             let (Some(from), Some(to)) = (from, to) else { continue };
             let same = |a: &World| a.classes.get(source) == Some(from) && a.classes.get(destination) == Some(to);
             let namespaces = [&from.workload.namespace, &to.workload.namespace];
+            if !namespaces.iter().any(|n| is_watched(n)) {
+                continue;
+            }
             if same(then) && namespaces.iter().all(|n| then.namespaces.get(*n) == now.namespaces.get(*n)) {
                 continue;
             }
