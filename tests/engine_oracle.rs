@@ -22,7 +22,7 @@ use oracle::{Answer, Cluster, random};
 use proptest::{prelude::*, test_runner::Config};
 
 /// Questions about each pair of ends, of all that there are.
-const QUESTIONS: usize = 3;
+const QUESTIONS: usize = 2;
 
 proptest! {
     #![proptest_config(Config { cases: 2_000, failure_persistence: None, ..Config::default() })]

@@ -5,9 +5,8 @@
 mod sample;
 
 use netpol_verify::{
-
     model::*,
-    report::{Message, MessageOptions, message, text, thread},
+    report::{Message, MessageOptions, message, text, thread, txn::txn},
 };
 use proptest::prelude::*;
 use sample::{BEFORE, NOW, drift, finding, flow, missing_entry, report, revision, workload};

@@ -7,7 +7,7 @@ use super::{
     assemble::Assembler,
     compare::{self, Comparison, Material},
     conclude::Conclusion,
-    deliver, findings, probing, recall, remember,
+    deliver, expect, findings, probing, recall, remember,
     seams::{Clock, Cluster, Fault, Lock, Outside, OwnJob, Resolver, Source, Store},
     tell,
     track::Track,
@@ -173,6 +173,9 @@ impl<O: Outside> Run<'_, O> {
             let mut report = self.report(state, statuses, &declared);
             report.drift.clone_from(&comparison.drift);
             report.findings.clone_from(&comparison.findings);
+            if self.trigger != Trigger::Merge || !comparison.touched.flows.is_empty() {
+                report.findings.extend(expect::look(self.outside, &self.settings.config, &snapshot, &comparison).await);
+            }
             report.flows = seen.flows;
             report.denial = seen.denial;
             if statuses.iter().any(|s| s.not_applied.is_some()) {

@@ -337,3 +337,6 @@ pub fn endpoint(world: &World, target: &Target) -> Option<Endpoint> {
         Target::Range(net) => Some(Endpoint::External { name: None, cidrs: vec![*net] }),
     }
 }
+
+#[cfg(test)]
+mod tests;

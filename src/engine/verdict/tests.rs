@@ -113,7 +113,11 @@ fn tiers_are_asked_in_order_and_their_end_denies() {
     for (name, policies, expected) in rows {
         let reversed = policies.iter().rev().cloned().collect();
         assert_eq!(tcp(&cluster().world(policies), "shop/web", "shop/api", 8080), expected, "{name}");
-        assert_eq!(tcp(&cluster().world(reversed), "shop/web", "shop/api", 8080), expected, "{name}, listed in reverse");
+        assert_eq!(
+            tcp(&cluster().world(reversed), "shop/web", "shop/api", 8080),
+            expected,
+            "{name}, listed in reverse"
+        );
     }
 }
 
@@ -142,7 +146,11 @@ fn s1_s2_s3_absent_and_empty_lists_and_the_four_kinds_of_peer() {
         ("S1: empty lists", json!([{"from": [], "ports": []}]), [Allowed, Allowed]),
         ("S2: pods alone are of the own namespace", json!([{"from": [{"podSelector": {}}]}]), [Allowed, Denied]),
         ("S2: all namespaces", json!([{"from": [{"namespaceSelector": {}}]}]), [Allowed, Allowed]),
-        ("S2: one item is AND", json!([{"from": [{"namespaceSelector": redis, "podSelector": web}]}]), [Denied, Denied]),
+        (
+            "S2: one item is AND",
+            json!([{"from": [{"namespaceSelector": redis, "podSelector": web}]}]),
+            [Denied, Denied],
+        ),
         (
             "S2: two items are OR",
             json!([{"from": [{"namespaceSelector": redis}, {"podSelector": web}]}]),
@@ -182,8 +190,11 @@ fn s7_p6_a_named_port_is_resolved_on_the_destination_in_both_directions() {
     let init = |p: &mut crate::model::PodInfo| p.ports.iter_mut().for_each(|port| port.init = true);
     let other = |p: &mut crate::model::PodInfo| p.ports = vec![port("http", 9090, Protocol::Tcp)];
     let into = on_api(json!([{"ports": [{"port": "http"}]}]));
-    let out = policy("shop/web", json!({"podSelector": {"matchLabels": {"app": "web"}}, "policyTypes": ["Egress"],
-        "egress": [{"ports": [{"port": "http"}]}]}));
+    let out = policy(
+        "shop/web",
+        json!({"podSelector": {"matchLabels": {"app": "web"}}, "policyTypes": ["Egress"],
+        "egress": [{"ports": [{"port": "http"}]}]}),
+    );
     for (direction, rule) in [("ingress", into), ("egress", out.clone())] {
         let ask = |cluster: Cluster, port| tcp(&cluster.world(vec![rule.clone()]), "shop/web", "shop/api", port);
         assert_eq!(ask(cluster(), 8080), Allowed, "P6: declared by the destination, {direction}");
@@ -239,7 +250,11 @@ fn s10_n4_the_node_network_is_undefined_whatever_the_policies_say() {
     assert_eq!(tcp(&control, "shop/web", "redis/redis", 8080), Denied, "the control");
     let peer = ingress("shop/api", json!([{"namespaceSelector": {}}]), &[8080]);
     let world = cluster().with("redis/redis", on_host).world(vec![peer]);
-    assert!(!world.selects(&world.policies[0].subject.namespaces, &Selector::everything(), class(&world, "redis/redis")));
+    assert!(!world.selects(
+        &world.policies[0].subject.namespaces,
+        &Selector::everything(),
+        class(&world, "redis/redis")
+    ));
 }
 
 #[test]
