@@ -1,11 +1,12 @@
 //! Somebody changes the cluster behind Git's back.
 
 use anyhow::Result;
-use e2e::{Flux, Setup, flux::NAMESPACE, objects, scenario};
+use e2e::{Flux, Scene, Setup, flux::NAMESPACE, objects, scenario};
 use serde_json::json;
 
 use crate::edits::{
-    DB, SHOP, STORE, WEB, append, assert_opens, close_sessions, egress, ingress, row, short, touch_readme, web_to_db,
+    DB, SHOP, STORE, WEB, append, assert_opens, assert_place, close_sessions, egress, ingress, row, short,
+    touch_readme, web_to_db,
 };
 
 /// An allow-all policy, as people make one to see whether the policies are to blame.
@@ -16,6 +17,14 @@ metadata: {name: allow-all-temp, namespace: xx-store}
 spec: {podSelector: {}, policyTypes: [Ingress, Egress], ingress: [{}], egress: [{}]}
 ";
 
+/// Makes an object with `kubectl create`, as people do.
+async fn create(scene: &Scene, yaml: &str, how: &[&str]) -> Result<()> {
+    let file = tempfile::NamedTempFile::new()?;
+    std::fs::write(&file, scene.text(yaml))?;
+    let path = file.path().to_string_lossy();
+    scene.cluster.kubectl(&[&["create", "-f", &*path], how].concat()).await.map(drop)
+}
+
 #[test]
 fn d_live_changes_are_told_with_their_place_and_their_author() -> Result<()> {
     scenario(Setup::default(), async |scene| {
@@ -23,20 +32,13 @@ fn d_live_changes_are_told_with_their_place_and_their_author() -> Result<()> {
         let (shop, store) = (scene.namespace("shop"), scene.namespace("store"));
         scene.cluster.kubectl_edit(&store, "networkpolicy/allow-ingress", "s/6379/6380/").await?;
         scene.cluster.kubectl(&["delete", "networkpolicy", "default-deny-all", "-n", &shop]).await?;
-        let file = tempfile::NamedTempFile::new()?;
-        std::fs::write(&file, scene.text(ALLOW_ALL))?;
-        scene.cluster.kubectl(&["create", "-f", &file.path().to_string_lossy()]).await?;
+        create(scene, ALLOW_ALL, &[]).await?;
 
         let run = scene.verifier.run_scheduled().await?;
         let report = run.expect(1)?;
         let changed = report.drift(&format!("{store}/allow-ingress")).expect("the edited policy");
         assert_eq!((changed.class.as_str(), changed.severity.as_str()), ("changed", "error"));
-        let place = changed.declared.clone().expect("Git has it");
-        assert_eq!(
-            (place.file.as_str(), place.line),
-            (STORE, Some(scene.git.line_of(STORE, "port: 6379")?)),
-            "{place:?}"
-        );
+        assert_place(changed.declared.as_ref(), STORE, scene.git.line_of(STORE, "port: 6379")?);
         assert!(changed.by.as_deref().is_some_and(|by| by.contains("kubectl-edit")), "{:?}", changed.by);
         assert!(changed.diff.contains("6379") && changed.diff.contains("6380"), "{}", changed.diff);
 
@@ -81,7 +83,7 @@ fn d_policies_that_others_manage_are_not_blamed() -> Result<()> {
         let theirs =
             Flux::create(client, &scene.git.url, source, &name, &json!({"path": "./infra/k8s/others"})).await?;
         theirs.apply(&commit).await?;
-        scene.apply(&format!("{}\n---\n{HELM}", policy_of_helm())).await?;
+        create(scene, &policy_of_helm(), &["--field-manager=helm"]).await?;
 
         let run = scene.verifier.run_for(&commit).await?;
         let report = run.expect(0)?;
@@ -100,14 +102,7 @@ fn d_policies_that_others_manage_are_not_blamed() -> Result<()> {
     })
 }
 
-/// Helm's own record of the release, which says that the policy is a part of it.
-const HELM: &str = "
-apiVersion: v1
-kind: Secret
-type: helm.sh/release.v1
-metadata: {name: sh.helm.release.v1.cache.v1, namespace: xx-store, labels: {owner: helm, name: cache, status: deployed}}
-";
-
+/// A policy of a Helm release, told by what Helm writes on it.
 fn policy_of_helm() -> String {
     let owner = "of-helm, labels: {app.kubernetes.io/managed-by: Helm}, annotations: {meta.helm.sh/release-name: cache, \
                  meta.helm.sh/release-namespace: xx-store}";
