@@ -33,7 +33,7 @@ fn wanted(views: &Views<'_>) -> Vec<(RuleRef, Why)> {
         );
         return wanted;
     }
-    for policy in &input.declared.policies {
+    for policy in input.declared.policies.iter().filter(|p| input.git.contains(&p.id)) {
         for direction in [Direction::Ingress, Direction::Egress] {
             let rules = policy.rules(direction).unwrap_or_default();
             let named = rules.iter().map(|r| RuleRef { policy: policy.id.clone(), direction, index: r.index });

@@ -63,6 +63,7 @@ impl Merge {
             live: &live,
             changed_rules: &self.changed(),
             outside: &self.outside,
+            git: &declared.policies.iter().map(|p| p.id.clone()).collect(),
             probe_from: &|name| name != "elsewhere",
             new_namespaces: &self.new,
             recorded: &self.recorded,

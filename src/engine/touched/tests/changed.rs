@@ -168,12 +168,12 @@ fn a_namespace_with_other_labels_flips_flows_that_nobody_merged() {
     let old = BTreeMap::from([("shop".to_owned(), labels(&[("team", "b")]))]);
     let then = now.with_labels_of(&old, &[]);
     let flips: Vec<(usize, usize, Decision)> =
-        relabelled(&then, &now).into_iter().map(|f| (f.source, f.destination, f.now)).collect();
+        relabelled(&then, &now, &|_| true).into_iter().map(|f| (f.source, f.destination, f.now)).collect();
     let redis = index(&now, "redis/redis");
     assert_eq!(flips, [(index(&now, "shop/api"), redis, Allowed), (index(&now, "shop/web"), redis, Allowed)]);
-    let back: Vec<Decision> = relabelled(&now, &then).into_iter().map(|f| f.now).collect();
+    let back: Vec<Decision> = relabelled(&now, &then, &|_| true).into_iter().map(|f| f.now).collect();
     assert_eq!(back, [Denied, Denied]);
-    assert_eq!(relabelled(&now, &now), [], "the control");
+    assert_eq!(relabelled(&now, &now, &|_| true), [], "the control");
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn a_pod_with_other_labels_flips_flows_too() {
     let mut record = now.classes[index(&now, "shop/web")].record();
     record.labels = labels(&[("app", "old")]);
     let then = now.with_labels_of(&BTreeMap::new(), &[record]);
-    let flips = relabelled(&then, &now);
+    let flips = relabelled(&then, &now, &|_| true);
     assert_eq!(flips.len(), 1);
     assert_eq!(
         (flips[0].source, flips[0].port, flips[0].now),

@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# image.sh: builds the verifier and its image, registry.local/netpol-verify:test, from what job/Dockerfile says, and
+# imports it into the cluster if one is up. PROFILE=dev (default: release) compiles faster.
+set -euo pipefail
+# shellcheck source=state.sh
+source "$(dirname "$0")/state.sh"
+profile=${PROFILE:-release} target=x86_64-unknown-linux-gnu
+cd "$REPOSITORY"
+RUSTFLAGS="-C target-feature=+crt-static" cargo build --profile "$profile" --target $target --bin netpol-verify
+folder=$profile
+[ "$profile" = dev ] && folder=debug
+read -r _ kustomize <<< "$("$HERE/build.sh" kustomize)"
+
+work=$REPOSITORY/.cache/image
+mkdir -p "$work"
+strip -o "$work/netpol-verify" "${CARGO_TARGET_DIR:-target}/$target/$folder/netpol-verify"
+"$HERE/mkimg.py" "$work/netpol-verify.tar" registry.local/netpol-verify:test --dockerfile job/Dockerfile \
+  "/usr/local/bin/netpol-verify=$work/netpol-verify" \
+  "/usr/local/bin/kustomize=$kustomize/kustomize" \
+  /etc/ssl/certs/ca-certificates.crt=/etc/ssl/certs/ca-certificates.crt
+echo "$work/netpol-verify.tar: $(stat -c %s "$work/netpol-verify.tar") bytes, $profile"
+if is_up; then "$STATE/inside" ctr -n k8s.io images import "$work/netpol-verify.tar"; fi

@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# images.sh BIN: makes sure that the archives of the test pods' images, registry.local/NAME:test, are in the user's
+# cache, and prints their folder. They are made from this machine's own files and from the programs in BIN. Every image
+# holds /serve (see tools/pod-programs), so that any pod can be a target as well as a source.
+# Lists of files are meant to be split into words.
+# shellcheck disable=SC2046,SC2086
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+bin=$(cd "$1" && pwd)
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/netpol-verify
+
+key=$({
+  cat "$here/images.sh" "$here/mkimg.py"
+  realpath "$bin/serve" "$bin/pause" "$bin/coredns" # the names of their folders hold their hashes
+  dpkg-query -W busybox-static dash bash coreutils mawk grep sed libc6 libc-bin libssl3 netcat-openbsd netcat-traditional ncat 2>/dev/null || true
+} | sha256sum | cut -c1-12)
+folder=$cache/images-$key
+if [ -d "$folder" ]; then
+  echo "$folder"
+  exit
+fi
+work=$(mktemp -d "$cache/.building-images-XXXXXX")
+trap 'rm -rf "$work"' EXIT
+mkdir "$work/archives"
+cd "$work"
+
+image() { python3 "$here/mkimg.py" "archives/$1.tar" "registry.local/$1:test" "${@:2}" "${common[@]}"; }
+
+# program PATH [NAME-IN-IMAGE]: a program and the libraries that it is linked with
+program() {
+  echo "${2:-$1}=$1"
+  ldd "$1" | awk '/=> \// {print $3 "=" $3} /^\t\/lib/ {print $1 "=" $1}'
+}
+
+applets() { busybox --list | grep -vx busybox | sed 's#.*#/bin/&->busybox#'; }
+
+wait_for_ever='"Cmd": ["sleep 1000000"], "Env": ["PATH=/usr/local/bin:/usr/bin:/bin"]'
+printf 'root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n' > passwd
+printf 'root:x:0:\nnogroup:x:65534:\n' > group
+printf 'hosts: files dns\n' > nsswitch.conf
+common=("/etc/passwd=passwd" "/etc/group=group" "/etc/nsswitch.conf=nsswitch.conf" "/serve=$bin/serve")
+
+# What the node itself needs.
+image pause --config '{"Entrypoint": ["/pause"]}' "/pause=$bin/pause"
+image coredns --config '{"Entrypoint": ["/coredns"], "Cmd": ["-conf", "/etc/coredns/Corefile"]}' "/coredns=$bin/coredns"
+
+# No shell, no nc: can be probed, cannot probe.
+image distroless --config '{"Entrypoint": ["/serve"], "Cmd": ["8080/tcp"]}'
+
+# Debian's busybox and nothing else: its nc knows neither -z nor -v nor -u, and its sh prefers it to any other.
+image busybox --config "{\"Entrypoint\": [\"/bin/sh\", \"-c\"], $wait_for_ever}" \
+  /bin/busybox=/bin/busybox $(applets)
+
+# The usual commands of a Debian image. Not busybox's: its env and timeout would call its own nc.
+commands=$(
+  for command in awk cat cut date env getent grep head id ls mkdir mktemp rm sed sleep sort tail timeout tr wc; do
+    program "$(command -v $command)" /usr/bin/$command
+  done
+)
+
+# A shell and one of the three other dialects of nc.
+legacy=/usr/lib/x86_64-linux-gnu/ossl-modules/legacy.so # ncat complains without it
+for dialect in netcat=/bin/nc.openbsd netcat-traditional=/bin/nc.traditional ncat=/usr/bin/ncat; do
+  image "${dialect%%=*}" --config "{\"Entrypoint\": [\"/bin/sh\", \"-c\"], $wait_for_ever}" \
+    $(program /bin/dash /bin/sh) $(program "${dialect##*=}" /usr/bin/nc) $legacy=$legacy $commands
+done
+
+# Shells without any nc: bash can open a connection by itself, dash cannot.
+image bash --config "{\"Entrypoint\": [\"/bin/bash\", \"-c\"], $wait_for_ever}" $(program /bin/bash) '/bin/sh->bash' $commands
+image shell --config "{\"Entrypoint\": [\"/bin/sh\", \"-c\"], $wait_for_ever}" $(program /bin/dash /bin/sh) $commands
+
+mv -T archives "$folder" 2>/dev/null || [ -d "$folder" ] # another one may have been quicker
+echo "$folder"

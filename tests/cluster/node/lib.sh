@@ -1,0 +1,22 @@
+# lib.sh: what the node's scripts share. Source it.
+# shellcheck shell=bash
+
+kubectl() { "$STATE/bin/kubectl" --kubeconfig "$STATE/pki/admin.kubeconfig" "$@"; }
+
+# server NAME COMMAND...: keeps it running (supervise.sh), with its output in log/NAME.log
+server() {
+  mkdir -p "$STATE/servers/$1"
+  "$HERE/node/supervise.sh" "$@" &
+}
+
+started_at=${started_at:-$(cut -d' ' -f1 /proc/uptime)}
+export started_at
+
+# lap WHAT: notes how long after the node's start it happened
+lap() { echo "$1 after $(awk -v from="$started_at" '{printf "%.1f", $1 - from}' /proc/uptime) s" >> "$STATE/times"; }
+
+# fail WHY: gives up; up.sh shows the reason
+fail() {
+  echo "$1" > "$STATE/failed"
+  exit 1
+}

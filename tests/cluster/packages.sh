@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# packages.sh: installs the Debian packages that the cluster needs and this machine lacks.
+set -euo pipefail
+
+packages=(
+  containerd runc containernetworking-plugins               # the container runtime and the reference network plugins
+  iptables ipset conntrack ebtables ethtool socat nftables  # what kube-proxy, kubelet and the data planes call
+  busybox-static dash bash coreutils grep mawk sed libc-bin               # contents of the test pods' images
+  netcat-openbsd netcat-traditional ncat                    # the dialects of nc
+  gcc libc6-dev binutils                                    # the pause program; strip
+  ca-certificates curl git iproute2 jq openssl procps python3 python3-venv util-linux
+)
+
+missing=()
+for package in "${packages[@]}"; do
+  dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+done
+[ ${#missing[@]} -eq 0 ] && exit 0
+
+echo "installing Debian packages: ${missing[*]}" >&2
+export DEBIAN_FRONTEND=noninteractive
+lock='DPkg::Lock::Timeout=600' # another apt may be at work
+apt-get -qq -o "$lock" update
+# policy-rc.d: containerd must not be started as a service of this machine; the node starts its own.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+  printf '#!/bin/sh\nexit 101\n' > $policy
+  chmod +x $policy
+  trap 'rm -f $policy' EXIT
+fi
+apt-get -qq -y -o "$lock" -o Dpkg::Use-Pty=0 install --no-install-recommends "${missing[@]}" >/dev/null

@@ -1,0 +1,1 @@
+go_build kustomize sigs.k8s.io/kustomize/kustomize/v5

@@ -1,0 +1,2 @@
+go_build source-controller github.com/fluxcd/source-controller
+crds "$(module_folder github.com/fluxcd/source-controller)"/config/crd/bases/*.yaml

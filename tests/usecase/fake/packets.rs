@@ -1,0 +1,119 @@
+//! The data plane: the naive evaluator over the policies that it follows, and what listens where.
+
+use std::net::IpAddr;
+
+use k8s_openapi::{
+    api::{
+        core::v1::{Container, ContainerPort, Namespace, Pod, PodIP, PodSpec, PodStatus},
+        networking::v1::NetworkPolicy,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use netpol_verify::model::{Outcome, Phase, PodRef, Protocol};
+use oracle::{Answer, Cluster, End};
+
+use super::{Broken, FakePod, World};
+
+/// How a connection from `source` ends.
+pub fn outcome(world: &World, source: &PodRef, protocol: Protocol, ip: IpAddr, port: u16) -> Outcome {
+    let Some(from) = world.pods.iter().find(|p| &p.info.id == source) else { return Outcome::NoSource };
+    if !from.has_nc {
+        return Outcome::ToolMissing;
+    }
+    let to = world.pods.iter().find(|p| p.info.ips.contains(&ip) && p.info.phase == Phase::Running);
+    let listens = match to {
+        Some(pod) => pod.listens.contains(&port),
+        None => world.outside.contains(&(ip, port)),
+    };
+    let dead = to.is_none() && !listens;
+    match answer(world, from, ip, protocol, port) {
+        Answer::Denied if world.rejects => Outcome::Refused,
+        Answer::Denied => Outcome::Timeout,
+        Answer::Allowed | Answer::Undefined if dead => Outcome::Timeout,
+        Answer::Allowed | Answer::Undefined if listens => Outcome::Open,
+        Answer::Allowed | Answer::Undefined => Outcome::Refused,
+    }
+}
+
+fn answer(world: &World, from: &FakePod, ip: IpAddr, protocol: Protocol, port: u16) -> Answer {
+    let to = world.pods.iter().find(|p| p.info.ips.contains(&ip));
+    let broken = |b: &&Broken| {
+        b.source == from.info.workload.to_string()
+            && to.is_some_and(|p| p.info.workload.to_string() == b.destination && p.info.id != from.info.id)
+            && b.port == port
+    };
+    if let Some(broken) = world.broken.iter().find(broken) {
+        return if broken.open { Answer::Allowed } else { Answer::Denied };
+    }
+    let cluster = cluster(world);
+    let Some(source) = from.info.ips.iter().copied().find(|own| own.is_ipv4() == ip.is_ipv4()) else {
+        return Answer::Denied;
+    };
+    let pod = cluster.pods.iter().find(|p| {
+        p.metadata.name.as_ref() == Some(&from.info.id.name)
+            && p.metadata.namespace.as_ref() == Some(&from.info.id.namespace)
+    });
+    let end = if from.info.host_network { End::Address(source) } else { End::Pod(pod.unwrap(), source) };
+    oracle::allowed(&cluster, end, cluster.end_at(ip), &protocol.to_string(), port)
+}
+
+fn cluster(world: &World) -> Cluster {
+    let namespaces = world.namespaces.iter().map(|(name, labels)| Namespace {
+        metadata: ObjectMeta { name: Some(name.clone()), labels: Some(labels.clone()), ..ObjectMeta::default() },
+        ..Namespace::default()
+    });
+    let enforced = world.enforced();
+    let policies = enforced.iter().filter(|d| d.id.kind == "NetworkPolicy" && d.api_version.starts_with("networking"));
+    let policies = policies.map(|document| {
+        let mut object = document.object.clone();
+        object["metadata"]["namespace"] = document.id.namespace.clone().unwrap_or_default().into();
+        object["metadata"]["name"] = document.id.name.clone().into();
+        serde_json::from_value::<NetworkPolicy>(object).unwrap()
+    });
+    Cluster {
+        namespaces: namespaces.collect(),
+        pods: world.pods.iter().map(pod).collect(),
+        policies: policies.collect(),
+    }
+}
+
+fn pod(pod: &FakePod) -> Pod {
+    let info = &pod.info;
+    let container = |init: bool| Container {
+        name: if init { "init" } else { "main" }.to_owned(),
+        ports: Some(
+            info.ports
+                .iter()
+                .filter(|p| p.init == init)
+                .map(|p| ContainerPort {
+                    container_port: i32::from(p.number),
+                    name: p.name.clone(),
+                    protocol: Some(p.protocol.to_string()),
+                    ..ContainerPort::default()
+                })
+                .collect(),
+        ),
+        ..Container::default()
+    };
+    let phase = if info.phase == Phase::Finished { "Succeeded" } else { "Running" };
+    Pod {
+        metadata: ObjectMeta {
+            name: Some(info.id.name.clone()),
+            namespace: Some(info.id.namespace.clone()),
+            labels: Some(info.labels.clone()),
+            ..ObjectMeta::default()
+        },
+        spec: Some(PodSpec {
+            containers: vec![container(false)],
+            init_containers: Some(vec![container(true)]),
+            host_network: info.host_network.then_some(true),
+            ..PodSpec::default()
+        }),
+        status: Some(PodStatus {
+            phase: Some(phase.to_owned()),
+            pod_ip: info.ips.first().map(ToString::to_string),
+            pod_ips: Some(info.ips.iter().map(|ip| PodIP { ip: ip.to_string() }).collect()),
+            ..PodStatus::default()
+        }),
+    }
+}
