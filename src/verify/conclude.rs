@@ -42,7 +42,7 @@ impl Conclusion<'_> {
             self.date_finding(finding);
         }
         for flow in &mut report.flows {
-            if flow.new && finding_key(flow).is_some() {
+            if flow.new && flow.since.is_none() && finding_key(flow).is_some() {
                 flow.since.clone_from(&self.revision);
             }
         }
@@ -53,14 +53,13 @@ impl Conclusion<'_> {
 
     fn date_drift(&self, drift: &mut Drift) {
         let known = self.state.findings.get(&drift.key());
-        drift.new = known.is_none();
         drift.since = known.map_or_else(|| self.revision.clone(), |k| k.since.clone());
         drift.accepted_until = self.accepted.drift(drift);
+        drift.new = is_new(known, drift.accepted_until.as_ref());
     }
 
     fn date_finding(&self, finding: &mut Finding) {
         let known = self.state.findings.get(&finding.key);
-        finding.new = known.is_none();
         finding.since = known.map_or_else(|| self.revision.clone(), |k| k.since.clone());
         finding.accepted_until = self.accepted.finding(finding);
         if finding.rule == FindingRule::Rendering {
@@ -72,6 +71,7 @@ impl Conclusion<'_> {
             });
             finding.accepted_until = id.and_then(|id| self.accepted.rendering(&id));
         }
+        finding.new = is_new(known, finding.accepted_until.as_ref());
     }
 
     /// Rules that wait for something to match: notes at first, findings after a week.
@@ -140,7 +140,9 @@ impl Conclusion<'_> {
 
     fn standing(&self, report: &Report) -> Standing {
         let cleared: BTreeSet<&String> = report.cleared.iter().map(|c| &c.key).collect();
-        let open = self.state.findings.iter().filter(|(key, f)| f.error && !cleared.contains(key));
+        let own = told_keys(report, true);
+        let older = |key: &String| !cleared.contains(key) && !own.contains(key) && !self.is_accepted(key, report);
+        let open = self.state.findings.iter().filter(|(key, f)| f.error && older(key));
         let accepted = accepted_dates(report);
         let flows = || report.flows.iter().filter(|f| f.accepted_until.is_none());
         let carried = self.carried(report);
@@ -175,7 +177,7 @@ impl Conclusion<'_> {
     }
 
     fn verdict(&self, report: &Report) -> Verdict {
-        if has_error(report) || report.standing.open.iter().any(|(key, _)| !self.is_accepted(key, report)) {
+        if has_error(report) || !report.standing.open.is_empty() {
             return Verdict::Finding;
         }
         if report.verdict == Verdict::NotApplied {
@@ -189,10 +191,33 @@ impl Conclusion<'_> {
     }
 
     fn is_accepted(&self, key: &str, report: &Report) -> bool {
-        report.drift.iter().any(|d| d.key() == key && d.accepted_until.is_some())
-            || report.findings.iter().any(|f| f.key == key && f.accepted_until.is_some())
-            || report.flows.iter().any(|f| finding_key(f).as_deref() == Some(key) && f.accepted_until.is_some())
+        // A flow is accepted whatever could be seen of it in this run.
+        let flow = self.state.findings.get(key).and_then(|f| f.flow.as_ref());
+        accepts(report, key) || flow.is_some_and(|flow| self.accepted.flow_key(&flow.key()).is_some())
     }
+}
+
+/// Whether trouble was not told before, or was accepted then and is not any more.
+pub fn is_new(known: Option<&OpenFinding>, accepted_until: Option<&String>) -> bool {
+    known.is_none_or(|known| known.accepted && accepted_until.is_none())
+}
+
+/// Whether the report holds what this key names, as accepted.
+fn accepts(report: &Report, key: &str) -> bool {
+    report.drift.iter().any(|d| d.key() == key && d.accepted_until.is_some())
+        || report.findings.iter().any(|f| f.key == key && f.accepted_until.is_some())
+        || report.flows.iter().any(|f| finding_key(f).as_deref() == Some(key) && f.accepted_until.is_some())
+}
+
+/// Keys of what is open in this report and not accepted; with `new` only what this run tells for the first time.
+#[must_use]
+pub fn told_keys(report: &Report, new: bool) -> BTreeSet<String> {
+    let drift = report.drift.iter().filter(|d| d.severity != Severity::Info && d.accepted_until.is_none());
+    let drift = drift.filter(|d| d.new || !new).map(Drift::key);
+    let findings = report.findings.iter().filter(|f| f.severity != Severity::Info && f.accepted_until.is_none());
+    let findings = findings.filter(|f| f.new || !new).map(|f| f.key.clone());
+    let flows = report.flows.iter().filter(|f| f.accepted_until.is_none() && (f.new || !new));
+    drift.chain(findings).chain(flows.filter_map(finding_key)).collect()
 }
 
 /// The key under which a waiting rule is kept.
@@ -274,6 +299,7 @@ pub fn open_findings(
         since: since.clone(),
         at: now.to_owned(),
         mentioned: false,
+        accepted: false,
         thread: None,
         summary,
         error,
@@ -294,6 +320,11 @@ pub fn open_findings(
         let Some(key) = finding_key(flow) else { continue };
         let recorded = recorded(flow);
         put(key, OpenFinding { flow: Some(recorded), ..make(flow.key(), true, &flow.since) });
+    }
+    let seen = open_keys(report);
+    for (key, finding) in open.iter_mut().filter(|(key, _)| seen.contains(*key)) {
+        finding.accepted = accepts(report, key);
+        finding.mentioned &= !finding.accepted;
     }
     open
 }

@@ -12,7 +12,7 @@ use crate::{
     shop::CONFIG,
 };
 
-const CLUSTERS: u64 = 60;
+const CLUSTERS: u64 = 24;
 
 fn shape() -> Shape {
     Shape { ipv6: false, pods: 6, policies: 5, sctp: false, finished: false, ..Shape::default() }
@@ -120,7 +120,7 @@ async fn a_data_plane_that_enforces_the_live_policies_is_never_blamed() {
             green += usize::from(ran.verdict() == Verdict::Verified);
         }
     }
-    assert!(probed > 300 && verified > 200 && green > 5, "{probed} probed, {verified} verified, {green} green");
+    assert!(probed > 100 && verified > 60 && green > 1, "{probed} probed, {verified} verified, {green} green");
 }
 
 #[tokio::test]
@@ -150,7 +150,7 @@ async fn a_data_plane_that_breaks_one_probed_flow_is_never_called_verified() {
         assert_ne!(bad.flow(&flow.key()).result, FlowResult::Verified, "seed {seed}");
         broken += 1;
     }
-    assert!(broken > 20, "{broken}");
+    assert!(broken > 8, "{broken}");
 }
 
 #[tokio::test]
@@ -171,5 +171,5 @@ async fn a_run_that_changed_rules_and_probed_nothing_is_never_called_verified() 
             tried += 1;
         }
     }
-    assert!(tried > 20, "{tried}");
+    assert!(tried > 8, "{tried}");
 }
