@@ -156,7 +156,8 @@ impl Assembler<'_> {
             report.since = open.and_then(|f| f.since.clone());
         } else if report.state.is_some() {
             let known = state.flows.get(&report.key());
-            report.new = known.is_none_or(|k| Some(k.state) != report.state);
+            let other = |then: &crate::model::RecordedFlow| then.declared != report.declared;
+            report.new = known.is_none_or(|k| Some(k.state) != report.state || k.flow.as_ref().is_some_and(other));
         }
         report
     }

@@ -248,12 +248,8 @@ fn rule_keys(documents: &[PolicyDocument]) -> BTreeMap<RuleRef, String> {
 /// Rules that the merge added or changed: Git's alone, since nobody merged those of others.
 fn changed_rules(material: &Material<'_>, git: &[PolicyDocument]) -> Vec<RuleRef> {
     let Some(checked) = &material.state.checked else { return Vec::new() };
-    let old: BTreeMap<_, &PolicyDocument> = checked
-        .kustomizations
-        .iter()
-        .flat_map(|k| &k.policies)
-        .map(|d| ((&d.api_version, &d.id), d))
-        .collect();
+    let old: BTreeMap<_, &PolicyDocument> =
+        checked.kustomizations.iter().flat_map(|k| &k.policies).map(|d| ((&d.api_version, &d.id), d)).collect();
     let understood = git.iter().filter(|d| read::understands(d));
     understood.flat_map(|new| normal::changed_rules(old.get(&(&new.api_version, &new.id)).copied(), new)).collect()
 }

@@ -9,7 +9,8 @@ use super::{
 use crate::{
     config::Config,
     model::{
-        Cleared, FlowResult, KustomizationStatus, OutboxEntry, OutboxKind, Report, State, Trigger, Trouble, Unseen, Verdict,
+        Cleared, FlowResult, KustomizationStatus, OutboxEntry, OutboxKind, Report, State, Trigger, Trouble, Unseen,
+        Verdict,
     },
     report::{
         message::{self, Message, MessageOptions},

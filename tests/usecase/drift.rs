@@ -103,6 +103,7 @@ async fn a_policy_edited_during_the_run_is_seen() {
 #[tokio::test]
 async fn an_accepted_extra_policy_counts_as_declared_for_flows() {
     let (fake, mut files) = checked().await;
+    fake.configure("probeNamespaces: [kube-system]");
     fake.kubectl("kubectl-create", ALLOW_ALL);
     fake.configure("accept: [{policy: NetworkPolicy/bank/allow-all-temp, reason: migration, until: 2026-12-01}]");
     // Only the egress side is merged: the accepted policy has the other one open.

@@ -222,12 +222,18 @@ async fn a_data_plane_that_does_otherwise_is_an_enforcement_finding() {
         if open {
             fake.push(files.remove("infra/shop/redis.yaml").remove("infra/redis/web.yaml"));
             fake.world().broken.push(crate::fake::Broken {
-                source: "shop/web".to_owned(), destination: "redis/redis".to_owned(), port: 6379, open,
+                source: "shop/web".to_owned(),
+                destination: "redis/redis".to_owned(),
+                port: 6379,
+                open,
             });
         } else {
             fake.push(files.bank_egress().bank_ingress());
             fake.world().broken.push(crate::fake::Broken {
-                source: "shop/web".to_owned(), destination: "bank/api".to_owned(), port: 8080, open,
+                source: "shop/web".to_owned(),
+                destination: "bank/api".to_owned(),
+                port: 8080,
+                open,
             });
         }
         let ran = fake.run().await;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use netpol_verify::model::{
-    Container, ContainerPort, FlowResult, Outcome, Phase, PodInfo, PodRef, Protocol, Verdict, Workload,
+    Container, ContainerPort, FlowResult, Outcome, Phase, PodInfo, PodRef, Protocol, Verdict, Why, Workload,
 };
 use oracle::random::{Shape, cluster, policies};
 
@@ -12,7 +12,7 @@ use crate::{
     shop::CONFIG,
 };
 
-const CLUSTERS: u64 = 24;
+const CLUSTERS: u64 = 16;
 
 fn shape() -> Shape {
     Shape { ipv6: false, pods: 6, policies: 5, sctp: false, finished: false, ..Shape::default() }
@@ -49,16 +49,10 @@ fn world(seed: u64) -> (Fake, [Vec<(String, String)>; 2]) {
 
 fn fake_pod(pod: &k8s_openapi::api::core::v1::Pod) -> FakePod {
     let (spec, status) = (pod.spec.as_ref().unwrap(), pod.status.as_ref().unwrap());
-    let id = PodRef {
-        namespace: pod.metadata.namespace.clone().unwrap(),
-        name: pod.metadata.name.clone().unwrap(),
-    };
+    let id = PodRef { namespace: pod.metadata.namespace.clone().unwrap(), name: pod.metadata.name.clone().unwrap() };
     let mut ports = Vec::new();
-    for (init, container) in spec
-        .containers
-        .iter()
-        .map(|c| (false, c))
-        .chain(spec.init_containers.iter().flatten().map(|c| (true, c)))
+    for (init, container) in
+        spec.containers.iter().map(|c| (false, c)).chain(spec.init_containers.iter().flatten().map(|c| (true, c)))
     {
         for port in container.ports.iter().flatten() {
             let protocol = match port.protocol.as_deref() {
@@ -120,7 +114,7 @@ async fn a_data_plane_that_enforces_the_live_policies_is_never_blamed() {
             green += usize::from(ran.verdict() == Verdict::Verified);
         }
     }
-    assert!(probed > 100 && verified > 60 && green > 1, "{probed} probed, {verified} verified, {green} green");
+    assert!(probed > 60 && verified > 40 && green > 1, "{probed} probed, {verified} verified, {green} green");
 }
 
 #[tokio::test]
@@ -144,13 +138,15 @@ async fn a_data_plane_that_breaks_one_probed_flow_is_never_called_verified() {
             fake.run().await
         };
         let good = run(None).await;
-        let Some(flow) = good.flows().iter().find(|f| f.result == FlowResult::Verified && f.note.is_none()) else { continue };
+        let Some(flow) = good.flows().iter().find(|f| f.result == FlowResult::Verified && f.note.is_none()) else {
+            continue;
+        };
         let bad = run(Some(flow)).await;
         assert_ne!(bad.verdict(), Verdict::Verified, "seed {seed}: {flow:#?} {:#?}", bad.report);
         assert_ne!(bad.flow(&flow.key()).result, FlowResult::Verified, "seed {seed}");
         broken += 1;
     }
-    assert!(broken > 8, "{broken}");
+    assert!(broken > 5, "{broken}");
 }
 
 #[tokio::test]
@@ -161,15 +157,13 @@ async fn a_run_that_changed_rules_and_probed_nothing_is_never_called_verified() 
         accept_baselines(&fake);
         fake.merge(&listed(&first));
         fake.run().await;
-        let known: BTreeSet<String> = fake.state().flows.into_keys().collect();
         fake.world().pods.iter_mut().for_each(|p| p.has_nc = false);
         fake.merge(&listed(&second));
         let ran = fake.run().await;
-        let new = ran.flows().iter().any(|f| !known.contains(&f.key()));
-        if new {
+        if ran.flows().iter().any(|f| matches!(f.why, Why::Rule | Why::Changed | Why::Closure | Why::OneSided)) {
             assert_ne!(ran.verdict(), Verdict::Verified, "seed {seed}: {:#?}", ran.report);
             tried += 1;
         }
     }
-    assert!(tried > 8, "{tried}");
+    assert!(tried > 5, "{tried}");
 }

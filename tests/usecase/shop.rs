@@ -37,7 +37,12 @@ spec:
 }
 
 /// A policy that opens one port of `app` in a namespace, in one direction, for one app elsewhere.
-pub fn opens(direction: &str, (namespace, app): (&str, &str), (peer_namespace, peer): (&str, &str), port: u16) -> String {
+pub fn opens(
+    direction: &str,
+    (namespace, app): (&str, &str),
+    (peer_namespace, peer): (&str, &str),
+    port: u16,
+) -> String {
     let (word, kind) = if direction == "egress" { ("to", "Egress") } else { ("from", "Ingress") };
     format!(
         "apiVersion: networking.k8s.io/v1

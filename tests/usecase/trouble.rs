@@ -18,7 +18,11 @@ async fn a_failed_apply_is_told_once_and_its_recovery_in_the_same_thread() {
     let ran = fake.run().await;
     assert_eq!((ran.exit, ran.verdict()), (3, Verdict::NotApplied), "{ran:#?}");
     assert_eq!(ran.headline(), format!("❌ infra main@0000002 was not applied: {INVALID}"));
-    assert!(ran.root().body.contains("Still live and last verified: main@0000001. Nothing was probed."), "{}", ran.root().body);
+    assert!(
+        ran.root().body.contains("Still live and last verified: main@0000001. Nothing was probed."),
+        "{}",
+        ran.root().body
+    );
     assert!(ran.root().mentions);
     assert_eq!(fake.world().execs, 0);
     assert_eq!(fake.state().checked.unwrap().kustomizations[0].revision, revision(1), "not counted as checked");
@@ -38,7 +42,9 @@ async fn a_failed_apply_is_told_once_and_its_recovery_in_the_same_thread() {
 #[tokio::test]
 async fn one_of_several_kustomizations_that_fails_does_not_hide_the_others() {
     let (fake, mut files) = checked().await;
-    fake.configure("kustomizations: [{namespace: flux-system, name: network-policies}, {namespace: flux-system, name: tenants}]");
+    fake.configure(
+        "kustomizations: [{namespace: flux-system, name: network-policies}, {namespace: flux-system, name: tenants}]",
+    );
     let tenants = KustomizationRef { namespace: "flux-system".to_owned(), name: "tenants".to_owned() };
     let cart = opens("egress", ("shop", "cart"), ("redis", "redis"), 6379);
     fake.apply(&tenants, &revision(70), &[("tenants/cart.yaml", &cart)]);
@@ -194,6 +200,20 @@ async fn a_pod_without_tools_is_said_once_and_then_counted() {
 }
 
 #[tokio::test]
+async fn a_merge_that_changes_a_flow_known_as_unprobeable_is_not_green() {
+    let (fake, mut files) = checked().await;
+    fake.pod_of("shop/web", |p| p.has_nc = false);
+    fake.push(files.bank_egress().bank_ingress());
+    assert_eq!(fake.run().await.exit, 3);
+    fake.push(files.remove("infra/shop/bank.yaml").remove("infra/bank/web.yaml"));
+    let ran = fake.run().await;
+    assert_eq!((ran.exit, ran.verdict()), (3, Verdict::Inconclusive), "{ran:#?}");
+    assert_eq!(ran.headline(), "⚠️ infra main@0000003: 1 of 1 changed flow could not be verified");
+    let again = fake.run().await;
+    assert_eq!((again.exit, again.events.len()), (0, 0), "{again:#?}");
+}
+
+#[tokio::test]
 async fn a_policy_of_a_kind_without_a_reader_takes_the_green_away() {
     let (fake, mut files) = checked().await;
     let global = "apiVersion: projectcalico.org/v3
@@ -214,11 +234,14 @@ spec: {selector: all(), types: [Ingress], ingress: []}
 #[tokio::test]
 async fn a_live_policy_of_a_kind_without_a_reader_takes_the_green_away() {
     let (fake, mut files) = checked().await;
-    fake.kubectl("kubectl-create", "apiVersion: projectcalico.org/v3
+    fake.kubectl(
+        "kubectl-create",
+        "apiVersion: projectcalico.org/v3
 kind: NetworkPolicy
 metadata: {name: block, namespace: bank}
 spec: {selector: all(), types: [Ingress], ingress: []}
-");
+",
+    );
     files.put("infra/shop/cart.yaml", &opens("egress", ("shop", "cart"), ("redis", "redis"), 6379));
     files.put("infra/redis/cart.yaml", &opens("ingress", ("redis", "redis"), ("shop", "cart"), 6379));
     fake.push(files.bank_egress().bank_ingress());
@@ -231,12 +254,19 @@ spec: {selector: all(), types: [Ingress], ingress: []}
 #[tokio::test]
 async fn a_near_miss_is_a_finding_and_a_workload_at_zero_waits() {
     let (fake, mut files) = checked().await;
-    files.put("infra/shop/cart.yaml", &opens("egress", ("shop", "cart"), ("redis", "Redis"), 6379).replace("cart-egress-Redis", "cart-egress"));
+    files.put(
+        "infra/shop/cart.yaml",
+        &opens("egress", ("shop", "cart"), ("redis", "Redis"), 6379).replace("cart-egress-Redis", "cart-egress"),
+    );
     fake.push(&files);
     let ran = fake.run().await;
     assert_eq!((ran.exit, ran.verdict()), (1, Verdict::Finding), "{ran:#?}");
     assert_eq!(ran.headline(), "❌ infra main@0000002: 1 rule of this merge matches nothing");
-    assert!(ran.root().body.contains("no pod in redis has label `app: Redis`; `app: redis` exists (1 pod)"), "{}", ran.root().body);
+    assert!(
+        ran.root().body.contains("no pod in redis has label `app: Redis`; `app: redis` exists (1 pod)"),
+        "{}",
+        ran.root().body
+    );
     fake.push(files.remove("infra/shop/cart.yaml"));
     let gone = fake.run().await;
     assert_eq!((gone.exit, gone.replies().len()), (0, 1), "{gone:#?}");
@@ -268,8 +298,13 @@ async fn a_policy_that_comes_before_its_app_waits_and_is_a_finding_after_a_week(
     let ran = fake.run().await;
     assert_eq!((ran.exit, ran.verdict()), (3, Verdict::Inconclusive), "{ran:#?}");
     assert_eq!(ran.report.as_ref().unwrap().standing.waiting, 1);
+    assert!(
+        ran.root().body.contains("shop/queue-egress-redis egress[0] waits: no pod in shop has"),
+        "{}",
+        ran.root().body
+    );
     let again = fake.scheduled().await;
-    assert_eq!(again.events.len(), 0, "{:#?}", again.events);
+    assert_eq!((again.exit, again.events.len()), (0, 0), "said once: {again:#?}");
     fake.pass(Duration::from_secs(8 * 86_400));
     let late = fake.scheduled().await;
     assert_eq!((late.exit, late.verdict()), (1, Verdict::Finding), "{late:#?}");

@@ -190,8 +190,7 @@ impl World {
             return;
         }
         self.versions += 1;
-        let written =
-            Manager { name: manager.to_owned(), time: Some(self.now()), fields: vec!["/spec".to_owned()] };
+        let written = Manager { name: manager.to_owned(), time: Some(self.now()), fields: vec!["/spec".to_owned()] };
         let mut managers = vec![written];
         managers.extend(old.iter().flat_map(|old| old.managers.clone()).filter(|m| m.name != manager));
         if manager == "kustomize-controller" {

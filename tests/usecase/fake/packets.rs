@@ -49,8 +49,10 @@ fn answer(world: &World, from: &FakePod, ip: IpAddr, protocol: Protocol, port: u
     let Some(source) = from.info.ips.iter().copied().find(|own| own.is_ipv4() == ip.is_ipv4()) else {
         return Answer::Denied;
     };
-    let pod = cluster.pods.iter().find(|p| p.metadata.name.as_ref() == Some(&from.info.id.name)
-        && p.metadata.namespace.as_ref() == Some(&from.info.id.namespace));
+    let pod = cluster.pods.iter().find(|p| {
+        p.metadata.name.as_ref() == Some(&from.info.id.name)
+            && p.metadata.namespace.as_ref() == Some(&from.info.id.namespace)
+    });
     let end = if from.info.host_network { End::Address(source) } else { End::Pod(pod.unwrap(), source) };
     oracle::allowed(&cluster, end, cluster.end_at(ip), &protocol.to_string(), port)
 }
