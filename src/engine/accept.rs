@@ -213,6 +213,7 @@ mod tests {
         Drift {
             class: DriftClass::Extra,
             policy: PolicyRef::network_policy(namespace, "allow-all"),
+            group: String::new(),
             declared: None,
             by: None,
             flows: 3,

@@ -87,6 +87,8 @@ pub fn drift(declared: &[PolicyDocument], live: &[LivePolicy], ctx: &DriftContex
     let mut others = Vec::new();
     let mut add = |drift: Drift, swap: Swap| {
         let group = swap.declared.as_ref().or(swap.live.as_ref()).map_or("", group).to_owned();
+        let shown = if group == "networking.k8s.io" { String::new() } else { group.clone() };
+        let drift = Drift { group: shown, ..drift };
         found.entry((drift.policy.clone(), drift.class, group)).or_insert((drift, swap));
     };
     for document in declared {
@@ -245,6 +247,7 @@ fn blank(class: DriftClass, policy: &PolicyRef, summary: String, severity: Sever
     Drift {
         class,
         policy: policy.clone(),
+        group: String::new(),
         declared: None,
         by: None,
         flows: 0,

@@ -105,6 +105,10 @@ fn denied(seen: &Observation) -> Judged {
         _ => false,
     };
     match (alive, seen.source) {
+        (false, _) if seen.target.is_none() => Judged::Unknown(
+            Unseen::Unprobeable,
+            "nobody who may reach it could be asked whether the target is alive, so that its silence proves nothing",
+        ),
         (false, _) => Judged::Unknown(Unseen::Pending, "the target answers nobody, so that its silence proves nothing"),
         (true, Some(false)) => Judged::Unknown(Unseen::Pending, "the source reaches nothing at all"),
         (true, Some(true)) => Judged::AsDeclared { strength: Some(Strength::Full), note: None },

@@ -125,6 +125,9 @@ pub struct Drift {
     pub class: DriftClass,
     /// Which policy.
     pub policy: PolicyRef,
+    /// Its API group; empty for `networking.k8s.io`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub group: String,
     /// Where Git has it: the first field that differs, or the document.
     pub declared: Option<Origin>,
     /// Who did it, and when: `kubectl-edit 2026-11-20T09:12:00Z`.
@@ -156,7 +159,11 @@ impl Drift {
             DriftClass::Frozen => "frozen",
             DriftClass::ForeignFields => "foreign-fields",
         };
-        format!("drift/{class}/{}", self.policy)
+        if self.group.is_empty() {
+            return format!("drift/{class}/{}", self.policy);
+        }
+        // Two groups have a kind `NetworkPolicy`.
+        format!("drift/{class}/{}.{}/{}", self.policy.kind, self.group, self.policy.short())
     }
 }
 

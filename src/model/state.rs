@@ -147,6 +147,9 @@ pub struct OpenFinding {
     pub at: String,
     /// Whether people were mentioned for it.
     pub mentioned: bool,
+    /// Whether it was accepted when it was seen last: once that runs out it is told again.
+    #[serde(default)]
+    pub accepted: bool,
     /// The root event of the message that told it.
     pub thread: Option<String>,
     /// One line for people.

@@ -245,7 +245,8 @@ pub fn entry(entry: &Entry) -> Vec<Block> {
         (None, Some(_)) => {}
     }
     if let Some(line) = entry.line {
-        spans.push(Span::text(format!(", after line {line}")));
+        let place = if entry.entry.trim_start().starts_with("# in place of line") { "in place of" } else { "after" };
+        spans.push(Span::text(format!(", {place} line {line}")));
     }
     if let Some(text) = clean::block(&entry.entry, ENTRY_LINES, ENTRY) {
         spans.push(Span::text(":"));

@@ -2,7 +2,7 @@
 
 use super::{
     compare::{Comparison, Material},
-    findings, recall,
+    conclude, findings, recall,
     track::Track,
 };
 use crate::{
@@ -151,15 +151,16 @@ impl Assembler<'_> {
             report.entries = self.entries(flow);
         }
         let state = self.material.state;
+        report.accepted_until = self.accepted.flow(&report);
         if let Some(key) = finding_key(&report) {
             let open = state.findings.get(&key);
-            report.new = open.is_none();
+            report.new = conclude::is_new(open, report.accepted_until.as_ref());
             report.since = open.and_then(|f| f.since.clone());
         } else if report.state.is_some() {
             let known = state.flows.get(&report.key());
-            report.new = known.is_none_or(|k| Some(k.state) != report.state);
+            let other = |then: &crate::model::RecordedFlow| then.declared != report.declared;
+            report.new = known.is_none_or(|k| Some(k.state) != report.state || k.flow.as_ref().is_some_and(other));
         }
-        report.accepted_until = self.accepted.flow(&report);
         report
     }
 

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     config::{Config, NamespaceSet},
     engine::{
+        accept::Acceptances,
         drift::{self, DriftContext, DriftOutcome},
         matrix::Matrix,
         normal, read,
@@ -42,6 +43,8 @@ pub struct Material<'a> {
     pub outside: &'a [Outside],
     /// Why the run runs.
     pub trigger: Trigger,
+    /// What is accepted today.
+    pub accepted: Acceptances<'a>,
 }
 
 /// What it shows.
@@ -73,33 +76,64 @@ pub struct Comparison {
 pub fn compare(material: &Material<'_>) -> Comparison {
     let product = material.namespaces.product(material.snapshot, &material.state.product_namespaces);
     let git: Vec<PolicyDocument> = material.declared.iter().flat_map(|d| d.policies.iter().cloned()).collect();
-    let outcome = drift::drift(&git, &material.snapshot.policies, &context(material, &product));
+    // What has no reader is not listed live either: it is named as not understood, and is no drift.
+    let understood: Vec<PolicyDocument> = git.iter().filter(|d| read::understands(d)).cloned().collect();
+    let outcome = drift::drift(&understood, &material.snapshot.policies, &context(material, &product));
     let documents: Vec<PolicyDocument> = git.iter().chain(&outcome.others).cloned().collect();
+    let accepted = Accepted::of(&outcome, material);
     let mut findings = Vec::new();
-    let declared_policies = read_all(&documents, &mut findings);
+    let declared_policies = read_all(&accepted.apply(&documents), &mut findings);
     let live_documents: Vec<&PolicyDocument> = material.snapshot.policies.iter().map(|p| &p.document).collect();
     let live_policies = read_all(live_documents.iter().copied(), &mut findings);
     let old = old_policies(material.state);
     let worlds = Worlds::new(material, declared_policies, live_policies, old);
-    let drift = counted(outcome.clone(), &git, &worlds);
+    let drift = counted(outcome.clone(), &documents, &worlds);
     findings.extend(findings::without_probes(material, &product, &worlds.live));
     let ids: BTreeSet<PolicyRef> = git.iter().map(|d| d.id.clone()).collect();
     findings.extend(worlds.relabelled(material, &product, &ids));
     let rule_keys = rule_keys(&documents);
     let recall = recall::recall(material, &rule_keys);
-    let mut touched = touch(material, &worlds, &product, &git, &recall, &ids);
+    let changed: Vec<RuleRef> =
+        changed_rules(material, &git).into_iter().filter(|r| !accepted.policies.contains(&r.policy)).collect();
+    let mut touched = touch(material, &worlds, &product, &changed, &recall, &ids);
     findings.append(&mut touched.findings);
     Comparison {
         declared: worlds.declared,
         live: worlds.live,
         documents,
-        others: outcome.others,
+        others: accepted.beside(outcome.others),
         product,
         drift,
         findings,
         touched,
         recall,
         rule_keys,
+    }
+}
+
+/// Drift that is accepted: for flows, what is live counts as declared.
+struct Accepted {
+    swaps: Vec<drift::Swap>,
+    policies: BTreeSet<PolicyRef>,
+}
+
+impl Accepted {
+    fn of(outcome: &DriftOutcome, material: &Material<'_>) -> Self {
+        let both = outcome.drift.iter().zip(&outcome.swaps);
+        let accepted: Vec<_> = both.filter(|(drift, _)| material.accepted.drift(drift).is_some()).collect();
+        Self {
+            policies: accepted.iter().map(|(drift, _)| drift.policy.clone()).collect(),
+            swaps: accepted.into_iter().map(|(_, swap)| swap.clone()).collect(),
+        }
+    }
+
+    fn apply(&self, documents: &[PolicyDocument]) -> Vec<PolicyDocument> {
+        self.swaps.iter().fold(documents.to_vec(), |documents, swap| swap.apply(&documents))
+    }
+
+    /// With the accepted ones as they are live, so that the next run does not take them for changed.
+    fn beside(&self, others: Vec<PolicyDocument>) -> Vec<PolicyDocument> {
+        others.into_iter().chain(self.swaps.iter().filter_map(|swap| swap.live.clone())).collect()
     }
 }
 
@@ -142,9 +176,11 @@ impl Worlds {
 fn old_policies(state: &State) -> Option<Vec<Policy>> {
     let checked = state.checked.as_ref()?;
     let documents = checked.kustomizations.iter().flat_map(|k| &k.policies).chain(&checked.others);
+    // The live form of an accepted drift stands in for Git's.
+    let documents: BTreeMap<_, _> = documents.map(|d| ((&d.api_version, &d.id), d)).collect();
     // They were read when they were written; what an older version read and this one does not is left out of before,
     // so that its flows count as changed.
-    Some(documents.filter_map(|d| read::policy(d).ok()).collect())
+    Some(documents.into_values().filter_map(|d| read::policy(d).ok()).collect())
 }
 
 fn context(material: &Material<'_>, product: &BTreeSet<String>) -> DriftContext {
@@ -172,13 +208,16 @@ fn read_all<'d>(documents: impl IntoIterator<Item = &'d PolicyDocument>, finding
 }
 
 /// Fills in how many workload pairs each drift changes; an extra policy that changes none is info.
-fn counted(outcome: DriftOutcome, git: &[PolicyDocument], worlds: &Worlds) -> Vec<Drift> {
-    let base = Matrix::new(&worlds.declared);
+fn counted(outcome: DriftOutcome, documents: &[PolicyDocument], worlds: &Worlds) -> Vec<Drift> {
+    let world = |documents: &[PolicyDocument]| {
+        let read = documents.iter().filter(|d| read::understands(d)).filter_map(|d| read::policy(d).ok());
+        worlds.declared.with_policies(read.collect())
+    };
+    let declared = world(documents);
+    let base = Matrix::new(&declared);
     let mut result = outcome.drift;
     for (drift, swap) in result.iter_mut().zip(&outcome.swaps).take(COUNTED_DRIFTS) {
-        let documents = swap.apply(&git.iter().chain(&outcome.others).cloned().collect::<Vec<_>>());
-        let policies = documents.iter().filter(|d| read::understands(d)).filter_map(|d| read::policy(d).ok()).collect();
-        let other = worlds.declared.with_policies(policies);
+        let other = world(&swap.apply(documents));
         drift.flows = differing_pairs(&base, &Matrix::new(&other));
         if drift.class == DriftClass::Extra && drift.flows == 0 && is_understood(swap) {
             drift.severity = Severity::Info;
@@ -212,16 +251,12 @@ fn rule_keys(documents: &[PolicyDocument]) -> BTreeMap<RuleRef, String> {
     keys
 }
 
-fn changed_rules(material: &Material<'_>, documents: &[PolicyDocument]) -> Vec<RuleRef> {
+/// Rules that the merge added or changed: Git's alone, since nobody merged those of others.
+fn changed_rules(material: &Material<'_>, git: &[PolicyDocument]) -> Vec<RuleRef> {
     let Some(checked) = &material.state.checked else { return Vec::new() };
-    let old: BTreeMap<_, &PolicyDocument> = checked
-        .kustomizations
-        .iter()
-        .flat_map(|k| &k.policies)
-        .chain(&checked.others)
-        .map(|d| ((&d.api_version, &d.id), d))
-        .collect();
-    let understood = documents.iter().filter(|d| read::understands(d));
+    let old: BTreeMap<_, &PolicyDocument> =
+        checked.kustomizations.iter().flat_map(|k| &k.policies).map(|d| ((&d.api_version, &d.id), d)).collect();
+    let understood = git.iter().filter(|d| read::understands(d));
     understood.flat_map(|new| normal::changed_rules(old.get(&(&new.api_version, &new.id)).copied(), new)).collect()
 }
 
@@ -229,7 +264,7 @@ fn touch(
     material: &Material<'_>,
     worlds: &Worlds,
     product: &BTreeSet<String>,
-    git: &[PolicyDocument],
+    changed: &[RuleRef],
     recall: &Recall,
     ids: &BTreeSet<PolicyRef>,
 ) -> Touched {
@@ -241,7 +276,7 @@ fn touch(
         before: worlds.before.as_ref(),
         declared: &worlds.declared,
         live: &worlds.live,
-        changed_rules: &changed_rules(material, git),
+        changed_rules: changed,
         outside: material.outside,
         git: ids,
         probe_from: &may_probe,

@@ -38,11 +38,11 @@ impl Conclusion<'_> {
         for drift in &mut report.drift {
             self.date_drift(drift);
         }
-        for finding in &mut report.findings {
+        for finding in report.findings.iter_mut().filter(|f| !f.key.starts_with(WAITING)) {
             self.date_finding(finding);
         }
         for flow in &mut report.flows {
-            if flow.new && finding_key(flow).is_some() {
+            if flow.new && flow.since.is_none() && finding_key(flow).is_some() {
                 flow.since.clone_from(&self.revision);
             }
         }
@@ -53,14 +53,13 @@ impl Conclusion<'_> {
 
     fn date_drift(&self, drift: &mut Drift) {
         let known = self.state.findings.get(&drift.key());
-        drift.new = known.is_none();
         drift.since = known.map_or_else(|| self.revision.clone(), |k| k.since.clone());
         drift.accepted_until = self.accepted.drift(drift);
+        drift.new = is_new(known, drift.accepted_until.as_ref());
     }
 
     fn date_finding(&self, finding: &mut Finding) {
         let known = self.state.findings.get(&finding.key);
-        finding.new = known.is_none();
         finding.since = known.map_or_else(|| self.revision.clone(), |k| k.since.clone());
         finding.accepted_until = self.accepted.finding(finding);
         if finding.rule == FindingRule::Rendering {
@@ -72,6 +71,7 @@ impl Conclusion<'_> {
             });
             finding.accepted_until = id.and_then(|id| self.accepted.rendering(&id));
         }
+        finding.new = is_new(known, finding.accepted_until.as_ref());
     }
 
     /// Rules that wait for something to match: notes at first, findings after a week.
@@ -80,11 +80,14 @@ impl Conclusion<'_> {
             let key = waiting_key(&silent.rule);
             let since = self.state.flows.get(&key).map(|r| r.since.as_str());
             let overdue = since.is_some_and(|since| is_older(since, self.now, WAITS_FOR));
+            let known = self.comparison.is_some_and(|c| self.is_known_to_wait(&key, c.rule_keys.get(&silent.rule)));
+            // Said with its name by the run that brings it, then counted.
+            let said = if known || report.first_run { Severity::Info } else { Severity::Warning };
             let message = format!("{} waits: {}", silent.rule, silent.reason);
             report.findings.push(Finding {
                 key: if overdue { format!("no-effect/{}", silent.rule) } else { key },
                 rule: FindingRule::NoEffect,
-                severity: if overdue { Severity::Error } else { Severity::Info },
+                severity: if overdue { Severity::Error } else { said },
                 message: if overdue {
                     format!("{message}, for more than 7 days now: correct or remove it")
                 } else {
@@ -94,11 +97,17 @@ impl Conclusion<'_> {
                 origin: None,
                 since: None,
                 fix: None,
-                new: true,
+                new: !known,
                 accepted_until: None,
                 about: Some(silent.rule.clone()),
             });
         }
+    }
+
+    /// Whether this very rule waited before: its position may hold another one now.
+    fn is_known_to_wait(&self, key: &str, content: Option<&String>) -> bool {
+        let known = self.state.flows.get(key).and_then(|record| record.rule.as_ref());
+        known.is_some_and(|(_, then)| content == Some(then))
     }
 
     /// Open findings of the state that this run saw cured, and pending flows that it saw.
@@ -140,7 +149,9 @@ impl Conclusion<'_> {
 
     fn standing(&self, report: &Report) -> Standing {
         let cleared: BTreeSet<&String> = report.cleared.iter().map(|c| &c.key).collect();
-        let open = self.state.findings.iter().filter(|(key, f)| f.error && !cleared.contains(key));
+        let own = told_keys(report, true);
+        let older = |key: &String| !cleared.contains(key) && !own.contains(key) && !self.is_accepted(key, report);
+        let open = self.state.findings.iter().filter(|(key, f)| f.error && older(key));
         let accepted = accepted_dates(report);
         let flows = || report.flows.iter().filter(|f| f.accepted_until.is_none());
         let carried = self.carried(report);
@@ -175,7 +186,7 @@ impl Conclusion<'_> {
     }
 
     fn verdict(&self, report: &Report) -> Verdict {
-        if has_error(report) || report.standing.open.iter().any(|(key, _)| !self.is_accepted(key, report)) {
+        if has_error(report) || !report.standing.open.is_empty() {
             return Verdict::Finding;
         }
         if report.verdict == Verdict::NotApplied {
@@ -189,16 +200,47 @@ impl Conclusion<'_> {
     }
 
     fn is_accepted(&self, key: &str, report: &Report) -> bool {
-        report.drift.iter().any(|d| d.key() == key && d.accepted_until.is_some())
-            || report.findings.iter().any(|f| f.key == key && f.accepted_until.is_some())
-            || report.flows.iter().any(|f| finding_key(f).as_deref() == Some(key) && f.accepted_until.is_some())
+        // A flow is accepted whatever could be seen of it in this run.
+        let flow = self.state.findings.get(key).and_then(|f| f.flow.as_ref());
+        accepts(report, key) || flow.is_some_and(|flow| self.accepted.flow_key(&flow.key()).is_some())
     }
+}
+
+/// Whether trouble was not told before, or was accepted then and is not any more.
+pub fn is_new(known: Option<&OpenFinding>, accepted_until: Option<&String>) -> bool {
+    known.is_none_or(|known| known.accepted && accepted_until.is_none())
+}
+
+/// Whether the report holds what this key names, as accepted.
+fn accepts(report: &Report, key: &str) -> bool {
+    report.drift.iter().any(|d| d.key() == key && d.accepted_until.is_some())
+        || report.findings.iter().any(|f| f.key == key && f.accepted_until.is_some())
+        || report.flows.iter().any(|f| finding_key(f).as_deref() == Some(key) && f.accepted_until.is_some())
+}
+
+/// Keys of what is open in this report and not accepted; with `new` only what this run tells for the first time.
+#[must_use]
+pub fn told_keys(report: &Report, new: bool) -> BTreeSet<String> {
+    let drift = report.drift.iter().filter(|d| d.severity != Severity::Info && d.accepted_until.is_none());
+    let drift = drift.filter(|d| d.new || !new).map(Drift::key);
+    let findings = report.findings.iter().filter(|f| is_standing(f) && f.accepted_until.is_none());
+    let findings = findings.filter(|f| f.new || !new).map(|f| f.key.clone());
+    let flows = report.flows.iter().filter(|f| f.accepted_until.is_none() && (f.new || !new));
+    drift.chain(findings).chain(flows.filter_map(finding_key)).collect()
+}
+
+/// How the keys of waiting rules begin: they are kept among the flows, not among the findings.
+const WAITING: &str = "waiting/";
+
+/// Whether a finding stands until it is cured.
+fn is_standing(finding: &Finding) -> bool {
+    finding.severity != Severity::Info && !finding.key.starts_with(WAITING)
 }
 
 /// The key under which a waiting rule is kept.
 #[must_use]
 pub fn waiting_key(rule: &RuleRef) -> String {
-    format!("waiting/{rule}")
+    format!("{WAITING}{rule}")
 }
 
 fn accepted_dates(report: &Report) -> Vec<String> {
@@ -221,7 +263,8 @@ fn is_inconclusive(report: &Report) -> bool {
         f.accepted_until.is_none()
             && match f.state {
                 Some(Unseen::Pending) => true,
-                Some(Unseen::Waiting | Unseen::Unprobeable) => f.new && is_of_merge(f.why) && f.why != Why::FirstRun,
+                // What this merge touched is asked anew, even where the same was not told before.
+                Some(Unseen::Waiting | Unseen::Unprobeable) => is_of_merge(f.why) && f.why != Why::FirstRun,
                 None => false,
             }
     };
@@ -230,9 +273,7 @@ fn is_inconclusive(report: &Report) -> bool {
             && match f.rule {
                 FindingRule::Rendering | FindingRule::Flux => true,
                 FindingRule::NotUnderstood | FindingRule::NotReadable => f.new,
-                FindingRule::NoEffect => {
-                    f.new && f.severity == Severity::Info && f.key.starts_with("waiting/") && !report.first_run
-                }
+                FindingRule::NoEffect => f.new && f.key.starts_with(WAITING) && !report.first_run,
                 _ => false,
             }
     };
@@ -243,7 +284,7 @@ fn is_inconclusive(report: &Report) -> bool {
 #[must_use]
 pub fn open_keys(report: &Report) -> BTreeSet<String> {
     let drift = report.drift.iter().filter(|d| d.severity != Severity::Info).map(Drift::key);
-    let findings = report.findings.iter().filter(|f| f.severity != Severity::Info).map(|f| f.key.clone());
+    let findings = report.findings.iter().filter(|f| is_standing(f)).map(|f| f.key.clone());
     drift.chain(findings).chain(report.flows.iter().filter_map(finding_key)).collect()
 }
 
@@ -274,6 +315,7 @@ pub fn open_findings(
         since: since.clone(),
         at: now.to_owned(),
         mentioned: false,
+        accepted: false,
         thread: None,
         summary,
         error,
@@ -284,7 +326,7 @@ pub fn open_findings(
         put(drift.key(), make(drift.summary.clone(), drift.severity == Severity::Error, &drift.since));
     }
     // A relabelling is told once: it is history, nothing stands that could be cured.
-    let findings = report.findings.iter().filter(|f| f.severity != Severity::Info && f.rule != FindingRule::Relabelled);
+    let findings = report.findings.iter().filter(|f| is_standing(f) && f.rule != FindingRule::Relabelled);
     for finding in findings {
         let rule = finding.about.as_ref().and_then(|r| Some((r.clone(), rule_keys.get(r)?.clone())));
         let open = make(finding.message.clone(), finding.severity == Severity::Error, &finding.since);
@@ -294,6 +336,11 @@ pub fn open_findings(
         let Some(key) = finding_key(flow) else { continue };
         let recorded = recorded(flow);
         put(key, OpenFinding { flow: Some(recorded), ..make(flow.key(), true, &flow.since) });
+    }
+    let seen = open_keys(report);
+    for (key, finding) in open.iter_mut().filter(|(key, _)| seen.contains(*key)) {
+        finding.accepted = accepts(report, key);
+        finding.mentioned &= !finding.accepted;
     }
     open
 }

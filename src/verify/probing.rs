@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use futures::future::join_all;
+use futures::future::{Either, join_all, select};
 
 use super::{
     seams::{Clock, Outside, ProbeSource, ProbeTarget, Prober, Seen},
@@ -50,7 +50,8 @@ pub async fn probe<O: Outside>(outside: &O, snapshot: &Snapshot, plan: Vec<Plann
     let mut pause = FIRST_PAUSE;
     while tracks.iter().any(|t| !t.is_settled()) {
         let began = outside.clock().elapsed();
-        let round = round(outside, &pods, &tracks).await;
+        let left = patience.deadline.saturating_sub(began.saturating_sub(start));
+        let round = within(outside, left, round(outside, &pods, &tracks)).await;
         for (index, purpose, seen) in round {
             if let Some(track) = tracks.get_mut(index) {
                 track.note(purpose, &seen, began.saturating_sub(start));
@@ -59,9 +60,11 @@ pub async fn probe<O: Outside>(outside: &O, snapshot: &Snapshot, plan: Vec<Plann
         looks.learn(&tracks);
         let now = outside.clock().elapsed();
         let waited = now.saturating_sub(start);
-        let over = waited >= patience.settle.min(patience.deadline);
+        let over = waited >= patience.deadline;
         for track in tracks.iter_mut().filter(|t| !t.is_settled()) {
-            track.settle(looks.of(track), waited, over);
+            // A round of many probes may alone take longer than the settle time.
+            let patient = waited >= patience.settle && track.was_tried_twice();
+            track.settle(looks.of(track), waited, over || patient);
         }
         if over || tracks.iter().all(Track::is_settled) {
             break;
@@ -73,6 +76,18 @@ pub async fn probe<O: Outside>(outside: &O, snapshot: &Snapshot, plan: Vec<Plann
         track.look = looks.of(track);
     }
     Probing { tracks, denial: looks.nodes }
+}
+
+/// The answers of a round, or none where the time is over before.
+async fn within<O: Outside>(
+    outside: &O,
+    left: Duration,
+    round: impl Future<Output = Vec<(usize, Purpose, Seen)>>,
+) -> Vec<(usize, Purpose, Seen)> {
+    match select(std::pin::pin!(round), std::pin::pin!(outside.clock().sleep(left))).await {
+        Either::Left((answers, _)) => answers,
+        Either::Right(_) => Vec::new(),
+    }
 }
 
 /// One exec a source pod with everything that is asked of it; the answers go back to the tracks that asked.

@@ -10,8 +10,8 @@ use super::{
 };
 use crate::config::Config;
 use crate::model::{
-    Checked, CheckedKustomization, Declared, FailedApply, FlowRecord, KustomizationStatus, Report, RunRecord, State,
-    Trigger, Unseen, Verdict, Verified,
+    Checked, CheckedKustomization, Declared, FailedApply, FlowRecord, FlowResult, KustomizationStatus, Report,
+    RunRecord, State, Trigger, Unseen, Verdict, Verified, Why,
 };
 
 /// So many ended runs are remembered.
@@ -52,7 +52,11 @@ pub fn remember(state: &State, ended: &Ended<'_>) -> State {
     };
     next.runs.insert(0, run);
     next.runs.truncate(RUNS);
-    let Some(comparison) = ended.comparison else { return next };
+    let Some(comparison) = ended.comparison else {
+        // What kept it from comparing is told once, too.
+        next.findings = open_findings(report, state, &BTreeMap::new(), &report.finished);
+        return next;
+    };
     next.findings = open_findings(report, state, &comparison.rule_keys, &report.finished);
     next.flows = flows(state, report, comparison);
     if !ended.counts {
@@ -126,9 +130,11 @@ fn flows(state: &State, report: &Report, comparison: &Comparison) -> BTreeMap<St
     }
     let since = |key: &str| state.flows.get(key).map_or_else(|| report.finished.clone(), |r| r.since.clone());
     for flow in &report.flows {
-        let Some(unseen) = flow.state else { continue };
+        // What Git and live disagree on is seen once they agree: until then nobody has seen what was merged.
+        let hidden = flow.result == FlowResult::Drift && flow.why != Why::OpenFinding;
+        let Some(unseen) = flow.state.or_else(|| hidden.then_some(Unseen::Pending)) else { continue };
         let key = flow.key();
-        let reason = flow.note.clone().unwrap_or_default();
+        let reason = flow.note.clone().unwrap_or_else(|| "Git and live disagreed on it".to_owned());
         let missing = touched_missing(comparison, &key);
         let record = FlowRecord {
             state: unseen,

@@ -1,6 +1,10 @@
 //! One run, from the lock to the exit code (design §3).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use super::{
     applied,
@@ -83,7 +87,7 @@ async fn locked<O: Outside>(outside: &O, settings: &Settings) -> Result<Ended, F
         return Ok(Ended { report: None, exit, note: format!("already checked: {}", verdict.word()) });
     }
     tracing::info!(trigger = ?why, sent = owed.sent, "run began");
-    let run = Run { outside, settings, started, trigger: why };
+    let run = Run { outside, settings, started, trigger: why, probing: AtomicU64::new(0) };
     run.verify(state, statuses).await
 }
 
@@ -101,6 +105,8 @@ struct Run<'a, O: Outside> {
     settings: &'a Settings,
     started: String,
     trigger: Trigger,
+    /// Milliseconds that all probing of this run has taken so far: its looks share one deadline.
+    probing: AtomicU64,
 }
 
 /// What one attempt yields.
@@ -144,7 +150,7 @@ impl<O: Outside> Run<'_, O> {
         if declared.is_empty() {
             let mut report = self.report(state, statuses, &declared);
             report.verdict = Verdict::Inconclusive;
-            note_troubles(&mut report, &troubles);
+            note_troubles(&mut report, &troubles, statuses);
             self.conclude(state, None, &mut report);
             return Ok(Attempt { report, declared, comparison: None, whole: false });
         }
@@ -181,7 +187,7 @@ impl<O: Outside> Run<'_, O> {
             if statuses.iter().any(|s| s.not_applied.is_some()) {
                 report.verdict = Verdict::NotApplied;
             }
-            note_troubles(&mut report, &troubles);
+            note_troubles(&mut report, &troubles, statuses);
             self.conclude(state, Some(&comparison), &mut report);
             return Ok(Attempt { report, declared, comparison: Some(comparison), whole: troubles.is_empty() });
         }
@@ -205,6 +211,7 @@ impl<O: Outside> Run<'_, O> {
             inventories,
             outside,
             trigger: self.trigger,
+            accepted: self.acceptances(),
         }
     }
 
@@ -269,9 +276,14 @@ impl<O: Outside> Run<'_, O> {
         let (drifted, rest): (Vec<TouchedFlow>, Vec<TouchedFlow>) =
             comparison.touched.flows.iter().cloned().partition(Assembler::is_drifted);
         let plan = self.plan(material, comparison, rest);
+        let began = self.outside.clock().elapsed();
         let probing = probing::probe(self.outside, material.snapshot, plan.probes, self.patience()).await;
+        let took = self.outside.clock().elapsed().saturating_sub(began).as_millis();
+        self.probing.fetch_add(u64::try_from(took).unwrap_or(u64::MAX), Ordering::Relaxed);
         let moved = self.moved(material, comparison, &probing.tracks).await?;
-        let mut flows: Vec<FlowReport> = drifted.iter().filter_map(|f| assembler.drifted(f)).collect();
+        // One that waits until Git and live agree is said once and then counted.
+        let told = drifted.iter().filter(|f| f.why != Why::Retried);
+        let mut flows: Vec<FlowReport> = told.filter_map(|f| assembler.drifted(f)).collect();
         flows.extend(probing.tracks.iter().filter_map(|t| {
             let gone = moved.pods.contains(&t.planned.source)
                 || t.planned.target_pod.as_ref().is_some_and(|p| moved.pods.contains(p));
@@ -307,7 +319,8 @@ impl<O: Outside> Run<'_, O> {
 
     fn patience(&self) -> probing::Patience {
         let probe = &self.settings.config.probe;
-        probing::Patience { settle: probe.settle.get(), deadline: probe.deadline.get() }
+        let spent = Duration::from_millis(self.probing.load(Ordering::Relaxed));
+        probing::Patience { settle: probe.settle.get(), deadline: probe.deadline.get().saturating_sub(spent) }
     }
 
     /// Pods and policies that are not what they were when the probes were planned.
@@ -413,7 +426,14 @@ impl<O: Outside> Run<'_, O> {
         };
         let mut next = remember::remember(before, &ended);
         let new_revision = !trigger::is_checked(before, statuses) && report.verdict != Verdict::NotApplied;
-        let telling = tell::Telling { config: &self.settings.config, before, report: &report, statuses, new_revision };
+        let telling = tell::Telling {
+            config: &self.settings.config,
+            before,
+            report: &report,
+            statuses,
+            // What could not be looked at is told with its reason, which is new only once.
+            new_revision: new_revision && done.whole,
+        };
         telling.tell(&mut next);
         if !self.outside.lock().is_held() {
             return Err("the Lease was lost during the run: nothing was written, another run will look again".into());
@@ -454,9 +474,11 @@ fn unseen(flow: FlowReport) -> FlowReport {
     }
 }
 
-fn note_troubles(report: &mut Report, troubles: &[(KustomizationRef, String)]) {
+fn note_troubles(report: &mut Report, troubles: &[(KustomizationRef, String)], statuses: &[KustomizationStatus]) {
     for (id, text) in troubles {
-        let key = id.to_string();
+        // The same trouble with another revision is another one: people learn of each revision.
+        let revision = statuses.iter().find(|s| &s.id == id).and_then(|s| s.applied.as_ref());
+        let key = revision.map_or_else(|| id.to_string(), |revision| format!("{id} at {}", revision.short()));
         report.findings.push(findings::finding(FindingRule::Flux, &key, Severity::Warning, text.clone()));
     }
 }

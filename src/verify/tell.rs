@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use super::{
     applied,
-    conclude::{is_older, open_keys},
+    conclude::{is_older, told_keys},
 };
 use crate::{
     config::Config,
     model::{
-        Cleared, FlowResult, KustomizationStatus, OutboxEntry, OutboxKind, Report, State, Trigger, Trouble, Verdict,
+        Cleared, FlowResult, KustomizationStatus, OutboxEntry, OutboxKind, Report, State, Trigger, Trouble, Unseen,
+        Verdict,
     },
     report::{
         message::{self, Message, MessageOptions},
@@ -42,7 +43,7 @@ impl Telling<'_> {
         let root = self.wants_root() && message::is_wanted(self.report, &options);
         if root {
             let mention = self.mentions();
-            let keys = open_keys(self.report).into_iter().filter(|key| self.is_new(key)).collect();
+            let keys = told_keys(self.report, true).into_iter().collect();
             writer.root(&message::root(self.report, &options, mention), keys);
             for part in message_parts(self.report, &options) {
                 writer.part(&part);
@@ -55,17 +56,18 @@ impl Telling<'_> {
         if !root {
             self.remind(next, &options);
         } else if self.mentions() {
-            for key in open_keys(self.report) {
+            for key in told_keys(self.report, false) {
                 if let Some(finding) = next.findings.get_mut(&key) {
                     finding.mentioned = true;
                 }
             }
         }
-        if root {
-            let trouble = self.report.verdict != Verdict::Verified;
-            next.trouble = trouble.then(|| Trouble { event: None, told: self.report.finished.clone() });
-        } else if self.report.verdict == Verdict::Verified {
-            next.trouble = None;
+        // Its thread also hears of what is waited for without making a run yellow.
+        let over = !next.flows.values().any(|record| record.state != Unseen::Unprobeable);
+        match (self.report.verdict == Verdict::Verified, root) {
+            (true, _) if over => next.trouble = None,
+            (false, true) => next.trouble = Some(Trouble { event: None, told: self.report.finished.clone() }),
+            _ => {}
         }
         next.outbox.extend(entries);
     }
@@ -94,7 +96,7 @@ impl Telling<'_> {
         let checked = self.before.checked.as_ref();
         let other_verdict = checked.is_some_and(|c| c.verdict != self.report.verdict);
         // Something new is told; what is only gone is told in its own thread.
-        let something_new = open_keys(self.report).iter().any(|key| self.is_new(key)) || self.introduces();
+        let something_new = !told_keys(self.report, true).is_empty() || self.introduces();
         let worse = other_verdict && self.report.verdict != Verdict::Verified && something_new;
         let unthreaded = self.report.cleared.iter().any(|c| c.thread.is_none());
         self.new_revision
@@ -108,10 +110,6 @@ impl Telling<'_> {
     /// Flows that could not be told and were not known before.
     fn introduces(&self) -> bool {
         self.report.flows.iter().any(|f| f.result == FlowResult::Inconclusive && f.new && f.accepted_until.is_none())
-    }
-
-    fn is_new(&self, key: &str) -> bool {
-        !self.before.findings.contains_key(key)
     }
 
     fn is_untold(&self, status: &KustomizationStatus) -> bool {
@@ -129,7 +127,7 @@ impl Telling<'_> {
     fn mentions(&self) -> bool {
         let unmentioned = |key: &String| self.before.findings.get(key).is_none_or(|f| !f.mentioned);
         match self.report.verdict {
-            Verdict::Finding => open_keys(self.report).iter().any(unmentioned),
+            Verdict::Finding => told_keys(self.report, false).iter().any(unmentioned),
             Verdict::NotApplied => self.statuses.iter().any(|s| self.is_untold(s)),
             Verdict::Verified | Verdict::Inconclusive | Verdict::Nothing => false,
         }

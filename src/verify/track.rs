@@ -145,6 +145,15 @@ impl Track {
         }
     }
 
+    /// Whether it was tried twice, far enough apart: one look, with its controls only in the second, is none.
+    #[must_use]
+    pub fn was_tried_twice(&self) -> bool {
+        match (self.seen.first(), self.seen.last()) {
+            (Some((first, _)), Some((last, _))) => last.saturating_sub(*first) >= APART,
+            _ => false,
+        }
+    }
+
     fn controls_are_good(&self) -> bool {
         let target = self.target_outcome().is_some_and(|o| matches!(o, Outcome::Open | Outcome::Refused));
         target && self.source_alive() != Some(false)

@@ -140,6 +140,7 @@ pub fn drift(class: DriftClass, policy: PolicyRef, summary: &str) -> Drift {
     Drift {
         class,
         policy,
+        group: String::new(),
         declared: None,
         by: None,
         flows: 0,

@@ -4,7 +4,7 @@ use netpol_verify::model::{DriftClass, FlowResult, KustomizationRef, Severity, V
 
 use crate::{
     fake::{manifests, object_ref},
-    shop::{BANK, Files, REDIS, baseline, checked, opens},
+    shop::{BANK, REDIS, baseline, checked, opens},
 };
 
 const ALLOW_ALL: &str = "apiVersion: networking.k8s.io/v1
@@ -103,6 +103,7 @@ async fn a_policy_edited_during_the_run_is_seen() {
 #[tokio::test]
 async fn an_accepted_extra_policy_counts_as_declared_for_flows() {
     let (fake, mut files) = checked().await;
+    fake.configure("probeNamespaces: [kube-system]");
     fake.kubectl("kubectl-create", ALLOW_ALL);
     fake.configure("accept: [{policy: NetworkPolicy/bank/allow-all-temp, reason: migration, until: 2026-12-01}]");
     // Only the egress side is merged: the accepted policy has the other one open.
@@ -120,31 +121,43 @@ async fn an_accepted_extra_policy_counts_as_declared_for_flows() {
 }
 
 #[tokio::test]
-async fn two_kinds_of_one_name_in_two_api_groups_are_two_drifts() {
-    let (fake, _) = checked().await;
-    let v1 = ALLOW_ALL;
-    let calico = "apiVersion: projectcalico.org/v3
-kind: NetworkPolicy
-metadata: {name: allow-all-temp, namespace: bank}
-spec: {selector: all(), ingress: [{action: Allow}]}
-";
-    let mut files = Files::base();
-    files.put("infra/bank/calico.yaml", calico);
+async fn a_closure_that_an_edit_hides_is_seen_once_the_edit_is_gone() {
+    let (fake, mut files) = checked().await;
+    fake.kubectl("kubectl-create", &ALLOW_ALL.replace("bank", "redis"));
+    let egress = opens("egress", ("shop", "web"), ("redis", "redis"), 6379);
+    fake.push(files.remove("infra/shop/redis.yaml").remove("infra/redis/web.yaml"));
+    fake.kubectl("kubectl-create", &egress);
+    let hidden = fake.run().await;
+    assert_eq!((hidden.exit, hidden.verdict()), (1, Verdict::Finding), "{hidden:#?}");
+    assert_eq!(hidden.flow(REDIS).result, FlowResult::Drift);
+    let still = fake.scheduled().await;
+    assert_eq!((still.exit, still.events.len()), (1, 0), "{still:#?}");
+    fake.kubectl_delete("redis", "allow-all-temp");
+    fake.kubectl_delete("shop", "web-egress-redis");
+    let seen = fake.scheduled().await;
+    assert_eq!((seen.exit, seen.verdict()), (0, Verdict::Verified), "{seen:#?}");
+    assert_eq!(seen.flow(REDIS).result, FlowResult::Verified);
+    assert_eq!((seen.roots().len(), seen.replies().len()), (0, 1), "{:#?}", seen.events);
+}
+
+#[tokio::test]
+async fn an_accepted_change_of_a_policy_is_not_taken_for_a_merge() {
+    let (fake, files) = checked().await;
+    fake.kubectl("kubectl-edit", &opens("ingress", ("redis", "redis"), ("shop", "web"), 6380));
+    fake.configure("accept: [{policy: NetworkPolicy/redis/redis-ingress-web, reason: moving, until: 2026-12-01}]");
+    let ran = fake.scheduled().await;
+    assert_eq!((ran.exit, ran.verdict()), (0, Verdict::Verified), "{ran:#?}");
+    assert_eq!(ran.flow(REDIS).result, FlowResult::Verified, "it is closed, as is accepted");
     fake.push(&files);
-    fake.world().live.retain(|(group, _), _| group != "projectcalico.org");
-    fake.kubectl("kubectl-create", v1);
-    let ran = fake.run().await;
-    assert_eq!(ran.exit, 1);
-    let open: Vec<_> = fake.state().findings.into_keys().filter(|k| k.starts_with("drift/")).collect();
-    let drift = &ran.report.as_ref().unwrap().drift;
-    let keys: std::collections::BTreeSet<_> = drift.iter().map(netpol_verify::model::Drift::key).collect();
-    assert_eq!(keys.len(), drift.len(), "{drift:#?}");
-    assert!(open.contains(&"drift/extra/NetworkPolicy/bank/allow-all-temp".to_owned()), "{open:?}");
+    fake.kubectl("kubectl-edit", &opens("ingress", ("redis", "redis"), ("shop", "web"), 6380));
+    let next = fake.run().await;
+    assert_eq!((next.exit, next.flows().len()), (0, 0), "{next:#?}");
 }
 
 #[tokio::test]
 async fn a_product_namespace_without_the_baseline_is_a_finding_until_it_has_one() {
     let (fake, mut files) = checked().await;
+    fake.configure("probeNamespaces: [kube-system]");
     fake.namespace("tenant-a", &[]);
     fake.app("tenant-a", "odoo", &[8069]);
     let ran = fake.scheduled().await;

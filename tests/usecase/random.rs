@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use netpol_verify::model::{
-    Container, ContainerPort, FlowResult, Outcome, Phase, PodInfo, PodRef, Protocol, Verdict, Workload,
+    Container, ContainerPort, FlowResult, Outcome, Phase, PodInfo, PodRef, Protocol, Verdict, Why, Workload,
 };
 use oracle::random::{Shape, cluster, policies};
 
@@ -12,7 +12,7 @@ use crate::{
     shop::CONFIG,
 };
 
-const CLUSTERS: u64 = 60;
+const CLUSTERS: u64 = 16;
 
 fn shape() -> Shape {
     Shape { ipv6: false, pods: 6, policies: 5, sctp: false, finished: false, ..Shape::default() }
@@ -114,7 +114,7 @@ async fn a_data_plane_that_enforces_the_live_policies_is_never_blamed() {
             green += usize::from(ran.verdict() == Verdict::Verified);
         }
     }
-    assert!(probed > 300 && verified > 200 && green > 5, "{probed} probed, {verified} verified, {green} green");
+    assert!(probed > 60 && verified > 40 && green > 1, "{probed} probed, {verified} verified, {green} green");
 }
 
 #[tokio::test]
@@ -146,7 +146,7 @@ async fn a_data_plane_that_breaks_one_probed_flow_is_never_called_verified() {
         assert_ne!(bad.flow(&flow.key()).result, FlowResult::Verified, "seed {seed}");
         broken += 1;
     }
-    assert!(broken > 20, "{broken}");
+    assert!(broken > 5, "{broken}");
 }
 
 #[tokio::test]
@@ -157,15 +157,13 @@ async fn a_run_that_changed_rules_and_probed_nothing_is_never_called_verified() 
         accept_baselines(&fake);
         fake.merge(&listed(&first));
         fake.run().await;
-        let known: BTreeSet<String> = fake.state().flows.into_keys().collect();
         fake.world().pods.iter_mut().for_each(|p| p.has_nc = false);
         fake.merge(&listed(&second));
         let ran = fake.run().await;
-        let new = ran.flows().iter().any(|f| !known.contains(&f.key()));
-        if new {
+        if ran.flows().iter().any(|f| matches!(f.why, Why::Rule | Why::Changed | Why::Closure | Why::OneSided)) {
             assert_ne!(ran.verdict(), Verdict::Verified, "seed {seed}: {:#?}", ran.report);
             tried += 1;
         }
     }
-    assert!(tried > 20, "{tried}");
+    assert!(tried > 5, "{tried}");
 }

@@ -90,7 +90,9 @@ async fn an_accepted_red_is_silent_until_its_date() {
     fake.pass(Duration::from_secs(30 * 86_400));
     let late = fake.scheduled().await;
     assert_eq!((late.exit, late.verdict()), (1, Verdict::Finding), "{late:#?}");
-    assert!(!late.events.is_empty(), "that it counts again is told");
+    assert_eq!(late.roots().len(), 1, "that it counts again is told: {late:#?}");
+    assert_eq!(late.headline(), "❌ infra main@0000003: 1 of 1 flow is blocked");
+    assert!(late.root().mentions);
 }
 
 #[tokio::test]

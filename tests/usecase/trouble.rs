@@ -200,6 +200,20 @@ async fn a_pod_without_tools_is_said_once_and_then_counted() {
 }
 
 #[tokio::test]
+async fn a_merge_that_changes_a_flow_known_as_unprobeable_is_not_green() {
+    let (fake, mut files) = checked().await;
+    fake.pod_of("shop/web", |p| p.has_nc = false);
+    fake.push(files.bank_egress().bank_ingress());
+    assert_eq!(fake.run().await.exit, 3);
+    fake.push(files.remove("infra/shop/bank.yaml").remove("infra/bank/web.yaml"));
+    let ran = fake.run().await;
+    assert_eq!((ran.exit, ran.verdict()), (3, Verdict::Inconclusive), "{ran:#?}");
+    assert_eq!(ran.headline(), "⚠️ infra main@0000003: 1 of 1 changed flow could not be verified");
+    let again = fake.run().await;
+    assert_eq!((again.exit, again.events.len()), (0, 0), "{again:#?}");
+}
+
+#[tokio::test]
 async fn a_policy_of_a_kind_without_a_reader_takes_the_green_away() {
     let (fake, mut files) = checked().await;
     let global = "apiVersion: projectcalico.org/v3
@@ -284,8 +298,13 @@ async fn a_policy_that_comes_before_its_app_waits_and_is_a_finding_after_a_week(
     let ran = fake.run().await;
     assert_eq!((ran.exit, ran.verdict()), (3, Verdict::Inconclusive), "{ran:#?}");
     assert_eq!(ran.report.as_ref().unwrap().standing.waiting, 1);
+    assert!(
+        ran.root().body.contains("shop/queue-egress-redis egress[0] waits: no pod in shop has"),
+        "{}",
+        ran.root().body
+    );
     let again = fake.scheduled().await;
-    assert_eq!(again.events.len(), 0, "{:#?}", again.events);
+    assert_eq!((again.exit, again.events.len()), (0, 0), "said once: {again:#?}");
     fake.pass(Duration::from_secs(8 * 86_400));
     let late = fake.scheduled().await;
     assert_eq!((late.exit, late.verdict()), (1, Verdict::Finding), "{late:#?}");

@@ -21,12 +21,43 @@ pub(super) fn collect(views: &Views<'_>, flows: &mut Collected) {
             None => flows.add(flow),
         }
     }
-    for (_, members) in classes {
+    let hidden = hidden(views, before).into_values();
+    for members in classes.into_values().chain(hidden) {
         let covers = members.len() - 1;
         if let Some(flow) = members.into_iter().min_by_key(|flow| rank(views, flow)) {
             flows.add(TouchedFlow { covers, ..flow });
         }
     }
+}
+
+/// Flows that the merge changed in Git while something live holds them as they were: they have to be seen once that is
+/// gone. One for each namespace and decision, since a policy of the baseline may hide a whole namespace.
+fn hidden(views: &Views<'_>, before: &Matrix<'_>) -> BTreeMap<(String, bool), Vec<TouchedFlow>> {
+    let mut found: BTreeMap<(String, bool), Vec<TouchedFlow>> = BTreeMap::new();
+    for (source, destination) in pairs(views) {
+        for family in views.families(source, destination) {
+            let all = [before, &views.declared, &views.live].map(|m| m.between(source, destination, family));
+            let [Some(then), Some(declared), Some(live)] = all else { continue };
+            if then == declared || declared == live {
+                continue;
+            }
+            let sets = [then.difference(&declared), declared.difference(&then)];
+            for port in sets.iter().flat_map(|set| ports::representatives(set, views.class(destination))) {
+                let flow = views.flow(source, Target::Class(destination), family, port, Why::Changed);
+                let namespace = views.class(destination).map(|c| c.workload.namespace.clone()).unwrap_or_default();
+                if flow.declared != flow.live {
+                    found.entry((namespace, flow.declared == Decision::Allowed)).or_default().push(flow);
+                }
+            }
+        }
+    }
+    found
+}
+
+fn pairs<'v>(views: &'v Views<'_>) -> impl Iterator<Item = (usize, usize)> + 'v {
+    let count = views.classes().len();
+    let all = (0..count).flat_map(move |source| (0..count).map(move |destination| (source, destination)));
+    all.filter(|(source, destination)| views.is_pair(*source, *destination))
 }
 
 /// Flows that flipped only because isolation began or ended: the policies, the direction, and the node whose
