@@ -133,6 +133,9 @@ fn opt_out(pod: &mut PodInfo) {
     pod.annotations.insert(OPT_OUT.0.to_owned(), OPT_OUT.1.to_owned());
 }
 
+/// Whether and why a flow was not probed.
+type Reason = Option<(Unseen, String)>;
+
 #[test]
 fn what_cannot_be_probed_says_why() {
     let mesh = |p: &mut PodInfo| {
@@ -140,7 +143,7 @@ fn what_cannot_be_probed_says_why() {
     };
     let other_value = |p: &mut PodInfo| drop(p.annotations.insert(OPT_OUT.0.to_owned(), "enabled".to_owned()));
     let optedout = "has opted out (netpol-verify/probe: disabled)";
-    let rows: [(&str, Cluster, Option<(Unseen, String)>); 8] = [
+    let rows: [(&str, Cluster, Reason); 8] = [
         ("the control", cluster(), None),
         ("another value of the annotation", cluster().with("shop/web", other_value), None),
         (
