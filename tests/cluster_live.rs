@@ -1,17 +1,18 @@
 //! The snapshot of a cluster, against an API server in memory.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test's helpers may")]
+#![expect(clippy::unwrap_used, reason = "a test's helpers may")]
 
-mod support;
+#[path = "support/api.rs"]
+mod api;
 
 use std::time::{Duration, Instant};
 
+use api::{Api, Fault};
 use netpol_verify::{
     cluster::{LiveCluster, own_job},
     model::{Phase, PodRef, PolicyRef, Snapshot},
     verify::seams::Cluster,
 };
 use serde_json::{Value, json};
-use support::api::{Api, Fault};
 
 fn pod(namespace: &str, name: &str, owner: Option<(&str, &str, &str)>) -> Value {
     let owners: Vec<_> = owner
@@ -183,9 +184,9 @@ async fn policies_of_other_kinds_are_named_once_for_each_namespace() {
     assert_eq!(not_understood(&seen), expected);
     assert_eq!((seen.deny_action.as_deref(), seen.not_readable.len()), (Some("Reject"), 0));
     // The control: a cluster with the kinds and no objects.
-    ["one", "two"]
-        .iter()
-        .for_each(|n| api.remove("networkpolicies.projectcalico.org", "shop", &format!("default.{n}")));
+    for name in ["default.one", "default.two"] {
+        api.remove("networkpolicies.projectcalico.org", "shop", name);
+    }
     assert_eq!(not_understood(&snapshot(&api).await), expected[..1]);
 }
 

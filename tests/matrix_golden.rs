@@ -1,6 +1,7 @@
 //! Every form of the message, word for word, as plain text and as HTML.
 //!
 //! The snapshots in `tests/golden` are what a reader sees: read them when they change.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 #[path = "support/sample.rs"]
 mod sample;
@@ -123,7 +124,7 @@ fn drift_of_two_policies() {
         "ingress[0].ports: Git 6379, live 6379+6380",
     );
     changed.declared = Some(Origin::at("infra/k8s/redis/network-policy.yaml", 12, 7));
-    changed.diff = " ingress:\n - ports:\n   - port: 6379\n+  - port: 6380\n".to_owned();
+    changed.diff = String::from(" ingress:\n - ports:\n   - port: 6379\n+  - port: 6380\n");
     report.drift = vec![extra, changed];
     golden_run("drift", &report);
 }

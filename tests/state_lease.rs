@@ -1,7 +1,8 @@
 //! The lock, against an API server in memory. Durations are short and real: two clocks are compared here.
 #![expect(clippy::unwrap_used, reason = "a test's helpers may")]
 
-mod support;
+#[path = "support/api.rs"]
+mod api;
 
 use std::{
     sync::{
@@ -11,9 +12,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use api::{Api, Fault};
 use netpol_verify::{state::LeaseLock, verify::seams::Lock};
 use serde_json::{Value, json};
-use support::api::{Api, Fault};
 
 const SHORT: Duration = Duration::from_secs(2);
 const LONG: Duration = Duration::from_secs(20);
@@ -81,7 +82,10 @@ async fn other_machines_clocks_do_not_matter() {
         api.put("leases.coordination.k8s.io", held.clone());
         let other = Arc::clone(&api);
         let renewal = tokio::spawn(async move {
-            while alive {
+            if !alive {
+                return;
+            }
+            loop {
                 tokio::time::sleep(Duration::from_millis(300)).await;
                 other.put("leases.coordination.k8s.io", held.clone());
             }

@@ -1,15 +1,19 @@
 //! The state's ConfigMap, against an API server in memory.
 #![expect(clippy::unwrap_used, reason = "a test's helpers may")]
 
-mod support;
+#[path = "support/api.rs"]
+mod api;
 
+use api::{Api, Fault};
+use std::time::Duration;
+
+use k8s_openapi::api::{coordination::v1::Lease, core::v1::ConfigMap};
 use netpol_verify::{
     model::{OutboxEntry, OutboxKind, State},
-    state::{ConfigMapStore, VERSION, encode},
-    verify::seams::Store,
+    state::{ConfigMapStore, LeaseLock, VERSION, encode},
+    verify::seams::{Lock, Store},
 };
 use serde_json::{Value, json};
-use support::api::{Api, Fault};
 
 const NAMESPACE: &str = "netpol-verify";
 
@@ -176,4 +180,32 @@ async fn a_missing_right_is_named() {
         error.contains("add get on configmaps (resourceNames: netpol-verify-state) to Role netpol-verify"),
         "{error}"
     );
+}
+
+/// `cargo test --test state_store -- --ignored` with KUBECONFIG; what it makes in `default` it deletes.
+#[tokio::test]
+#[ignore = "needs a cluster, named by KUBECONFIG"]
+async fn a_real_api_server_takes_the_state_and_the_lock() {
+    let client = kube::Client::try_default().await.unwrap();
+    let name = format!("state-test-{}", std::process::id());
+    let store = ConfigMapStore::new(client.clone(), "default", &name);
+    let state = store.load().await.unwrap();
+    store.save(&state).await.unwrap();
+    store.save(&State { seq: 2, ..state }).await.unwrap();
+    let other = ConfigMapStore::new(client.clone(), "default", &name);
+    assert_eq!(other.load().await.unwrap().seq, 2);
+    let lock = |holder| LeaseLock::new(client.clone(), "default", &name, holder, Some(Duration::from_secs(3))).unwrap();
+    let (one, two) = (lock("one"), lock("two"));
+    one.acquire(Duration::ZERO).await.unwrap();
+    let busy = two.acquire(Duration::from_secs(4)).await.unwrap_err().to_string();
+    assert!(busy.contains("held by `one_") && one.is_held(), "{busy}");
+    one.release().await;
+    two.acquire(Duration::ZERO).await.unwrap();
+    two.release().await;
+    let (maps, leases) = (
+        kube::Api::<ConfigMap>::namespaced(client.clone(), "default"),
+        kube::Api::<Lease>::namespaced(client, "default"),
+    );
+    maps.delete(&name, &kube::api::DeleteParams::default()).await.unwrap();
+    leases.delete(&name, &kube::api::DeleteParams::default()).await.unwrap();
 }

@@ -55,15 +55,12 @@ pub(super) async fn write(
 
 /// The object that the Event is about. Without its UID, which may not be readable, kubectl still finds it by name.
 async fn regarding(client: &Client, namespace: &str, job: Option<&str>, cron_job: &str) -> ObjectReference {
-    let (kind, name, uid) = match job {
-        Some(job) => {
-            let jobs: Api<Job> = Api::namespaced(client.clone(), namespace);
-            ("Job", job, jobs.get_opt(job).await.ok().flatten().and_then(|job| job.metadata.uid))
-        }
-        None => {
-            let jobs: Api<CronJob> = Api::namespaced(client.clone(), namespace);
-            ("CronJob", cron_job, jobs.get_opt(cron_job).await.ok().flatten().and_then(|job| job.metadata.uid))
-        }
+    let (kind, name, uid) = if let Some(job) = job {
+        let jobs: Api<Job> = Api::namespaced(client.clone(), namespace);
+        ("Job", job, jobs.get_opt(job).await.ok().flatten().and_then(|job| job.metadata.uid))
+    } else {
+        let jobs: Api<CronJob> = Api::namespaced(client.clone(), namespace);
+        ("CronJob", cron_job, jobs.get_opt(cron_job).await.ok().flatten().and_then(|job| job.metadata.uid))
     };
     ObjectReference {
         api_version: Some("batch/v1".to_owned()),

@@ -8,7 +8,7 @@ pub(super) const CLUSTER_ROLE: &str = "netpol-verify";
 /// Trouble with the API server.
 ///
 /// kube's own error is not kept as a source: its text repeats the API server's answer in full, and these texts go to
-/// a room. [`reason`] has its words.
+/// a room. The one line that matters is kept as text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ClusterError {
     /// The account lacks a right.

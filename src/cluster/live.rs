@@ -24,7 +24,9 @@ use kube::{
 use serde::de::DeserializeOwned;
 
 use crate::{
-    model::{NotReadable, PodInfo, PodRef, PolicyRef, Snapshot, WorkloadInfo},
+    model::{
+        LivePolicy, NamespaceInfo, NotReadable, NotUnderstood, PodInfo, PodRef, PolicyRef, Snapshot, WorkloadInfo,
+    },
     verify::seams::{Cluster, Fault},
 };
 
@@ -125,9 +127,7 @@ impl LiveCluster {
         Ok(owners)
     }
 
-    async fn policies(
-        &self,
-    ) -> Result<Vec<(crate::model::LivePolicy, Option<crate::model::NotUnderstood>)>, ClusterError> {
+    async fn policies(&self) -> Result<Vec<(LivePolicy, Option<NotUnderstood>)>, ClusterError> {
         let resource = ApiResource::erase::<NetworkPolicy>(&());
         let api: Api<DynamicObject> = Api::all_with(self.reader.client.clone(), &resource);
         let api = &api;
@@ -188,7 +188,9 @@ impl LiveCluster {
         let gets = stream::iter(unknown).map(|(namespace, owner)| async move { self.owner(&namespace, &owner).await });
         let found: Vec<Owners> = gets.buffered(PODS_AT_ONCE).try_collect().await?;
         let mut learnt = Owners::default();
-        found.into_iter().for_each(|owners| learnt.extend(owners));
+        for owners in found {
+            learnt.extend(owners);
+        }
         Ok(self.remember(learnt))
     }
 
@@ -228,28 +230,34 @@ fn optional<T>(not_readable: &mut Vec<NotReadable>, resource: &str, list: Result
     })
 }
 
+/// What no verdict can do without: namespaces, policies, pods, and what owns pods.
+type Core = (Vec<(String, NamespaceInfo)>, Vec<(LivePolicy, Option<NotUnderstood>)>, Vec<Unowned>, Owners, Owners);
+
 impl LiveCluster {
+    async fn core(&self) -> Result<Core, ClusterError> {
+        tokio::try_join!(
+            self.typed("namespaces", things::namespace),
+            self.policies(),
+            self.typed::<Pod, _>("pods", pods::read),
+            self.owners_of::<ReplicaSet>("replicasets.apps"),
+            self.owners_of::<Job>("jobs.batch"),
+        )
+    }
+
+    async fn all_workloads(&self) -> [(&'static str, Result<Vec<WorkloadInfo>, ClusterError>); 4] {
+        tokio::join!(
+            self.workloads::<Deployment>(),
+            self.workloads::<StatefulSet>(),
+            self.workloads::<DaemonSet>(),
+            self.workloads::<CronJob>(),
+        )
+        .into()
+    }
+
     async fn look(&self) -> Result<Snapshot, ClusterError> {
-        let core = async {
-            tokio::try_join!(
-                self.typed("namespaces", things::namespace),
-                self.policies(),
-                self.typed::<Pod, _>("pods", pods::read),
-                self.owners_of::<ReplicaSet>("replicasets.apps"),
-                self.owners_of::<Job>("jobs.batch"),
-            )
-        };
-        let workloads = async {
-            tokio::join!(
-                self.workloads::<Deployment>(),
-                self.workloads::<StatefulSet>(),
-                self.workloads::<DaemonSet>(),
-                self.workloads::<CronJob>(),
-            )
-        };
         let (core, workloads, services, nodes, (others, deny_action)) = tokio::join!(
-            core,
-            workloads,
+            self.core(),
+            self.all_workloads(),
             self.typed("services", things::service),
             self.typed("nodes", things::node),
             self.others()
@@ -258,8 +266,7 @@ impl LiveCluster {
         owners.extend(jobs);
         let owners = self.remember(owners);
         let mut not_readable = others.not_readable;
-        let (deployments, stateful_sets, daemon_sets, cron_jobs) = workloads;
-        let lists = [deployments, stateful_sets, daemon_sets, cron_jobs].into_iter();
+        let lists = workloads.into_iter();
         let workloads = lists.flat_map(|(resource, list)| optional(&mut not_readable, resource, list)).collect();
         let (policies, unknown): (Vec<_>, Vec<_>) = policies.into_iter().unzip();
         let snapshot = Snapshot {
@@ -291,7 +298,7 @@ fn sorted(mut snapshot: Snapshot) -> Snapshot {
 
 impl Cluster for LiveCluster {
     async fn snapshot(&self) -> Result<Snapshot, Fault> {
-        let snapshot = self.look().await?;
+        let snapshot = Box::pin(self.look()).await?;
         tracing::info!(
             namespaces = snapshot.namespaces.len(),
             pods = snapshot.pods.len(),

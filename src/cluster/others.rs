@@ -38,8 +38,8 @@ pub(super) async fn read(reader: &Reader, kinds: Vec<Vec<Served>>, tiers: &[Serv
     let mut others = Others::default();
     let tiers = match names(reader, tiers, None).await {
         Ok(metas) => metas.into_iter().filter_map(|meta| meta.name).collect(),
-        Err((served, error)) => {
-            others.not_readable.push(not_readable(&served, &error));
+        Err(missing) => {
+            others.not_readable.push(missing);
             Vec::new()
         }
     };
@@ -52,7 +52,7 @@ pub(super) async fn read(reader: &Reader, kinds: Vec<Vec<Served>>, tiers: &[Serv
     for (sources, list) in lists {
         match (list, sources.first()) {
             (Ok(metas), Some(served)) => others.not_understood.extend(named(served, metas)),
-            (Err((served, error)), _) => others.not_readable.push(not_readable(&served, &error)),
+            (Err(missing), _) => others.not_readable.push(missing),
             (Ok(_), None) => {}
         }
     }
@@ -61,12 +61,8 @@ pub(super) async fn read(reader: &Reader, kinds: Vec<Vec<Served>>, tiers: &[Serv
     others
 }
 
-/// The objects of a kind; the trouble is that of the first resource.
-async fn names(
-    reader: &Reader,
-    sources: &[Served],
-    tiers: Option<&[String]>,
-) -> Result<Vec<ObjectMeta>, (Served, ClusterError)> {
+/// The objects of a kind, or the trouble with the first of its resources.
+async fn names(reader: &Reader, sources: &[Served], tiers: Option<&[String]>) -> Result<Vec<ObjectMeta>, NotReadable> {
     let mut trouble = None;
     for served in sources {
         let listed = match tiers.filter(|tiers| served.group == CALICO && !tiers.is_empty()) {
@@ -75,7 +71,7 @@ async fn names(
         };
         match listed {
             Ok(metas) => return Ok(metas),
-            Err(error) => trouble = trouble.or_else(|| Some((served.clone(), error))),
+            Err(error) => trouble = trouble.or_else(|| Some(not_readable(served, &error))),
         }
     }
     trouble.map_or_else(|| Ok(Vec::new()), Err)

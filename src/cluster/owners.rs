@@ -119,7 +119,9 @@ mod tests {
     /// The workload of a pod `p` in `shop` with these owners, as `Kind/name`.
     fn workload(known: &[ObjectMeta], owners: Vec<OwnerReference>) -> String {
         let mut all = Owners::default();
-        known.iter().for_each(|meta| all.add(meta));
+        for meta in known {
+            all.add(meta);
+        }
         let workload = all.workload("shop", "p", Owner::of(&object("shop", "p", owners)).as_ref());
         assert_eq!(workload.namespace, "shop");
         format!("{}/{}", workload.kind, workload.name)

@@ -351,6 +351,15 @@ impl Config {
             return Err("kustomizations is empty: name at least one, or leave the key out".to_owned());
         }
         NamespaceSet::new(product, &self.probe_namespaces)?;
+        let limits = crate::probe::target::SECONDS;
+        if !(u64::from(*limits.start())..=u64::from(*limits.end())).contains(&self.probe.timeout.get().as_secs()) {
+            return Err(format!(
+                "probe.timeout {} is not within {} s and {} s",
+                self.probe.timeout,
+                limits.start(),
+                limits.end()
+            ));
+        }
         if !(self.matrix.homeserver.starts_with("https://") || self.matrix.homeserver.starts_with("http://")) {
             return Err(format!("matrix.homeserver `{}` is no http(s) URL", self.matrix.homeserver));
         }

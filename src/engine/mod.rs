@@ -14,6 +14,8 @@
 pub mod accept;
 pub mod blame;
 pub mod drift;
+#[cfg(test)]
+mod fixtures;
 pub mod judge;
 pub mod matrix;
 pub mod near_miss;

@@ -211,12 +211,15 @@ impl Planner<'_> {
             }
             Target::Class(_) | Target::Range(_) => None,
         };
-        let hit = |never: &&NeverProbe| {
+        self.is_never(name, address).then(|| "probe.neverProbe forbids it".to_owned())
+    }
+
+    fn is_never(&self, name: Option<&str>, address: Address) -> bool {
+        self.limits.never.iter().any(|never| {
             never.cidr.is_none_or(|net| net.contains(&address.ip))
                 && never.port.is_none_or(|port| port == address.port)
                 && never.name.as_deref().is_none_or(|wanted| Some(wanted) == name)
-        };
-        self.limits.never.iter().find(hit).map(|_| "probe.neverProbe forbids it".to_owned())
+        })
     }
 
     fn target_controls(
@@ -274,7 +277,8 @@ impl Planner<'_> {
             let (Some(port), Some(pod)) = (open, self.usable(index, pods, None)) else { continue };
             let Some(ip) = flow.family.pick(&pod.ips) else { continue };
             let address = Address { ip, port, protocol: Protocol::Tcp };
-            if address != probed {
+            // What may not be probed is no control either, and a proxy that answers for all shows nothing.
+            if address != probed && self.fit(pod).is_ok() && !self.is_never(None, address) {
                 found.push((!is_dns(class), address, format!("{}:{port}", class.workload)));
             }
         }
@@ -302,3 +306,6 @@ fn is_dns(class: &Class) -> bool {
 pub const fn family(address: &Address) -> Family {
     Family::of(address.ip)
 }
+
+#[cfg(test)]
+mod tests;

@@ -65,7 +65,8 @@ impl Reader<'_> {
 
     fn network_policy(&self, object: &NetworkPolicy) -> Result<Policy, Unreadable> {
         let namespace = self.id.namespace.clone().unwrap_or_else(|| "default".to_owned());
-        let spec = object.spec.as_ref().ok_or_else(|| self.fault("", "it has no `spec`".to_owned()))?;
+        // `spec` is optional; what the API stores then selects all pods and allows nothing in.
+        let spec = object.spec.clone().unwrap_or_default();
         // Absent and empty select all pods (NetworkPolicySpec.podSelector).
         let pods = self.selector(&spec.pod_selector.clone().unwrap_or_default(), "/spec/podSelector")?;
         let (has_ingress, has_egress) = self.directions(spec.policy_types.as_deref(), spec.egress.as_deref())?;
@@ -205,3 +206,6 @@ impl Reader<'_> {
         Selector::new(selector).map_err(|error| self.fault(at, error.to_string()))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -42,7 +42,7 @@ pub struct FlowVerdict {
 }
 
 impl FlowVerdict {
-    /// Both sides together. A side that surely denies decides even beside an undefined one.
+    /// Both sides together; undefined where one of them is.
     #[must_use]
     pub const fn decision(&self) -> Decision {
         match (self.egress.decision(), self.ingress.decision()) {
@@ -166,3 +166,6 @@ fn ranges(port: &PortMatch, destination: &End<'_>) -> Vec<PortRange> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -150,7 +150,13 @@ impl World {
     /// their node.
     #[must_use]
     pub fn selects(&self, namespaces: &NamespaceMatch, pods: &Selector, class: &Class) -> bool {
-        if class.host_network || !pods.matches(&class.labels) {
+        !class.host_network && self.names(namespaces, pods, class)
+    }
+
+    /// Whether `namespaces` × `pods` name pods of `class`, whatever network they use.
+    #[must_use]
+    pub fn names(&self, namespaces: &NamespaceMatch, pods: &Selector, class: &Class) -> bool {
+        if !pods.matches(&class.labels) {
             return false;
         }
         let name = &class.workload.namespace;
@@ -290,3 +296,6 @@ fn peers(policy: &Policy) -> impl Iterator<Item = &Peer> {
     let rules = policy.ingress.iter().flatten().chain(policy.egress.iter().flatten());
     rules.flat_map(|rule| rule.peers.iter().flatten())
 }
+
+#[cfg(test)]
+mod tests;

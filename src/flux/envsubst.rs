@@ -114,11 +114,13 @@ impl<'a> Expander<'a> {
 
     fn casing(&mut self, name: &str) -> Result<String, ExpandFault> {
         let value = self.value(name)?;
-        for operator in [",,", "^^", ",", "^"] {
+        // A mixed pair is read, and does nothing.
+        for operator in [",,", "^^", ",^", "^,", ",", "^"] {
             if self.eat(operator) {
                 return Ok(match operator {
                     ",," => value.to_lowercase(),
                     "^^" => value.to_uppercase(),
+                    ",^" | "^," => value,
                     "," => first(&value, |c| c.to_lowercase().collect()),
                     _ => first(&value, |c| c.to_uppercase().collect()),
                 });
@@ -242,7 +244,7 @@ mod tests {
             ("${no:-a${x}b${no:-c}}", "aHellobc"),
             ("${no:-}", ""),
             ("${#x}${#uml}", "56"),
-            ("${x,}${x,,}${x^}${x^^}", "hellohelloHelloHELLO"),
+            ("${x,}${x,,}${x^}${x^^}${x,^}", "hellohelloHelloHELLOHello"),
             ("${x:1}|${x:1:2}|${x:-3}|${x:9}|${x:0:99}|${x:q}", "ello|el|Hello||Hello|Hello"),
             ("${y/X/-}${y//X/-}${y/X/}${y//X/}", "a-bXca-b-cabXcabc"),
             ("${y/#a/-}${y/%c/-}${y/#X/-}", "-XbXcaXbX-aXbXc"),

@@ -2,8 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn at(line: u32, column: u32) -> Option<Place> {
-    Some(Place { line, column })
+fn at(line: u32, column: u32) -> Place {
+    Place { line, column }
 }
 
 const POLICY: &str = "\
@@ -34,16 +34,16 @@ fn each_field_has_the_place_of_its_key_or_item() {
     let documents = parse("p.yaml", POLICY).unwrap();
     let root = &documents[0].root;
     for (pointer, place) in [
-        ("", at(2, 1)),
-        ("/spec/podSelector", at(7, 3)),
-        ("/spec/policyTypes", at(8, 3)),
-        ("/spec/policyTypes/0", at(9, 7)),
-        ("/spec/egress/0", at(11, 7)),
-        ("/spec/egress/0/to/0", at(12, 11)),
-        ("/spec/egress/0/to/1/ipBlock/except/0", at(14, 48)),
-        ("/spec/egress/0/ports/0", at(16, 11)),
-        ("/spec/egress/0/ports/0/protocol", at(17, 11)),
-        ("/spec/egress/1/to/0/podSelector/matchLabels", at(20, 13)),
+        ("", Some(at(2, 1))),
+        ("/spec/podSelector", Some(at(7, 3))),
+        ("/spec/policyTypes", Some(at(8, 3))),
+        ("/spec/policyTypes/0", Some(at(9, 7))),
+        ("/spec/egress/0", Some(at(11, 7))),
+        ("/spec/egress/0/to/0", Some(at(12, 11))),
+        ("/spec/egress/0/to/1/ipBlock/except/0", Some(at(14, 48))),
+        ("/spec/egress/0/ports/0", Some(at(16, 11))),
+        ("/spec/egress/0/ports/0/protocol", Some(at(17, 11))),
+        ("/spec/egress/1/to/0/podSelector/matchLabels", Some(at(20, 13))),
         ("/spec/egress/2", None),
         ("/spec/egress/x", None),
     ] {
@@ -98,7 +98,7 @@ fn an_alias_bomb_is_refused() {
     let mut text = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n".to_owned();
     for n in 1..12 {
         let refs = vec![format!("*a{}", n - 1); 9].join(",");
-        text.push_str(&format!("a{n}: &a{n} [{refs}]\n"));
+        text = format!("{text}a{n}: &a{n} [{refs}]\n");
     }
     parse("bomb.yaml", &text).unwrap_err();
 }

@@ -33,7 +33,9 @@ pub(super) fn document<'a>(documents: &'a [Document], rendered: &Document, posit
     let exact = match named.as_slice() {
         [] => None,
         [only] => Some(**only),
-        several => several.iter().find(|d| d.namespace() == rendered.namespace()).or(several.first()).map(|d| **d),
+        several => {
+            several.iter().find(|d| d.namespace() == rendered.namespace()).or_else(|| several.first()).map(|d| **d)
+        }
     };
     let inside = || {
         let part_of = |document: &&&Document| !document.name().is_empty() && rendered.name().contains(document.name());

@@ -56,7 +56,7 @@ pub(super) async fn render(
     let objects = documents.iter().map(|document| document.root.to_value()).collect();
     let substituted = substitute(&split(&plain), objects, spec, variables);
     let made = written(&plain, &substituted, kustomize).await;
-    let rendering = prove(made, digest, spec, variables, &substituted.failed);
+    let rendering = prove(&made, digest, spec, variables, &substituted.failed);
     Ok(Rendered { objects: substituted.objects, origins, rendering, tree })
 }
 
@@ -79,7 +79,7 @@ async fn written(plain: &str, substituted: &Substituted, kustomize: Kustomize<'_
 
 /// Compares, and gives the reason that is nearest to the cause where the two differ.
 fn prove(
-    made: Result<String, String>,
+    made: &Result<String, String>,
     digest: Option<&str>,
     spec: &Value,
     variables: &Variables,
@@ -95,7 +95,7 @@ fn prove(
     }
     reasons.extend(variables.unread.iter().cloned());
     reasons.extend(failed.iter().cloned());
-    if let (Err(reason), true) = (&made, failed.is_empty()) {
+    if let (Err(reason), true) = (made, failed.is_empty()) {
         reasons.push(reason.clone());
     }
     if reasons.is_empty() {
@@ -207,7 +207,7 @@ mod tests {
         };
         let own = artifact::sha256(b"text");
         let made = || Ok("text".to_owned());
-        let case = |made, digest, spec: Value, unread: &[&str]| prove(made, digest, &spec, &variables(unread), &[]);
+        let case = |made, digest, spec: Value, unread: &[&str]| prove(&made, digest, &spec, &variables(unread), &[]);
         assert_eq!(
             case(made(), Some(&own), json!({"decryption": {}}), &["s"]),
             Rendering::Proven,

@@ -3,7 +3,7 @@
 //! Nothing is unpacked by a tar library: its two advisories of 2026 are both about unpacking.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{self, Read},
 };
 
@@ -19,6 +19,7 @@ const DEPTH_LIMIT: usize = 64;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tree {
     files: BTreeMap<String, Vec<u8>>,
+    folders: BTreeSet<String>,
     skipped: usize,
 }
 
@@ -71,7 +72,10 @@ impl Tree {
                 self.files.insert(name, content);
                 Ok(())
             }
-            EntryType::Directory => legal_folder(&raw),
+            EntryType::Directory => {
+                self.folders.insert(legal_folder(&raw)?);
+                Ok(())
+            }
             EntryType::XGlobalHeader => Ok(()),
             EntryType::Symlink => {
                 self.skipped += 1;
@@ -100,10 +104,13 @@ impl Tree {
         self.files.get(path).map(Vec::as_slice)
     }
 
-    /// Whether there is a file, or a folder with a file in it.
+    /// Whether there is such a file or folder.
     #[must_use]
     pub fn contains(&self, path: &str) -> bool {
-        path.is_empty() || self.files.contains_key(path) || self.below(path).next().is_some()
+        path.is_empty()
+            || self.files.contains_key(path)
+            || self.folders.contains(path)
+            || self.below(path).next().is_some()
     }
 
     /// The files in a folder and in the folders below it, by path.
@@ -123,7 +130,10 @@ impl Tree {
 
 impl<K: Into<String>, V: Into<Vec<u8>>> FromIterator<(K, V)> for Tree {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(files: I) -> Self {
-        Self { files: files.into_iter().map(|(name, content)| (name.into(), content.into())).collect(), skipped: 0 }
+        Self {
+            files: files.into_iter().map(|(name, content)| (name.into(), content.into())).collect(),
+            ..Self::default()
+        }
     }
 }
 
@@ -140,9 +150,9 @@ fn legal(raw: &str) -> Result<String, ArchiveFault> {
     Ok(name)
 }
 
-fn legal_folder(raw: &str) -> Result<(), ArchiveFault> {
+fn legal_folder(raw: &str) -> Result<String, ArchiveFault> {
     // The root itself, which some packers write.
-    if matches!(raw, "." | "./" | "") { Ok(()) } else { legal(raw).map(drop) }
+    if matches!(raw, "." | "./" | "") { Ok(String::new()) } else { legal(raw) }
 }
 
 #[cfg(test)]

@@ -45,13 +45,14 @@ fn files_are_read_with_plain_paths() {
     let tree = read(&packed(&[
         ("./", EntryType::Directory, b""),
         ("./infra/", EntryType::Directory, b""),
+        ("./empty/", EntryType::Directory, b""),
         ("./infra/a.yaml", EntryType::Regular, b"kind: A\n"),
         ("b.yaml", EntryType::Regular, b""),
     ]))
     .unwrap();
     assert_eq!(tree.get("infra/a.yaml"), Some(b"kind: A\n".as_slice()));
     assert_eq!(tree.get("b.yaml"), Some(b"".as_slice()));
-    assert!(tree.contains("infra") && tree.contains("") && !tree.contains("inf"));
+    assert!(tree.contains("infra") && tree.contains("empty") && tree.contains("") && !tree.contains("inf"));
 }
 
 #[test]

@@ -159,6 +159,7 @@ impl MatrixNotifier {
         }
         if room::join(&self.http, room).await? {
             tracing::info!(room, "room was joined");
+            self.notice_encryption(room).await?;
             return self.put(room, txn, content).await;
         }
         let user = room::whoami(&self.http).await?;

@@ -87,6 +87,12 @@ fn keep_edges(text: &str) -> String {
     out
 }
 
+/// What stands before a line that begins as only first lines do, whoever named it so.
+fn guard(spans: &[Span]) -> &'static str {
+    let first = spans.iter().find_map(|span| span.text.trim_start().chars().next());
+    if matches!(first, Some('✅' | '❌' | '⚠')) { "· " } else { "" }
+}
+
 /// A part of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Block {
@@ -107,15 +113,25 @@ pub enum Block {
 impl Block {
     fn plain(&self, out: &mut String) {
         let spans = match self {
-            Self::Head(spans) | Self::Line(spans) | Self::More(spans) | Self::Note(spans) => spans,
+            Self::Head(spans) => spans,
+            Self::Line(spans) | Self::More(spans) | Self::Note(spans) => {
+                out.push_str(guard(spans));
+                spans
+            }
             Self::Item(spans) => {
                 out.push_str("• ");
                 spans
             }
             // Not indented: what is there to paste has the indentation of its file.
-            Self::Code(_, text) => {
+            Self::Code("yaml", text) => {
                 out.push_str(text);
                 out.push('\n');
+                return;
+            }
+            Self::Code(_, text) => {
+                for line in text.lines() {
+                    put(out, format_args!("    {line}\n"));
+                }
                 return;
             }
         };
@@ -146,12 +162,14 @@ impl Block {
                 out.push_str("</b>");
             }
             Self::Note(spans) => {
+                out.push_str(guard(spans));
                 for span in spans {
                     span.html(out);
                 }
                 out.push_str("</i>");
             }
             Self::Line(spans) | Self::More(spans) => {
+                out.push_str(guard(spans));
                 for span in spans {
                     span.html(out);
                 }

@@ -3,6 +3,7 @@
 use super::{
     Message,
     clean::{escape, put},
+    headline::Mark,
 };
 
 /// A message on the page.
@@ -43,7 +44,11 @@ fn message(shown: &Shown<'_>) -> String {
         "" => String::new(),
         caption => format!("<p class=\"caption\"><span>{}</span></p>\n", escape(caption)),
     };
-    let kind = if shown.message.notice { "notice" } else { "text" };
+    let kind = match (shown.message.notice, shown.message.plain.starts_with(Mark::Unsure.sign())) {
+        (true, _) => "notice",
+        (false, true) => "text unsure",
+        (false, false) => "text",
+    };
     format!(
         "{caption}<article class=\"{kind}\">\n<div class=\"avatar\">{}</div>\n<div class=\"bubble\">\n\
          <p class=\"from\"><b>{}</b> <time>{}</time></p>\n<div class=\"body\">{}</div>\n{}</div>\n</article>\n",

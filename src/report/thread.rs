@@ -156,9 +156,15 @@ fn flow_group(flow: &FlowReport) -> Vec<Block> {
     }
     let mut blocks = vec![Block::Item(vec![Span::text(sign), Span::code(words::flow(flow)), Span::text(text)])];
     if !flow.evidence.is_empty() {
-        blocks.push(Block::Code("text", clean::cut_block(&flow.evidence.join("\n"), 5, 1500)));
+        blocks.push(Block::Code("text", evidence(&flow.evidence)));
     }
     blocks
+}
+
+/// Lines of another program's log, each on one line whatever it holds.
+fn evidence(lines: &[String]) -> String {
+    let lines: Vec<String> = lines.iter().map(|line| clean::line(line, 300)).collect();
+    clean::cut_block(&lines.join("\n"), 5, 1500)
 }
 
 fn facts(flow: &FlowReport) -> Vec<String> {

@@ -75,16 +75,15 @@ async fn current(shared: &Shared) -> kube::Result<Option<Lease>> {
 
 /// Leaves the Lease without a holder, so that the next run need not wait for it to expire.
 pub(super) async fn give_up(shared: &Shared, mut lease: Lease) {
+    let post = PostParams::default();
     for _ in 0..GIVE_UP {
         if let Some(spec) = &mut lease.spec {
             spec.holder_identity = Some(String::new());
             spec.lease_duration_seconds = Some(1);
             spec.renew_time = Some(MicroTime(Timestamp::now()));
         }
-        let error = match shared.within(shared.api.replace(&shared.name, &PostParams::default(), &lease)).await {
-            Ok(_) => return,
-            Err(error) => error,
-        };
+        let write = shared.api.replace(&shared.name, &post, &lease);
+        let Err(error) = shared.within(write).await else { return };
         // A renewal that was under way when it was stopped may have been written.
         match current(shared).await {
             Ok(Some(now)) => lease = now,

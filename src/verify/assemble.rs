@@ -57,7 +57,9 @@ impl Assembler<'_> {
             Judged::Unknown(unseen, reason) => {
                 report.result = FlowResult::Inconclusive;
                 report.state = Some(unseen);
-                report.note = Some(reason.to_owned());
+                // Where no packet says it, the tool's or the API server's own words do.
+                let words = Some(&track.text).filter(|t| report.observed != Outcome::Timeout && !t.is_empty());
+                report.note = Some(words.map_or_else(|| reason.to_owned(), |words| format!("{reason}: {words}")));
             }
         }
         self.doubt(&mut report);

@@ -89,12 +89,13 @@ pub fn compare(material: &Material<'_>) -> Comparison {
     let worlds = Worlds::new(material, declared_policies, live_policies, old);
     let drift = counted(outcome.clone(), &documents, &worlds);
     findings.extend(findings::without_probes(material, &product, &worlds.live));
-    findings.extend(worlds.relabelled(material));
+    let ids: BTreeSet<PolicyRef> = git.iter().map(|d| d.id.clone()).collect();
+    findings.extend(worlds.relabelled(material, &product, &ids));
     let rule_keys = rule_keys(&documents);
     let recall = recall::recall(material, &rule_keys);
     let changed: Vec<RuleRef> =
         changed_rules(material, &git).into_iter().filter(|r| !accepted.policies.contains(&r.policy)).collect();
-    let mut touched = touch(material, &worlds, &product, &changed, &recall);
+    let mut touched = touch(material, &worlds, &product, &changed, &recall, &ids);
     findings.append(&mut touched.findings);
     Comparison {
         declared: worlds.declared,
@@ -160,9 +161,14 @@ impl Worlds {
         Self { declared, live, old_over_now, before }
     }
 
-    fn relabelled(&self, material: &Material<'_>) -> Option<Finding> {
+    fn relabelled(
+        &self,
+        material: &Material<'_>,
+        product: &BTreeSet<String>,
+        git: &BTreeSet<PolicyRef>,
+    ) -> Option<Finding> {
         let (then, now) = (self.before.as_ref()?, self.old_over_now.as_ref()?);
-        let flipped = touched::relabelled(then, now);
+        let flipped = touched::relabelled(then, now, &|name| is_watched(material, product, git, name));
         findings::relabelled(material, then, now, &flipped)
     }
 }
@@ -260,6 +266,7 @@ fn touch(
     product: &BTreeSet<String>,
     changed_rules: &[RuleRef],
     recall: &Recall,
+    ids: &BTreeSet<PolicyRef>,
 ) -> Touched {
     let known: BTreeSet<&String> = material.state.product_namespaces.iter().collect();
     let first_run = material.state.checked.is_none();
@@ -271,6 +278,7 @@ fn touch(
         live: &worlds.live,
         changed_rules,
         outside: material.outside,
+        git: ids,
         probe_from: &may_probe,
         new_namespaces: &new,
         recorded: &recall.flows,
@@ -279,4 +287,17 @@ fn touch(
     });
     recall.mark_missing(&worlds.live, &mut touched.flows);
     touched
+}
+
+/// Whether a namespace is this verifier's concern: what happens between others is other people's.
+#[must_use]
+pub fn is_watched(
+    material: &Material<'_>,
+    product: &BTreeSet<String>,
+    git: &BTreeSet<PolicyRef>,
+    namespace: &str,
+) -> bool {
+    product.contains(namespace)
+        || material.namespaces.may_probe(namespace)
+        || git.iter().any(|p| p.namespace.as_deref() == Some(namespace))
 }

@@ -13,6 +13,7 @@ pub mod assemble;
 pub mod compare;
 pub mod conclude;
 pub mod deliver;
+pub mod expect;
 pub mod findings;
 pub mod probing;
 pub mod recall;

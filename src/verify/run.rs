@@ -1,7 +1,7 @@
 //! One run, from the lock to the exit code (design §3).
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
@@ -11,7 +11,7 @@ use super::{
     assemble::Assembler,
     compare::{self, Comparison, Material},
     conclude::Conclusion,
-    deliver, findings, probing, recall, remember,
+    deliver, expect, findings, probing, recall, remember,
     seams::{Clock, Cluster, Fault, Lock, Outside, OwnJob, Resolver, Source, Store},
     tell,
     track::Track,
@@ -27,8 +27,8 @@ use crate::{
     },
     model::{
         ComparedWith, Declared, DenialLook, FindingRule, FlowReport, FlowResult, KustomizationRef, KustomizationReport,
-        KustomizationStatus, ObjectRef, Outcome, PodRef, Rendering, RenderingState, Report, Revision, SCHEMA, Severity,
-        Snapshot, Standing, State, Trigger, Unseen, Verdict, Why,
+        KustomizationStatus, ObjectRef, Outcome, PodRef, PolicyRef, Rendering, RenderingState, Report, Revision,
+        SCHEMA, Severity, Snapshot, Standing, State, Trigger, Unseen, Verdict, Why,
     },
 };
 
@@ -179,6 +179,9 @@ impl<O: Outside> Run<'_, O> {
             let mut report = self.report(state, statuses, &declared);
             report.drift.clone_from(&comparison.drift);
             report.findings.clone_from(&comparison.findings);
+            if self.trigger != Trigger::Merge || !comparison.touched.flows.is_empty() {
+                report.findings.extend(expect::look(self.outside, &self.settings.config, &snapshot, &comparison).await);
+            }
             report.flows = seen.flows;
             report.denial = seen.denial;
             if statuses.iter().any(|s| s.not_applied.is_some()) {
@@ -277,7 +280,7 @@ impl<O: Outside> Run<'_, O> {
         let probing = probing::probe(self.outside, material.snapshot, plan.probes, self.patience()).await;
         let took = self.outside.clock().elapsed().saturating_sub(began).as_millis();
         self.probing.fetch_add(u64::try_from(took).unwrap_or(u64::MAX), Ordering::Relaxed);
-        let moved = self.moved(material.snapshot, &probing.tracks).await?;
+        let moved = self.moved(material, comparison, &probing.tracks).await?;
         // One that waits until Git and live agree is said once and then counted.
         let told = drifted.iter().filter(|f| f.why != Why::Retried);
         let mut flows: Vec<FlowReport> = told.filter_map(|f| assembler.drifted(f)).collect();
@@ -321,7 +324,8 @@ impl<O: Outside> Run<'_, O> {
     }
 
     /// Pods and policies that are not what they were when the probes were planned.
-    async fn moved(&self, snapshot: &Snapshot, tracks: &[Track]) -> Result<Moved, Fault> {
+    async fn moved(&self, material: &Material<'_>, comparison: &Comparison, tracks: &[Track]) -> Result<Moved, Fault> {
+        let snapshot = material.snapshot;
         let mut ids: Vec<PodRef> = tracks
             .iter()
             .flat_map(|t| [Some(t.planned.source.clone()), t.planned.target_pod.clone()])
@@ -338,9 +342,15 @@ impl<O: Outside> Run<'_, O> {
             _ => false,
         };
         let pods: Vec<PodRef> = ids.into_iter().filter(|id| !same(id)).collect();
-        let versions = self.outside.cluster().policy_versions().await?;
-        let planned: BTreeMap<_, _> =
-            snapshot.policies.iter().map(|p| (p.document.id.clone(), p.resource_version.clone())).collect();
+        // Policies between other people's namespaces change all the time on a busy cluster.
+        let git: BTreeSet<_> = material.declared.iter().flat_map(|d| &d.policies).map(|p| p.id.clone()).collect();
+        let ours = |id: &PolicyRef| {
+            id.namespace.as_ref().is_none_or(|n| compare::is_watched(material, &comparison.product, &git, n))
+        };
+        let mut versions = self.outside.cluster().policy_versions().await?;
+        versions.retain(|id, _| ours(id));
+        let planned = snapshot.policies.iter().map(|p| (p.document.id.clone(), p.resource_version.clone()));
+        let planned: BTreeMap<_, _> = planned.filter(|(id, _)| ours(id)).collect();
         let policies_moved = versions != planned;
         Ok(Moved { replan: !pods.is_empty() || policies_moved, pods })
     }

@@ -118,7 +118,9 @@ impl Track {
         let done = match last {
             Outcome::ToolMissing | Outcome::NoSource => true,
             Outcome::Cut | Outcome::Dns | Outcome::TargetDown | Outcome::NotProbed => self.broken() >= TRIES,
-            _ if self.expects() == Decision::Denied => self.is_steadily_denied() && self.controls_are_good(),
+            _ if self.expects() == Decision::Denied => {
+                self.is_steadily_denied() && (self.controls_are_good() || self.planned.target_controls.is_empty())
+            }
             Outcome::Open => true,
             Outcome::Refused => look == DenialLook::Drop,
             Outcome::Timeout | Outcome::Unreachable => false,
@@ -186,6 +188,10 @@ impl Track {
         let silent = matches!(observed, Outcome::Refused | Outcome::Timeout | Outcome::Unreachable);
         if self.expects() == Decision::Denied && silent && !self.is_steadily_denied() {
             return Judged::Unknown(crate::model::Unseen::Pending, "it was seen denied only once");
+        }
+        if self.expects() == Decision::Denied && silent && self.planned.target_controls.is_empty() {
+            let why = "no pod that may be probed from can show that the target is alive (probeNamespaces)";
+            return Judged::Unknown(crate::model::Unseen::Unprobeable, why);
         }
         judge::judge(&Observation {
             expected: self.expects(),

@@ -1,4 +1,5 @@
 //! A small API server in memory, over HTTP: objects with resourceVersions and conflicts, pages, and faults on demand.
+#![expect(dead_code, clippy::unwrap_used, clippy::indexing_slicing, reason = "for tests, each of which uses a part")]
 
 use std::{
     collections::BTreeMap,

@@ -68,11 +68,12 @@ fn flips(views: &Views<'_>, before: &Matrix<'_>) -> Vec<TouchedFlow> {
     let mut result = Vec::new();
     for source in 0..views.classes().len() {
         for destination in 0..views.classes().len() {
-            if views.is_pair(source, destination) {
+            let watched = views.is_watched(source) || views.is_watched(destination);
+            if watched && views.is_pair(source, destination) {
                 pair_flips(views, before, source, destination, &mut result);
             }
         }
-        for outside in views.input.outside {
+        for outside in views.input.outside.iter().filter(|_| views.is_watched(source)) {
             outside_flips(views, before, source, &Target::Outside(outside.clone()), &mut result);
         }
     }
@@ -129,14 +130,27 @@ fn push(
     let mut flow = views.flow(source, target, family, port, Why::Changed);
     // Where Git and live disagree the drift speaks; a new namespace is looked at as on a first run.
     let is_new = |target: &Target| matches!(target, Target::Class(index) if first::is_new(views, *index));
-    if flow.declared != flow.live || first::is_new(views, source) || is_new(&flow.target) {
+    let is_left = flow.declared != flow.live || first::is_new(views, source) || is_new(&flow.target);
+    if is_left || !flipped_on_a_watched_side(views, &flow) {
         return;
     }
-    if flow.live == Decision::Denied && lost_one_side(views, &flow) {
+    // Towards a host outside there is one side only, so none is left open.
+    let has_two_sides = matches!(flow.target, Target::Class(_));
+    if has_two_sides && flow.live == Decision::Denied && lost_one_side(views, &flow) {
         flow.why = Why::Closure;
         flow.note = Some("one side was closed, the other is still open".to_owned());
     }
     result.push(flow);
+}
+
+/// Whether a side that decides otherwise than before is this verifier's concern: what others open or close at their own
+/// pods is theirs, even towards ours.
+fn flipped_on_a_watched_side(views: &Views<'_>, flow: &TouchedFlow) -> bool {
+    let (Some(before), Origin::Class(source)) = (&views.before, flow.source) else { return true };
+    let ([egress_then, ingress_then], [egress_now, ingress_now]) =
+        (sides(before, views, flow), sides(&views.live, views, flow));
+    let destination_is_watched = matches!(flow.target, Target::Class(index) if views.is_watched(index));
+    (egress_then != egress_now && views.is_watched(source)) || (ingress_then != ingress_now && destination_is_watched)
 }
 
 /// Whether exactly one side of a flow that was allowed denies it now.
@@ -185,17 +199,36 @@ fn isolation(views: &Views<'_>, before: &Matrix<'_>, flow: &TouchedFlow) -> Opti
 }
 
 /// Which flow represents a class best: one that can be probed, towards a port that something declares.
-pub(super) fn rank(views: &Views<'_>, flow: &TouchedFlow) -> (bool, bool, bool, u16) {
-    let from = matches!(flow.source, Origin::Class(index) if views.can_probe_from(index));
-    let (usable, declared) = match &flow.target {
+pub(super) fn rank(views: &Views<'_>, flow: &TouchedFlow) -> Rank {
+    rank_of(views, flow.source, &flow.target, (flow.protocol, flow.port), flow.unseen.is_some())
+}
+
+/// Less is better: not to be seen, target not usable, target without a control, port not declared, the port.
+pub(super) type Rank = (bool, bool, bool, bool, u16);
+
+/// The rank of a flow whose verdicts nobody asked for yet.
+pub(super) fn rank_of(
+    views: &Views<'_>,
+    source: Origin,
+    target: &Target,
+    port: (Protocol, u16),
+    is_unseen: bool,
+) -> Rank {
+    let from = matches!(source, Origin::Class(index) if views.can_probe_from(index));
+    let (usable, declared) = match target {
         Target::Class(index) => {
             let class = views.class(*index);
-            (class.is_some_and(|c| c.usable), ports::is_declared(class, (flow.protocol, flow.port)))
+            (class.is_some_and(|c| c.usable), ports::is_declared(class, port))
         }
         Target::Outside(_) => (true, true),
         Target::Range(_) => (false, false),
     };
-    (flow.unseen.is_some() || !from, !usable, !declared, flow.port)
+    // A denied flow proves nothing where its target cannot show that it is alive.
+    let controlled = match target {
+        Target::Class(index) => views.can_probe_from(*index),
+        Target::Outside(_) | Target::Range(_) => true,
+    };
+    (is_unseen || !from, !usable, !controlled, !declared, port.1)
 }
 
 /// Flows that one set of policies decides otherwise under other labels.
@@ -213,7 +246,7 @@ pub struct Flipped {
 
 /// The flows that the same policies decide otherwise over the labels of `then` and of `now`: nobody merged that.
 #[must_use]
-pub fn relabelled(then: &World, now: &World) -> Vec<Flipped> {
+pub fn relabelled(then: &World, now: &World, is_watched: &dyn Fn(&str) -> bool) -> Vec<Flipped> {
     let (before, after) = (Matrix::new(then), Matrix::new(now));
     let mut result = Vec::new();
     for source in 0..now.classes.len() {
@@ -222,6 +255,9 @@ pub fn relabelled(then: &World, now: &World) -> Vec<Flipped> {
             let (Some(from), Some(to)) = (from, to) else { continue };
             let same = |a: &World| a.classes.get(source) == Some(from) && a.classes.get(destination) == Some(to);
             let namespaces = [&from.workload.namespace, &to.workload.namespace];
+            if !namespaces.iter().any(|n| is_watched(n)) {
+                continue;
+            }
             if same(then) && namespaces.iter().all(|n| then.namespaces.get(*n) == now.namespaces.get(*n)) {
                 continue;
             }

@@ -19,21 +19,32 @@ pub(super) fn judge(views: &Views<'_>, policy: &Policy, rule: &Rule, reference: 
     if !subjects {
         return selector(views, policy, rule, reference, &policy.subject.namespaces, &policy.subject.pods);
     }
-    let pods = rule.peers.iter().flatten().filter_map(|peer| match peer {
-        Peer::Pods { namespaces, pods } => Some((namespaces, pods)),
-        Peer::Block { .. } => None,
-    });
     let mut reasons = Vec::new();
-    for (namespaces, pods) in pods {
+    for (namespaces, pods) in selectors(rule) {
         match selector(views, policy, rule, reference, namespaces, pods) {
             Effect::Waits(reason) => reasons.push(reason),
             mistake @ Effect::None(_) => return mistake,
         }
     }
     if reasons.is_empty() {
-        reasons.push("no pod that it names declares its ports".to_owned());
+        reasons.push("no pod declares its ports".to_owned());
     }
     Effect::Waits(reasons.join("; "))
+}
+
+/// A peer that is a mistake, beside others that are none.
+pub(super) fn mistaken_peer(views: &Views<'_>, policy: &Policy, rule: &Rule, reference: &RuleRef) -> Option<Finding> {
+    selectors(rule).find_map(|(namespaces, pods)| match selector(views, policy, rule, reference, namespaces, pods) {
+        Effect::None(finding) => Some(finding),
+        Effect::Waits(_) => None,
+    })
+}
+
+fn selectors(rule: &Rule) -> impl Iterator<Item = (&NamespaceMatch, &Selector)> {
+    rule.peers.iter().flatten().filter_map(|peer| match peer {
+        Peer::Pods { namespaces, pods } => Some((namespaces, pods)),
+        Peer::Block { .. } => None,
+    })
 }
 
 fn selector(
@@ -45,6 +56,12 @@ fn selector(
     pods: &Selector,
 ) -> Effect {
     let world = views.input.declared;
+    let mut named = views.classes().iter().filter(|c| world.names(namespaces, pods, c)).peekable();
+    if named.peek().is_some() {
+        let only_host = named.all(|class| class.host_network);
+        let reason = if only_host { "only pods with hostNetwork have" } else { "no pod declares its ports that has" };
+        return Effect::Waits(format!("{reason} {}", words(pods)));
+    }
     let matching: Vec<&String> =
         world.namespaces.iter().filter(|(n, l)| namespaces.matches(n, l)).map(|(n, _)| n).collect();
     if matching.is_empty() {
@@ -77,14 +94,15 @@ fn no_namespace(
         NamespaceMatch::Named(name) => format!("namespace {name} does not exist"),
         NamespaceMatch::Selected(selector) => {
             let labels: Vec<&Labels> = world.namespaces.values().collect();
-            match (near_miss::missing_namespace(selector, &world.namespaces), near_miss::near_misses(selector, &labels))
-            {
+            let missing = near_miss::missing_namespace(selector, &world.namespaces);
+            match (missing, near_miss::near_misses(selector, &labels)) {
                 (Some(missing), _) => {
                     let nearest = missing.nearest.map(|n| format!("; {n} does")).unwrap_or_default();
                     format!("namespace {} does not exist{nearest}", missing.wanted)
                 }
                 (None, Some(near)) => format!("no namespace has label `{}`; `{}` exists", near.wanted, near.exists),
-                (None, None) => format!("no namespace has {}", words(selector)),
+                // A label, and no name, promises namespaces to come.
+                (None, None) => return Effect::Waits(format!("no namespace has {}", words(selector))),
             }
         }
     };

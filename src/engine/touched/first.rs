@@ -45,19 +45,39 @@ fn add_denied(views: &Views<'_>, direction: Direction, index: usize, flows: &mut
             Direction::Ingress => (other, index),
             Direction::Egress => (index, other),
         };
-        candidate(views, source, destination)
+        Candidate::of(views, source, destination)
     });
-    if let Some(flow) = candidates.min_by_key(|flow| changed::rank(views, flow)) {
+    let mut candidates: Vec<Candidate> = candidates.collect();
+    candidates.sort_by_key(|candidate| candidate.rank);
+    let mut agreed = candidates.iter().map(|c| c.flow(views)).filter(|flow| flow.declared == flow.live);
+    if let Some(flow) = agreed.next() {
         flows.add(flow);
     }
 }
 
 /// A denied TCP flow, towards a declared port where there is one.
-fn candidate(views: &Views<'_>, source: usize, destination: usize) -> Option<TouchedFlow> {
-    let allowed = views.live.between(source, destination, Family::V4)?;
-    let tcp: PortSet = PortSet::all().iter().filter(|r| r.protocol == Protocol::Tcp).collect();
-    let denied = tcp.difference(&allowed);
-    let port = ports::best(&denied, views.class(destination))?;
-    let flow = views.flow(source, Target::Class(destination), Family::V4, port, Why::FirstRun);
-    (flow.declared == flow.live).then_some(flow)
+struct Candidate {
+    source: usize,
+    target: Target,
+    family: Family,
+    port: (Protocol, u16),
+    rank: changed::Rank,
+}
+
+impl Candidate {
+    fn of(views: &Views<'_>, source: usize, destination: usize) -> Option<Self> {
+        let family = views.families(source, destination).first().copied()?;
+        let allowed = views.live.between(source, destination, family)?;
+        let tcp: PortSet = PortSet::all().iter().filter(|r| r.protocol == Protocol::Tcp).collect();
+        let denied = tcp.difference(&allowed);
+        let port = ports::best(&denied, views.class(destination))?;
+        let target = Target::Class(destination);
+        let is_unseen = views.unseen(source, &target, port.0, Decision::Denied).is_some();
+        let rank = changed::rank_of(views, Origin::Class(source), &target, port, is_unseen);
+        Some(Self { source, target, family, port, rank })
+    }
+
+    fn flow(&self, views: &Views<'_>) -> TouchedFlow {
+        views.flow(self.source, self.target.clone(), self.family, self.port, Why::FirstRun)
+    }
 }

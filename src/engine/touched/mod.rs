@@ -25,7 +25,7 @@ use super::{
     matrix::Matrix,
     world::{Class, End, Family, World},
 };
-use crate::model::{Decision, Direction, Endpoint, Finding, Protocol, RecordedFlow, RuleRef, Unseen, Why};
+use crate::model::{Decision, Direction, Endpoint, Finding, PolicyRef, Protocol, RecordedFlow, RuleRef, Unseen, Why};
 pub use changed::{Flipped, relabelled};
 
 /// A configured host outside the cluster, resolved.
@@ -126,6 +126,8 @@ pub struct Input<'a> {
     pub changed_rules: &'a [RuleRef],
     /// Configured hosts, resolved.
     pub outside: &'a [Outside],
+    /// The policies of Git: rules of others are not this run's to exercise.
+    pub git: &'a BTreeSet<PolicyRef>,
     /// Namespaces that probes may start in.
     pub probe_from: &'a dyn Fn(&str) -> bool,
     /// Product namespaces that are new since the last check.
@@ -206,7 +208,20 @@ impl Collected {
     }
 }
 
+impl Input<'_> {
+    /// Whether a namespace is this verifier's concern: probes may start there, or Git has a policy for it. What happens
+    /// between other namespaces is other people's.
+    #[must_use]
+    pub fn is_watched(&self, namespace: &str) -> bool {
+        (self.probe_from)(namespace) || self.git.iter().any(|p| p.namespace.as_deref() == Some(namespace))
+    }
+}
+
 impl<'a> Views<'a> {
+    fn is_watched(&self, class: usize) -> bool {
+        self.class(class).is_some_and(|c| self.input.is_watched(&c.workload.namespace))
+    }
+
     fn classes(&self) -> &'a [Class] {
         &self.input.live.classes
     }
@@ -322,3 +337,6 @@ pub fn endpoint(world: &World, target: &Target) -> Option<Endpoint> {
         Target::Range(net) => Some(Endpoint::External { name: None, cidrs: vec![*net] }),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,7 +17,6 @@ pub(super) fn representatives(set: &PortSet, destination: Option<&Class>) -> Vec
     if result.is_empty() {
         result.extend(one_of(set));
     }
-    // A single port that only a hole between two others leaves over is nobody's port when declared ones are there.
     result.sort_unstable();
     result.dedup();
     result

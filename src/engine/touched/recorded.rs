@@ -2,10 +2,10 @@
 
 use ipnet::IpNet;
 
-use super::{Collected, Outside, Target, TouchedFlow, Views};
+use super::{Collected, Outside, Target, TouchedFlow, Views, rules};
 use crate::{
-    engine::world::Family,
-    model::{Endpoint, RecordedFlow, Why},
+    engine::world::{End, Family},
+    model::{Decision, Direction, Endpoint, Protocol, RecordedFlow, Why},
 };
 
 /// Adds them; returns the keys of those whose workload is gone.
@@ -21,6 +21,11 @@ pub(super) fn collect(views: &Views<'_>, flows: &mut Collected) -> Vec<String> {
 }
 
 fn found(views: &Views<'_>, recorded: &RecordedFlow, why: Why) -> Option<TouchedFlow> {
+    if let (Endpoint::External { cidrs, .. }, Some(destination)) =
+        (&recorded.source, class(views, &recorded.destination))
+    {
+        return from_outside(views, *cidrs.first()?, destination, (recorded.protocol, recorded.port), why);
+    }
     let source = class(views, &recorded.source)?;
     let target = match &recorded.destination {
         Endpoint::External { name, cidrs } => outside(views, name.as_deref(), cidrs)?,
@@ -31,7 +36,23 @@ fn found(views: &Views<'_>, recorded: &RecordedFlow, why: Why) -> Option<Touched
         Target::Outside(outside) => Family::of(outside.address),
         Target::Range(net) => Family::of(net.network()),
     };
-    Some(views.flow(source, target, family, (recorded.protocol, recorded.port), why))
+    let flow = views.flow(source, target, family, (recorded.protocol, recorded.port), why);
+    // Nothing but a rule asks for a range: without one it is of no interest any more.
+    let is_gone = matches!(flow.target, Target::Range(_)) && flow.declared != Decision::Allowed;
+    (!is_gone).then_some(flow)
+}
+
+/// A flow from a range, as long as Git allows it.
+fn from_outside(
+    views: &Views<'_>,
+    net: IpNet,
+    destination: usize,
+    port: (Protocol, u16),
+    why: Why,
+) -> Option<TouchedFlow> {
+    let to = End::pods(views.class(destination)?, Family::of(net.network()));
+    let allowed = views.declared.side(Direction::Ingress, destination, End::outside(net.network()), to)?;
+    allowed.contains(port.0, port.1).then(|| rules::from_range(net, destination, port, why))
 }
 
 /// The workload's class that can be probed, else any of its classes.

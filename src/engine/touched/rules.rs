@@ -1,12 +1,17 @@
 //! Rules of a merge: each must yield a flow that is seen, and none may open one side only.
 
+use ipnet::IpNet;
+
 use super::{Collected, Origin, SilentRule, Target, Touched, TouchedFlow, Views, changed, effect, ports};
 use crate::{
     engine::{
         verdict,
-        world::{End, Family},
+        world::{Class, End, Family},
     },
-    model::{Decision, Direction, Finding, FindingRule, Peer, Policy, Protocol, Rule, RuleRef, Severity, Unseen, Why},
+    model::{
+        Decision, Direction, Finding, FindingRule, Peer, Policy, Protocol, Rule, RuleRef, Severity, Subject, Unseen,
+        Why,
+    },
 };
 
 /// Looks at the rules of this merge, at those that waited, and on a first run at all.
@@ -28,7 +33,7 @@ fn wanted(views: &Views<'_>) -> Vec<(RuleRef, Why)> {
         );
         return wanted;
     }
-    for policy in &input.declared.policies {
+    for policy in input.declared.policies.iter().filter(|p| input.git.contains(&p.id)) {
         for direction in [Direction::Ingress, Direction::Egress] {
             let rules = policy.rules(direction).unwrap_or_default();
             let named = rules.iter().map(|r| RuleRef { policy: policy.id.clone(), direction, index: r.index });
@@ -52,6 +57,8 @@ struct Opening {
     family: Family,
     port: (Protocol, u16),
     decision: Decision,
+    /// Whether a selector names the peer, and not only a range of addresses that it happens to lie in.
+    by_selector: bool,
 }
 
 /// All flows that a rule opens on its side, and what the other side says.
@@ -91,14 +98,22 @@ impl<'p> Openings<'p> {
         }
         for family in views.families(source, destination) {
             let (Some(peer_class), Some(to)) = (views.class(peer), views.class(destination)) else { continue };
-            if !verdict::rule_matches_peer(views.input.declared, self.rule, &End::pods(peer_class, family)) {
+            let (world, end) = (views.input.declared, End::pods(peer_class, family));
+            if !verdict::rule_matches_peer(world, self.rule, &end) {
                 continue;
             }
+            let named = |peer: &Peer| matches!(peer, Peer::Pods { .. }) && world.peer_matches(peer, &end);
+            let by_selector = self.rule.peers.iter().flatten().any(named);
             let set = verdict::rule_ports(self.rule, &End::pods(to, family));
+            let passed = views.declared.between(source, destination, family);
             for port in ports::representatives(&set, Some(to)) {
                 let target = Target::Class(destination);
-                let decision = views.decision(&views.declared, (source, &target), family, port);
-                self.all.push(Opening { source, target, family, port, decision });
+                let decision = match &passed {
+                    None => Decision::Undefined,
+                    Some(ports) if ports.contains(port.0, port.1) => Decision::Allowed,
+                    Some(_) => Decision::Denied,
+                };
+                self.all.push(Opening { source, target, family, port, decision, by_selector });
             }
         }
     }
@@ -113,7 +128,8 @@ impl<'p> Openings<'p> {
             for &port in outside.ports.iter().filter(|p| set.contains(Protocol::Tcp, **p)) {
                 let (target, family) = (Target::Outside(outside.clone()), Family::of(outside.address));
                 let decision = views.decision(&views.declared, (source, &target), family, (Protocol::Tcp, port));
-                self.all.push(Opening { source, target, family, port: (Protocol::Tcp, port), decision });
+                let port = (Protocol::Tcp, port);
+                self.all.push(Opening { source, target, family, port, decision, by_selector: false });
             }
         }
     }
@@ -121,16 +137,23 @@ impl<'p> Openings<'p> {
     fn conclude(&self, views: &Views<'_>, why: Why, flows: &mut Collected, result: &mut Touched) {
         let (allowed, denied): (Vec<&Opening>, Vec<&Opening>) =
             self.all.iter().partition(|o| o.decision != Decision::Denied);
-        if self.all.is_empty() {
+        // Only a selector says that these very pods are meant: that pods inside an open range are closed is as intended.
+        let one_sided: Vec<&Opening> = denied.iter().copied().filter(|o| o.by_selector).collect();
+        if allowed.is_empty() && one_sided.is_empty() {
             self.nothing(views, why, flows, result);
-        } else if allowed.is_empty() {
-            self.one_sided(views, why, &denied, flows, result);
+            return;
+        }
+        if allowed.is_empty() {
+            self.one_sided(views, why, &one_sided, flows, result);
         } else {
             self.exercise(views, why, &allowed, flows);
             if why == Why::Rule && !denied.is_empty() && self.is_narrow() {
                 result.findings.push(self.partly(denied.len(), self.all.len()));
             }
         }
+        // A mistake in one peer must not hide behind another that works.
+        let mistake = effect::mistaken_peer(views, self.policy, self.rule, &self.reference);
+        result.findings.extend(mistake.map(|finding| softened(finding, why)));
     }
 
     /// One flow that shows the rule at work: one that is looked at anyway, else the best to probe.
@@ -143,7 +166,7 @@ impl<'p> Openings<'p> {
                     && f.unseen.is_none()
             })
         };
-        let chosen = allowed.iter().find(known).copied().or_else(|| self.best(views, allowed));
+        let chosen = allowed.iter().find(known).copied().or_else(|| Self::best(views, allowed));
         if let Some(opening) = chosen {
             let mut flow = self.flow(views, opening, why);
             flow.rules.push(self.reference.clone());
@@ -151,8 +174,11 @@ impl<'p> Openings<'p> {
         }
     }
 
-    fn best<'o>(&self, views: &Views<'_>, openings: &[&'o Opening]) -> Option<&'o Opening> {
-        openings.iter().copied().min_by_key(|o| changed::rank(views, &self.flow(views, o, Why::Rule)))
+    fn best<'o>(views: &Views<'_>, openings: &[&'o Opening]) -> Option<&'o Opening> {
+        openings.iter().copied().min_by_key(|o| {
+            let is_unseen = views.unseen(o.source, &o.target, o.port.0, o.decision).is_some();
+            changed::rank_of(views, Origin::Class(o.source), &o.target, o.port, is_unseen)
+        })
     }
 
     fn flow(&self, views: &Views<'_>, opening: &Opening, why: Why) -> TouchedFlow {
@@ -164,7 +190,7 @@ impl<'p> Openings<'p> {
             result.findings.push(self.partly(denied.len(), self.all.len()));
             return;
         }
-        let Some(opening) = self.best(views, denied) else { return };
+        let Some(opening) = Self::best(views, denied) else { return };
         let mut flow = self.flow(views, opening, why);
         flow.rules.push(self.reference.clone());
         flow.covers = denied.len() - 1;
@@ -207,60 +233,108 @@ impl<'p> Openings<'p> {
 
     /// The rule opens nothing towards pods or configured hosts: an address range, or a selector that matches nothing.
     fn nothing(&self, views: &Views<'_>, why: Why, flows: &mut Collected, result: &mut Touched) {
-        if let Some(flow) = self.range(views, why) {
+        if let Some(flow) = self.range(views, why).or_else(|| self.host(views, why)) {
             flows.add(flow);
             return;
         }
         match effect::judge(views, self.policy, self.rule, &self.reference) {
-            effect::Effect::None(mut finding) => {
-                if why == Why::FirstRun {
-                    finding.severity = Severity::Info;
-                }
-                result.findings.push(finding);
-            }
+            effect::Effect::None(finding) => result.findings.push(softened(finding, why)),
             effect::Effect::Waits(reason) => {
                 result.waiting.push(SilentRule { rule: self.reference.clone(), reason });
             }
         }
     }
 
+    /// The peers are pods in their node's network, which no selector matches: a flow that nobody can verify.
+    fn host(&self, views: &Views<'_>, why: Why) -> Option<TouchedFlow> {
+        let subject = self.subject(views)?;
+        let named = |class: &Class| {
+            self.rule.peers.iter().flatten().any(|peer| match peer {
+                Peer::Pods { namespaces, pods } => views.input.declared.names(namespaces, pods, class),
+                Peer::Block { .. } => false,
+            })
+        };
+        let peer = views.classes().iter().position(|c| c.host_network && named(c))?;
+        let (source, destination) = match self.reference.direction {
+            Direction::Egress => (subject, peer),
+            Direction::Ingress => (peer, subject),
+        };
+        let to = views.class(destination)?;
+        let family = views.families(source, destination).first().copied()?;
+        let port = ports::best(&verdict::rule_ports(self.rule, &End::pods(to, family)), Some(to))?;
+        let mut flow = views.flow(source, Target::Class(destination), family, port, why);
+        flow.rules.push(self.reference.clone());
+        Some(flow)
+    }
+
+    /// The first class that the policy applies to.
+    fn subject(&self, views: &Views<'_>) -> Option<usize> {
+        let Subject { namespaces, pods } = &self.policy.subject;
+        views.classes().iter().position(|c| views.input.declared.selects(namespaces, pods, c))
+    }
+
     fn range(&self, views: &Views<'_>, why: Why) -> Option<TouchedFlow> {
-        let world = views.input.declared;
         let blocks = self.rule.peers.iter().flatten().find_map(|peer| match peer {
-            Peer::Block { cidr, .. } => Some(*cidr),
+            Peer::Block { cidr, except } => representative(*cidr, except),
             Peer::Pods { .. } => None,
         });
         let any = || if self.rule.peers.is_none() { "0.0.0.0/0".parse().ok() } else { None };
         let net = blocks.or_else(any)?;
-        let subject = (0..views.classes().len()).find(|i| {
-            views
-                .class(*i)
-                .is_some_and(|c| world.selects(&self.policy.subject.namespaces, &self.policy.subject.pods, c))
-        })?;
-        let to = End { class: None, address: Some(net.network()) };
+        let subject = self.subject(views)?;
+        let (to, family) = (End::outside(net.network()), Family::of(net.network()));
         match self.reference.direction {
             Direction::Egress => {
                 let port = ports::best(&verdict::rule_ports(self.rule, &to), None)?;
-                let mut flow = views.flow(subject, Target::Range(net), Family::of(net.network()), port, why);
+                let mut flow = views.flow(subject, Target::Range(net), family, port, why);
                 flow.rules.push(self.reference.clone());
                 Some(flow)
             }
             Direction::Ingress => {
                 let class = views.class(subject)?;
-                let set = verdict::rule_ports(self.rule, &End::pods(class, Family::V4));
-                let port = ports::best(&set, Some(class))?;
-                let reason = format!("nothing to probe from lies in {net}: it is outside the cluster");
-                Some(TouchedFlow {
-                    source: Origin::Range(net),
-                    target: Target::Class(subject),
-                    unseen: Some((Unseen::Unprobeable, reason)),
-                    before: None,
-                    declared: Decision::Allowed,
-                    live: Decision::Allowed,
-                    rules: vec![self.reference.clone()],
-                    ..views.flow(subject, Target::Class(subject), Family::V4, port, why)
-                })
+                let set = verdict::rule_ports(self.rule, &End::pods(class, family));
+                let flow = from_range(net, subject, ports::best(&set, Some(class))?, why);
+                Some(TouchedFlow { rules: vec![self.reference.clone()], ..flow })
             }
         }
     }
+}
+
+/// A flow that is allowed from outside the cluster, where nothing can be probed from.
+pub(super) fn from_range(net: IpNet, destination: usize, port: (Protocol, u16), why: Why) -> TouchedFlow {
+    let reason = format!("nothing to probe from lies in {net}: it is outside the cluster");
+    TouchedFlow {
+        source: Origin::Range(net),
+        target: Target::Class(destination),
+        family: Family::of(net.network()),
+        protocol: port.0,
+        port: port.1,
+        why,
+        before: None,
+        declared: Decision::Allowed,
+        live: Decision::Allowed,
+        missing: None,
+        rules: Vec::new(),
+        covers: 0,
+        unseen: Some((Unseen::Unprobeable, reason)),
+        note: None,
+    }
+}
+
+/// The block, or where its first address is an exception the first part of it without any: verdicts about a range are
+/// asked of its first address.
+fn representative(cidr: IpNet, except: &[IpNet]) -> Option<IpNet> {
+    if !except.iter().any(|net| net.contains(&cidr.network())) {
+        return Some(cidr);
+    }
+    if except.iter().any(|net| net.contains(&cidr)) {
+        return None;
+    }
+    let halves = cidr.subnets(cidr.prefix_len().saturating_add(1)).ok()?;
+    halves.into_iter().find_map(|half| representative(half, except))
+}
+
+/// On a first run no rule is of this merge: its mistakes are notes.
+fn softened(finding: Finding, why: Why) -> Finding {
+    let severity = if why == Why::FirstRun { Severity::Info } else { finding.severity };
+    Finding { severity, ..finding }
 }

@@ -1,0 +1,190 @@
+//! Rules of a merge: one flow of each, and those that open one side.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::engine::fixtures::{app, block, deny_all, egress, ingress, policy, port};
+
+fn cluster() -> Cluster {
+    Cluster::new(&["shop", "redis"]).app("shop/web", 1).app("shop/api", 1).app("redis/redis", 1)
+}
+
+fn closed() -> Vec<Policy> {
+    vec![deny_all("shop"), deny_all("redis")]
+}
+
+/// Adds policies to two closed namespaces.
+fn adding(cluster: Cluster, policies: &[Policy]) -> Merge {
+    Merge::new(cluster, closed(), closed().into_iter().chain(policies.iter().cloned()).collect())
+}
+
+/// An egress policy of `shop/web` with these rules.
+fn web(rules: Value) -> Policy {
+    policy(
+        "shop/web",
+        json!({"podSelector": {"matchLabels": {"app": "web"}}, "policyTypes": ["Egress"], "egress": rules}),
+    )
+}
+
+#[test]
+fn a_rule_that_opens_one_side_says_which_other_side_lacks_an_entry() {
+    let out = adding(cluster(), &[egress("shop/web", app("redis/redis"), &[8080])]);
+    assert_eq!(out.flows(), ["shop/web -> redis/redis:8080/TCP OneSided denied>denied, lacks ingress"]);
+    let into = adding(cluster(), &[ingress("redis/redis", app("shop/web"), &[8080])]);
+    assert_eq!(into.flows(), ["shop/web -> redis/redis:8080/TCP OneSided denied>denied, lacks egress"]);
+    let mut older = adding(cluster(), &[]);
+    older.before = Some(out.declared.clone());
+    older.declared = out.declared;
+    assert_eq!(older.flows(), [""; 0], "the control: a rule of an older merge");
+}
+
+#[test]
+fn an_unnecessary_rule_still_shows_one_flow() {
+    let open = Merge::new(cluster(), Vec::new(), vec![web(json!([{"to": app("redis/redis")}]))]);
+    let flows = open.run().flows();
+    assert!(
+        flows.contains(&"shop/web -> redis/redis:8080/TCP Rule allowed>allowed".to_owned()),
+        "allowed before too: {flows:#?}"
+    );
+}
+
+#[test]
+fn a_rule_with_several_peers_is_a_note_where_one_of_them_is_denied() {
+    let both = json!([app("redis/redis")[0], app("shop/api")[0]]);
+    let answer = ingress("redis/redis", app("shop/web"), &[8080]);
+    let some = adding(cluster(), &[egress("shop/web", both.clone(), &[8080]), answer]).run();
+    assert_eq!(some.flows(), ["shop/web -> redis/redis:8080/TCP Changed denied>allowed"]);
+    let text = "NetworkPolicy/shop/web-egress egress[0] opens 2 flows on its side, ingress denies 1 of them";
+    assert_eq!(some.findings(), [(Severity::Info, text)]);
+    let none = adding(cluster(), &[egress("shop/web", both, &[8080])]);
+    assert_eq!(
+        none.flows(),
+        ["shop/web -> redis/redis:8080/TCP OneSided denied>denied, lacks ingress, covers 1"],
+        "where none is allowed it is a missing entry"
+    );
+}
+
+#[test]
+fn a_wide_peer_is_one_line_and_no_note() {
+    let wide = egress("shop/web", json!([{"namespaceSelector": {}}]), &[8080]);
+    let closed = adding(cluster(), &[wide.clone()]);
+    let lines = closed.flows();
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    assert!(lines[0].ends_with("OneSided denied>denied, lacks ingress, covers 1"), "{lines:#?}");
+    let answered = adding(cluster(), &[wide, ingress("redis/redis", app("shop/web"), &[8080])]);
+    assert_eq!(answered.flows(), ["shop/web -> redis/redis:8080/TCP Changed denied>allowed"]);
+}
+
+#[test]
+fn pods_that_happen_to_lie_in_an_open_range_lack_nothing() {
+    let anyone = adding(cluster(), &[ingress("shop/web", block("0.0.0.0/0"), &[8080])]);
+    let unseen = "[Unprobeable: nothing to probe from lies in 0.0.0.0/0: it is outside the cluster]";
+    assert_eq!(anyone.flows(), [format!("0.0.0.0/0 -> shop/web:8080/TCP Rule allowed {unseen}")]);
+    let out = adding(cluster(), &[egress("shop/web", block("0.0.0.0/0"), &[8080])]);
+    let unseen = "[Unprobeable: no configured destination lies in 0.0.0.0/0 (destinations)]";
+    assert_eq!(out.flows(), [format!("shop/web -> 0.0.0.0/0:8080/TCP Rule denied>allowed {unseen}")]);
+}
+
+#[test]
+fn a_range_is_shown_by_the_hosts_that_lie_in_it() {
+    let rule = egress("shop/web", block("203.0.113.0/24"), &[5432]);
+    let without = adding(cluster(), std::slice::from_ref(&rule));
+    let unseen = "[Unprobeable: no configured destination lies in 203.0.113.0/24 (destinations)]";
+    assert_eq!(without.flows(), [format!("shop/web -> 203.0.113.0/24:5432/TCP Rule denied>allowed {unseen}")]);
+    let other = adding(cluster(), std::slice::from_ref(&rule)).host("198.51.100.7");
+    assert_eq!(other.flows(), without.flows(), "a host outside the range");
+    let inside = adding(cluster(), &[rule]).host("203.0.113.7");
+    assert_eq!(inside.flows(), ["shop/web -> pg01:5432/TCP Changed denied>allowed"]);
+    let other_port = adding(cluster(), &[egress("shop/web", block("203.0.113.0/24"), &[443])]).host("203.0.113.7");
+    assert_eq!(other_port.flows().len(), 1, "a port that may not be probed there");
+    assert!(other_port.flows()[0].contains("Unprobeable"));
+}
+
+#[test]
+fn a_range_is_asked_about_outside_its_exceptions() {
+    let rule = |except: Value| web(json!([{"to": [{"ipBlock": {"cidr": "198.51.100.0/24", "except": except}}]}]));
+    for (except, range) in [
+        (json!([]), "198.51.100.0/24"),
+        (json!(["198.51.100.128/25"]), "198.51.100.0/24"),
+        (json!(["198.51.100.0/25"]), "198.51.100.128/25"),
+        (json!(["198.51.100.0/26", "198.51.100.64/28"]), "198.51.100.80/28"),
+    ] {
+        let flows = adding(cluster(), &[rule(except.clone())]).flows();
+        assert!(
+            flows[0].starts_with(&format!("shop/web -> {range}:8080/TCP Rule denied>allowed")),
+            "{except}: {flows:?}"
+        );
+    }
+}
+
+#[test]
+fn a_peer_on_its_nodes_network_is_never_verified() {
+    let on_host = |p: &mut crate::model::PodInfo| p.host_network = true;
+    let merge = adding(cluster().with("redis/redis", on_host), &[egress("shop/web", app("redis/redis"), &[8080])]);
+    let unseen = "[Unprobeable: hostNetwork: the specification leaves policy for it undefined]";
+    assert_eq!(merge.flows(), [format!("shop/web -> redis/redis:8080/TCP Rule undefined>undefined {unseen}")]);
+    let merge = adding(cluster().with("redis/redis", on_host), &[ingress("shop/web", app("redis/redis"), &[8080])]);
+    assert_eq!(merge.flows(), [format!("redis/redis -> shop/web:8080/TCP Rule undefined>undefined {unseen}")]);
+}
+
+#[test]
+fn ports_of_rules() {
+    let many = |p: &mut crate::model::PodInfo| {
+        p.ports = vec![
+            port("http", 8080, Protocol::Tcp),
+            port("admin", 9000, Protocol::Tcp),
+            port("dns", 5353, Protocol::Udp),
+        ];
+    };
+    let udp = "[Unprobeable: UDP: silence cannot be told from a drop]";
+    let rows: [(&str, Value, Vec<String>); 7] = [
+        ("a number", json!([{"port": 8080}]), vec!["8080/TCP".to_owned()]),
+        ("a number that nobody declares", json!([{"port": 7000}]), vec!["7000/TCP".to_owned()]),
+        ("a name", json!([{"port": "admin"}]), vec!["9000/TCP".to_owned()]),
+        (
+            "a range with declared ports",
+            json!([{"port": 8000, "endPort": 9999}]),
+            vec!["8080/TCP".to_owned(), "9000/TCP".to_owned()],
+        ),
+        ("a range without", json!([{"port": 30000, "endPort": 30010}]), vec!["30000/TCP".to_owned()]),
+        ("only UDP", json!([{"protocol": "UDP", "port": 5353}]), vec![format!("5353/UDP {udp}")]),
+        ("no ports", json!([]), vec!["5353/UDP".to_owned(), "8080/TCP".to_owned(), "9000/TCP".to_owned()]),
+    ];
+    for (name, ports, expected) in rows {
+        let rule = web(json!([{"to": app("redis/redis"), "ports": ports}]));
+        let answer = ingress("redis/redis", app("shop/web"), &[]);
+        let answer = Policy {
+            ingress: answer.ingress.map(|mut rules| {
+                rules[0].ports = None;
+                rules
+            }),
+            ..answer
+        };
+        let merge = Merge::new(
+            cluster().with("redis/redis", many),
+            closed().into_iter().chain([answer.clone()]).collect(),
+            closed().into_iter().chain([answer, rule]).collect(),
+        );
+        let flows = merge.flows();
+        let mut got: Vec<String> = flows
+            .iter()
+            .map(|line| line.replace("shop/web -> redis/redis:", "").replace(" Changed denied>allowed", ""))
+            .collect();
+        if name == "no ports" {
+            got = got.iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect();
+            got.sort();
+        }
+        assert_eq!(got, expected, "{name}");
+    }
+}
+
+#[test]
+fn a_rule_between_the_pods_of_one_workload() {
+    let own = ingress("shop/web", app("shop/web"), &[8080]);
+    let out = egress("shop/web", app("shop/web"), &[8080]);
+    let two = adding(Cluster::new(&["shop", "redis"]).app("shop/web", 2), &[own.clone(), out.clone()]);
+    assert_eq!(two.flows(), ["shop/web -> shop/web:8080/TCP Changed denied>allowed"]);
+    let one = adding(Cluster::new(&["shop", "redis"]).app("shop/web", 1), &[own, out]).run();
+    assert_eq!(one.flows(), [""; 0], "a pod always reaches itself");
+    assert_eq!(one.waiting().len(), 2, "{:?}", one.waiting());
+}

@@ -1,0 +1,121 @@
+//! The lines between merges: what was cured, what still stands, and that all is still watched.
+
+use super::{
+    MessageOptions,
+    clean::{self, put},
+    details,
+    doc::{Block, Span},
+    headline::{Mark, revision_span},
+    judge::Judged,
+    message::{MOST_FINDINGS, Message, counts},
+    words::{self, NAME, SENTENCE, count},
+};
+use crate::model::{Cleared, Report, Revision, Verdict};
+
+/// A reply in the thread of the message whose findings it clears; `cleared` are those of that one thread.
+#[must_use]
+pub fn recovery(cleared: &[Cleared], report: &Report, options: &MessageOptions) -> Message {
+    let mut head = vec![Span::text(format!("{}clears ", Mark::Fine.sign()))];
+    let mut since: Vec<&Revision> = cleared.iter().filter_map(|c| c.since.as_ref()).collect();
+    since.sort();
+    since.dedup();
+    match since.as_slice() {
+        [] => head.push(Span::text("what stood from before")),
+        [first, rest @ ..] => {
+            head.push(revision_span(first, options));
+            if !rest.is_empty() {
+                head.push(Span::text(format!(" and {}", count(rest.len(), "more merge"))));
+            }
+        }
+    }
+    head.push(Span::text(format!(" ({})", kinds(cleared))));
+    let mut blocks = vec![Block::Head(head)];
+    let keys = cleared.iter().map(|c| (c.key.as_str(), None));
+    blocks.extend(listed(keys));
+    blocks.push(Block::Note(seen_at(report, "seen with ", options)));
+    Message::new(true, &blocks, &[])
+}
+
+/// `2 flows, 1 policy`.
+fn kinds(cleared: &[Cleared]) -> String {
+    let flows = cleared.iter().filter(|c| c.key.contains(" -> ")).count();
+    let policies = cleared.iter().filter(|c| c.key.starts_with("drift/")).count();
+    let parts: Vec<String> = [(flows, "flow"), (policies, "policy"), (cleared.len() - flows - policies, "finding")]
+        .into_iter()
+        .filter(|(n, _)| *n > 0)
+        .map(|(n, noun)| count(n, noun))
+        .collect();
+    parts.join(", ")
+}
+
+/// `seen with main@4f2c9ab at 2026-11-20 09:12:31 UTC`.
+fn seen_at(report: &Report, lead: &str, options: &MessageOptions) -> Vec<Span> {
+    let mut spans = vec![Span::text(lead)];
+    if let Some(revision) = report.kustomizations.iter().find_map(|k| k.applied.as_ref()) {
+        spans.push(revision_span(revision, options));
+        spans.push(Span::text(" "));
+    }
+    spans.push(Span::text(format!("at {}", words::time(&report.finished))));
+    spans
+}
+
+fn listed<'a>(entries: impl Iterator<Item = (&'a str, Option<&'a str>)>) -> Vec<Block> {
+    let entries: Vec<_> = entries.collect();
+    let mut blocks: Vec<Block> = entries
+        .iter()
+        .take(MOST_FINDINGS)
+        .map(|(key, summary)| {
+            let name = Span::code(clean::line(&words::key(key), 3 * NAME));
+            match summary {
+                Some(summary) => {
+                    Block::Item(vec![name, Span::text(format!(": {}", clean::line(summary, SENTENCE / 2)))])
+                }
+                None => Block::Item(vec![name]),
+            }
+        })
+        .collect();
+    if entries.len() > MOST_FINDINGS {
+        blocks.push(Block::Item(vec![Span::text(format!("{} more", entries.len() - MOST_FINDINGS))]));
+    }
+    blocks
+}
+
+/// The daily reply in the thread of a standing red; `open` is each finding's key and line for people. It mentions
+/// nobody: people were, once.
+#[must_use]
+pub fn reminder(open: &[(String, String)], report: &Report, options: &MessageOptions) -> Message {
+    let are = if open.len() == 1 { "is" } else { "are" };
+    let head = format!("{}{} {are} still open", Mark::Wrong.sign(), count(open.len(), "finding"));
+    let mut blocks = vec![Block::Head(vec![Span::text(head)])];
+    blocks
+        .extend(listed(open.iter().map(|(key, summary)| (key.as_str(), (!summary.is_empty()).then_some(&**summary)))));
+    blocks.push(Block::Note(seen_at(report, "seen again with ", options)));
+    Message::new(true, &blocks, &[])
+}
+
+/// The weekly line: all is still watched.
+#[must_use]
+pub fn weekly(report: &Report, options: &MessageOptions) -> Message {
+    let judged = Judged::new(report);
+    let open = judged.older.len() + details::items(report, &judged, options).len();
+    let good = open == 0 && report.verdict == Verdict::Verified;
+    let mark = if good { Mark::Fine } else { Mark::Unsure };
+    let mut head = vec![Span::text(format!("{}{} ", mark.sign(), clean::line(&options.source_name, NAME)))];
+    if let Some(revision) = report.kustomizations.iter().find_map(|k| k.applied.as_ref()) {
+        head.push(revision_span(revision, options));
+        head.push(Span::text(" "));
+    }
+    let state = match open {
+        0 if good => "no drift, nothing open".to_owned(),
+        0 => "not everything could be verified".to_owned(),
+        n => format!("{} open", count(n, "finding")),
+    };
+    head.push(Span::text(format!("is still watched: {state}")));
+    let mut blocks = vec![Block::Head(head)];
+    let mut line = format!("Last run ended {}", words::time(&report.finished));
+    if let Some(counts) = counts(report) {
+        put(&mut line, format_args!("; {counts}"));
+    }
+    blocks.push(Block::Note(vec![Span::text(line)]));
+    Message::new(true, &blocks, &[])
+}

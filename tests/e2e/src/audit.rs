@@ -1,0 +1,49 @@
+//! The API server's audit log: when did the verifier begin to probe, and did it ever do more than it may.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use crate::{Cluster, eventually, poll::seconds};
+
+/// The audit log from one moment on.
+pub struct Audit {
+    file: PathBuf,
+    from: u64,
+    account: String,
+}
+
+impl Audit {
+    /// Begins now, for the service accounts of one namespace.
+    ///
+    /// # Errors
+    /// There is no audit log.
+    pub fn begin(cluster: &Cluster, namespace: &str) -> Result<Self> {
+        let file = PathBuf::from(cluster.variable("AUDIT_LOG")?);
+        let from = std::fs::metadata(&file).context("no audit log")?.len();
+        Ok(Self { file, from, account: format!("system:serviceaccount:{namespace}:") })
+    }
+
+    /// The lines on requests of that namespace's accounts since then.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub fn lines(&self) -> Result<Vec<String>> {
+        let bytes = std::fs::read(&self.file)?;
+        let new = bytes.get(usize::try_from(self.from)?..).unwrap_or_default();
+        let text = String::from_utf8_lossy(new);
+        Ok(text.lines().filter(|line| line.contains(&self.account)).map(str::to_owned).collect())
+    }
+
+    /// Waits until one of them has opened an exec into a pod.
+    ///
+    /// # Errors
+    /// None does within half a minute.
+    pub async fn first_exec(&self) -> Result<()> {
+        eventually("the verifier begins to probe", seconds(30), async || {
+            let is_exec = |line: &String| line.contains(r#""subresource":"exec""#);
+            Ok(self.lines()?.iter().any(is_exec).then_some(()))
+        })
+        .await
+    }
+}

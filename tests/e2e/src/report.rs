@@ -1,0 +1,202 @@
+//! The verifier's report, read by its published schema `netpol-verify/report/v1`: what a script of somebody else sees.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::objects::text;
+
+/// The schema's name.
+pub const SCHEMA: &str = "netpol-verify/report/v1";
+
+/// One run's report.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "the fields are documented by the schema; repeating it here would only drift")]
+pub struct Report {
+    pub schema: String,
+    pub cluster: String,
+    pub seq: u64,
+    pub trigger: String,
+    pub verdict: String,
+    pub kustomizations: Vec<KustomizationReport>,
+    pub drift: Vec<Drift>,
+    pub flows: Vec<Flow>,
+    pub findings: Vec<Finding>,
+    pub not_probed: Vec<NotProbed>,
+    pub denial: BTreeMap<String, String>,
+    pub started: String,
+    pub finished: String,
+}
+
+/// One Kustomization.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "documented by the schema")]
+pub struct KustomizationReport {
+    pub namespace: String,
+    pub name: String,
+    pub attempted: Option<String>,
+    pub applied: Option<String>,
+    pub digest: Option<String>,
+    pub rendering: String,
+    pub reason: Option<String>,
+}
+
+/// A place in Git.
+#[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
+#[expect(missing_docs, reason = "documented by the schema")]
+pub struct Origin {
+    pub file: String,
+    pub line: Option<u32>,
+    pub via: Option<String>,
+}
+
+/// A policy that differs.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "documented by the schema")]
+pub struct Drift {
+    pub class: String,
+    pub policy: Value,
+    pub declared: Option<Origin>,
+    pub by: Option<String>,
+    pub flows: u64,
+    pub diff: String,
+    pub severity: String,
+}
+
+/// A probed flow.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "documented by the schema")]
+pub struct Flow {
+    pub source: Value,
+    pub source_pod: Option<Value>,
+    pub destination: Value,
+    pub target: Option<String>,
+    pub protocol: String,
+    pub port: u16,
+    pub via: Option<String>,
+    pub why: String,
+    pub before: Option<String>,
+    pub declared: String,
+    pub live: String,
+    pub observed: String,
+    pub controls: Option<Controls>,
+    pub result: String,
+    pub state: Option<String>,
+    pub converged_ms: Option<u64>,
+    pub entries: Vec<Entry>,
+    /// Not in the first version of the schema; "" where absent.
+    #[serde(default)]
+    pub note: Option<String>,
+}
+
+/// How a denial was controlled.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "documented by the schema")]
+pub struct Controls {
+    pub target: Option<String>,
+    pub source: Option<String>,
+    pub strength: String,
+}
+
+/// YAML to add.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "documented by the schema")]
+pub struct Entry {
+    pub side: String,
+    pub file: Option<String>,
+    pub line: Option<u32>,
+    pub entry: String,
+}
+
+/// What is neither flow nor drift.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "documented by the schema")]
+pub struct Finding {
+    pub rule: String,
+    pub severity: String,
+    pub message: String,
+    pub origin: Option<Origin>,
+    pub since: Option<String>,
+}
+
+/// Flows that were not probed.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "documented by the schema")]
+pub struct NotProbed {
+    pub reason: String,
+    pub flows: u64,
+}
+
+impl Report {
+    /// The flows from workload `source` to workload `destination` (`namespace/name`) at a port.
+    #[must_use]
+    pub fn flows(&self, source: &str, destination: &str, port: u16) -> Vec<&Flow> {
+        let wanted = |flow: &&Flow| flow.port == port && flow.source() == source && flow.destination() == destination;
+        self.flows.iter().filter(wanted).collect()
+    }
+
+    /// The one such flow; otherwise a panic that shows what there is.
+    ///
+    /// # Panics
+    /// There is none, or more than one.
+    #[must_use]
+    pub fn flow(&self, source: &str, destination: &str, port: u16) -> &Flow {
+        let found = self.flows(source, destination, port);
+        let [flow] = found.as_slice() else {
+            unexpected(&format!("{} flows {source} → {destination}:{port} instead of one", found.len()), self);
+        };
+        flow
+    }
+
+    /// The findings of a rule.
+    #[must_use]
+    pub fn findings(&self, rule: &str) -> Vec<&Finding> {
+        self.findings.iter().filter(|finding| finding.rule == rule).collect()
+    }
+
+    /// The drift of the policy `namespace/name`, if there is any.
+    #[must_use]
+    pub fn drift(&self, policy: &str) -> Option<&Drift> {
+        self.drift.iter().find(|drift| named(&drift.policy) == policy)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "report {} ({}): {}", self.seq, self.trigger, self.verdict)?;
+        self.kustomizations.iter().try_for_each(|one| writeln!(f, "  {one:?}"))?;
+        self.drift.iter().try_for_each(|one| writeln!(f, "  {one:?}"))?;
+        self.flows.iter().try_for_each(|one| writeln!(f, "  {one:?}"))?;
+        self.findings.iter().try_for_each(|one| writeln!(f, "  {one:?}"))?;
+        self.not_probed.iter().try_for_each(|one| writeln!(f, "  {one:?}"))
+    }
+}
+
+impl Flow {
+    /// The source as `namespace/name`, or its addresses or host name.
+    #[must_use]
+    pub fn source(&self) -> String {
+        named(&self.source)
+    }
+
+    /// The destination as `namespace/name`, or its addresses or host name.
+    #[must_use]
+    pub fn destination(&self) -> String {
+        named(&self.destination)
+    }
+}
+
+/// An endpoint or a policy as `namespace/name`; without a namespace its name, or its addresses.
+fn named(value: &Value) -> String {
+    match (text(value, "/namespace"), text(value, "/name")) {
+        ("", "") => value.pointer("/cidrs").map(Value::to_string).unwrap_or_default(),
+        ("", name) => name.to_owned(),
+        (namespace, name) => format!("{namespace}/{name}"),
+    }
+}
+
+#[expect(clippy::panic, reason = "only tests call it, and a panic is how a test fails")]
+fn unexpected(what: &str, report: &Report) -> ! {
+    panic!("{what}\n{report}")
+}

@@ -1,0 +1,16 @@
+//! What a customer relies on, on the real cluster: issue by issue, each claim with its control.
+//!
+//! `make cluster` first; then `cargo test -p e2e --test scenarios -- --test-threads=2`. Each scenario has a cluster of
+//! its own in all but the node: namespaces, repository, Kustomization, room and verifier.
+
+mod acceptance;
+mod apply;
+mod delivery;
+mod drift;
+mod edits;
+mod foreign;
+mod merges;
+mod pods;
+mod rendering;
+mod rules;
+mod scene;

@@ -1,4 +1,0 @@
-//! What several tests share.
-#![expect(dead_code, reason = "every test program uses a part of it")]
-
-pub mod api;
