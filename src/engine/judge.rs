@@ -35,7 +35,7 @@ pub enum Judged {
 
 /// Judges one observation.
 #[must_use]
-pub fn judge(seen: &Observation) -> Judged {
+pub fn judge(seen: Observation) -> Judged {
     if let Some(unknown) = no_packet(seen.observed) {
         return unknown;
     }
@@ -62,7 +62,7 @@ const fn no_packet(outcome: Outcome) -> Option<Judged> {
     })
 }
 
-fn allowed(seen: &Observation) -> Judged {
+fn allowed(seen: Observation) -> Judged {
     match (seen.observed, seen.look) {
         (Outcome::Open, _) => Judged::AsDeclared { strength: None, note: None },
         // A denial is silent here, so a refusal came from the target itself: the packet went through.
@@ -86,21 +86,20 @@ fn allowed(seen: &Observation) -> Judged {
 }
 
 /// An allowed flow that does not get through while its target is alive.
-const fn blocked(seen: &Observation) -> Judged {
+const fn blocked(seen: Observation) -> Judged {
     match seen.source {
         Some(false) => Judged::Unknown(Unseen::Pending, "the source reaches nothing at all"),
         Some(true) | None => Judged::Otherwise,
     }
 }
 
-fn denied(seen: &Observation) -> Judged {
+fn denied(seen: Observation) -> Judged {
     if seen.observed == Outcome::Open {
         return Judged::Otherwise;
     }
     let alive = match (seen.target, seen.observed) {
-        (Some(Outcome::Open), _) => true,
         // Others get a refusal where this source gets silence: the target is alive, nothing listens.
-        (Some(Outcome::Refused), Outcome::Timeout | Outcome::Unreachable) => true,
+        (Some(Outcome::Open), _) | (Some(Outcome::Refused), Outcome::Timeout | Outcome::Unreachable) => true,
         (Some(Outcome::Refused), Outcome::Refused) if seen.look == DenialLook::Drop => return Judged::Otherwise,
         _ => false,
     };
@@ -134,7 +133,7 @@ mod tests {
         target: Option<Outcome>,
         source: Option<bool>,
     ) -> Judged {
-        judge(&Observation { expected, observed, look, target, source })
+        judge(Observation { expected, observed, look, target, source })
     }
 
     fn word(judged: &Judged) -> &'static str {
@@ -188,6 +187,16 @@ mod tests {
             assert_eq!(word(&judged), expected, "{observed} {look:?} {target:?} {source:?}");
         }
         assert_eq!(ask(Denied, Timeout, Drop, Some(Open), Some(true)), FULL);
+    }
+
+    #[test]
+    fn a_denied_flow_whose_target_nobody_may_reach_is_not_waited_for() {
+        let state = |target| match ask(Denied, Timeout, Drop, target, Some(true)) {
+            Judged::Unknown(unseen, _) => unseen,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(state(None), Unseen::Unprobeable);
+        assert_eq!(state(Some(Timeout)), Unseen::Pending, "it may come back");
     }
 
     #[test]

@@ -264,7 +264,7 @@ fn touch(
     material: &Material<'_>,
     worlds: &Worlds,
     product: &BTreeSet<String>,
-    changed: &[RuleRef],
+    changed_rules: &[RuleRef],
     recall: &Recall,
     ids: &BTreeSet<PolicyRef>,
 ) -> Touched {
@@ -276,7 +276,7 @@ fn touch(
         before: worlds.before.as_ref(),
         declared: &worlds.declared,
         live: &worlds.live,
-        changed_rules: changed,
+        changed_rules,
         outside: material.outside,
         git: ids,
         probe_from: &may_probe,

@@ -207,6 +207,7 @@ impl Conclusion<'_> {
 }
 
 /// Whether trouble was not told before, or was accepted then and is not any more.
+#[must_use]
 pub fn is_new(known: Option<&OpenFinding>, accepted_until: Option<&String>) -> bool {
     known.is_none_or(|known| known.accepted && accepted_until.is_none())
 }

@@ -45,7 +45,8 @@ pub fn without_probes(material: &Material<'_>, product: &BTreeSet<String>, live:
         .filter_map(|name| baseline(material, live, name))
         .collect();
     findings.extend(not_understood(material).iter().map(|policy| {
-        let scope = policy.namespace.as_ref().map_or("pods of any namespace".to_owned(), |n| format!("pods of {n}"));
+        let scope =
+            policy.namespace.as_ref().map_or_else(|| "pods of any namespace".to_owned(), |n| format!("pods of {n}"));
         let message = format!(
             "{} is not understood: nothing is called verified about {scope}, which it may touch",
             policy.policy

@@ -54,7 +54,7 @@ pub async fn probe<O: Outside>(outside: &O, snapshot: &Snapshot, plan: Vec<Plann
         let round = within(outside, left, round(outside, &pods, &tracks)).await;
         for (index, purpose, seen) in round {
             if let Some(track) = tracks.get_mut(index) {
-                track.note(purpose, &seen, began.saturating_sub(start));
+                track.note(&purpose, &seen, began.saturating_sub(start));
             }
         }
         looks.learn(&tracks);

@@ -181,7 +181,7 @@ fn failed(state: &State, ended: &Ended<'_>) -> Vec<FailedApply> {
             .failed
             .iter()
             .find(|f| f.id == status.id && f.attempted == attempted && f.reason == not_applied.reason);
-        failed.push(known.cloned().unwrap_or(FailedApply {
+        failed.push(known.cloned().unwrap_or_else(|| FailedApply {
             id: status.id.clone(),
             attempted,
             reason: not_applied.reason.clone(),

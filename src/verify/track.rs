@@ -96,17 +96,17 @@ impl Track {
     }
 
     /// Takes an answer of the round that began at `at`.
-    pub fn note(&mut self, purpose: Purpose, seen: &Seen, at: Duration) {
+    pub fn note(&mut self, purpose: &Purpose, seen: &Seen, at: Duration) {
         match purpose {
             Purpose::Flow => {
                 self.seen.push((at, seen.outcome));
                 self.text.clone_from(&seen.text);
             }
             Purpose::Target(index) => {
-                self.target.insert(index, seen.outcome);
+                self.target.insert(*index, seen.outcome);
             }
             Purpose::Source(index) => {
-                self.source.insert(index, seen.outcome);
+                self.source.insert(*index, seen.outcome);
             }
         }
     }
@@ -193,7 +193,7 @@ impl Track {
             let why = "no pod that may be probed from can show that the target is alive (probeNamespaces)";
             return Judged::Unknown(crate::model::Unseen::Unprobeable, why);
         }
-        judge::judge(&Observation {
+        judge::judge(Observation {
             expected: self.expects(),
             observed,
             look: self.look,

@@ -246,3 +246,26 @@ async fn a_data_plane_that_does_otherwise_is_an_enforcement_finding() {
         assert_eq!((cured.exit, cured.events.len()), (0, 1), "{cured:#?}");
     }
 }
+
+#[tokio::test]
+async fn an_entry_in_place_of_a_line_is_announced_so() {
+    let (fake, mut files) = checked().await;
+    let closed = "apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: api, namespace: bank}
+spec:
+  podSelector: {matchLabels: {app: api}}
+  policyTypes: [Ingress]
+  ingress: []
+";
+    fake.push(files.put("infra/bank/web.yaml", closed).bank_egress());
+    let ran = fake.run().await;
+    assert_eq!(ran.exit, 1, "{ran:#?}");
+    let body = &ran.root().body;
+    assert!(body.contains("Add to infra/bank/web.yaml, policy api, in place of line 7:"), "{body}");
+    assert!(!body.contains("after line"), "{body}");
+    files.paste(&ran.flow(BANK).entries[0].clone());
+    fake.push(&files);
+    let cured = fake.run().await;
+    assert_eq!((cured.exit, cured.replies().len()), (0, 1), "{cured:#?}");
+}
