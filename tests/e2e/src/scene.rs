@@ -4,7 +4,7 @@ use std::{
     io::Write as _,
     panic::AssertUnwindSafe,
     sync::{
-        RwLock,
+        Mutex, RwLock,
         atomic::{AtomicU32, Ordering},
     },
 };
@@ -77,6 +77,8 @@ pub struct Scene {
     pub verifier: Verifier,
     /// The commit that is applied at the start.
     pub first_commit: String,
+    /// What scenarios made that no namespace of the fixture takes with it.
+    left_over: Mutex<Vec<Value>>,
 }
 
 /// Runs one scenario on the cluster: makes its scene, plays `story`, tears down. A failure shows the state of all pods
@@ -148,7 +150,7 @@ impl Scene {
         let verifier = Verifier::install(&cluster, &prefix, &kustomization, config, &room.bot_token).await?;
         flux.apply(&first_commit).await?;
         wait_until_ready(client, &fixture.namespaces()).await?;
-        Ok(Self { cluster, prefix, fixture, git, flux, room, verifier, first_commit })
+        Ok(Self { cluster, prefix, fixture, git, flux, room, verifier, first_commit, left_over: Mutex::default() })
     }
 
     async fn play(&self, story: impl AsyncFnOnce(&Self) -> Result<()>) -> Result<()> {
@@ -173,7 +175,10 @@ impl Scene {
     /// # Errors
     /// The API server refused one.
     pub async fn apply(&self, yaml: &str) -> Result<()> {
-        objects::apply_all(&self.cluster.client, &objects::parse(&self.text(yaml))?).await
+        let objects = objects::parse(&self.text(yaml))?;
+        let cluster_wide = objects.iter().filter(|object| objects::is_cluster_wide(text(object, "/kind")));
+        self.left_over.lock().map_err(|_| anyhow!("an earlier apply panicked"))?.extend(cluster_wide.cloned());
+        objects::apply_all(&self.cluster.client, &objects).await
     }
 
     /// Deletes objects, written with `xx-` namespaces.
@@ -287,9 +292,10 @@ impl Scene {
     async fn tear_down(&self) -> Result<()> {
         self.flux.delete().await?;
         self.verifier.uninstall().await?;
+        let left_over = self.left_over.lock().map_err(|_| anyhow!("an earlier apply panicked"))?.clone();
         let is_namespace = |object: &&Value| text(object, "/kind") == "Namespace";
-        for namespace in self.fixture.objects.iter().filter(is_namespace) {
-            objects::delete(&self.cluster.client, namespace).await?;
+        for object in self.fixture.objects.iter().filter(is_namespace).chain(&left_over) {
+            objects::delete(&self.cluster.client, object).await?;
         }
         Ok(())
     }

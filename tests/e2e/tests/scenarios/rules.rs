@@ -97,7 +97,7 @@ fn q_a_new_product_namespace_costs_a_handful_of_probes() -> Result<()> {
         let probes =
             report.flows.iter().filter(|flow| of_tenant(flow.source()) || of_tenant(flow.destination())).count();
         assert!((1..=8).contains(&probes), "{probes} probes: {report}");
-        scene.delete("{apiVersion: v1, kind: Namespace, metadata: {name: xx-tenant}}").await
+        Ok(())
     })
 }
 
@@ -111,6 +111,6 @@ fn a_new_product_namespace_without_the_baseline_is_a_finding() -> Result<()> {
         let [finding] = report.findings("baseline")[..] else { panic!("one finding: {report}") };
         assert!(finding.message.contains(&scene.namespace("tenant")), "{}", finding.message);
         assert!(scene.room.last().await?.body.contains(&scene.namespace("tenant")));
-        scene.delete("{apiVersion: v1, kind: Namespace, metadata: {name: xx-tenant}}").await
+        Ok(())
     })
 }
