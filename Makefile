@@ -3,14 +3,36 @@ export DATA_PLANE ?= calico
 # PROFILE of the verifier in the image: release, or dev, which compiles faster.
 export PROFILE ?= release
 
-.PHONY: cluster cluster-down image
+.PHONY: help test lint unit test-cluster demo-cluster cluster cluster-down image
 
-# The real cluster of the tests (tests/cluster/README.md): up, down, and the verifier's image in it.
+help:
+	@sed -n 's/^## //p' Makefile
+
+## make test            everything that needs no cluster: lints, unit, property and golden tests, mocks, a real Synapse
+test: lint unit
+
+lint:
+	@tests/ci/lint.sh
+
+unit:
+	@tests/ci/unit.sh
+
+## make test-cluster    the scenarios on the real cluster, under each data plane that they depend on
+test-cluster:
+	@tests/ci/cluster.sh
+
+## make demo-cluster    one story of four merges on the real cluster, told by the messages in the room
+demo-cluster:
+	@tests/ci/demo-cluster.sh
+
+## make cluster         brings the test cluster up (tests/cluster/README.md)
 cluster:
 	@tests/cluster/up.sh
 
+## make cluster-down    takes it down
 cluster-down:
 	@tests/cluster/down.sh
 
+## make image           builds the verifier and its image
 image:
 	@tests/cluster/image.sh

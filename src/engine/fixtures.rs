@@ -1,5 +1,7 @@
 //! Clusters and policies for tests of the engine.
 
+#![expect(clippy::needless_pass_by_value, reason = "a literal reads better without a borrow")]
+
 use std::{collections::BTreeMap, net::IpAddr};
 
 use serde_json::{Value, json};

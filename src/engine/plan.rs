@@ -152,12 +152,12 @@ impl Planner<'_> {
             return Err((Unseen::Unprobeable, "its source is outside the cluster".to_owned()));
         };
         let from = self.usable(source, pods, None).ok_or_else(|| self.waiting(source))?;
-        self.fit(from)?;
+        fit(from)?;
         match &flow.target {
             Target::Class(index) => {
                 let avoid = (*index == source).then_some(&from.id);
                 let to = self.usable(*index, pods, avoid).ok_or_else(|| self.waiting(*index))?;
-                self.fit(to)?;
+                fit(to)?;
                 let ip = flow.family.pick(&to.ips);
                 let ip = ip.ok_or_else(|| (Unseen::Unprobeable, format!("{} has no address of that family", to.id)))?;
                 Ok(Ends { source: from, target_pod: Some(to), ip })
@@ -173,20 +173,6 @@ impl Planner<'_> {
             (Unseen::Waiting, format!("{} runs no pod", class.workload))
         } else {
             (Unseen::Pending, format!("no pod of {} is Ready", class.workload))
-        }
-    }
-
-    /// Opted-out pods and pods behind a mesh proxy cannot tell anything.
-    fn fit(&self, pod: &PodInfo) -> Result<(), (Unseen, String)> {
-        if pod.annotations.get(OPT_OUT.0).is_some_and(|v| v == OPT_OUT.1) {
-            return Err((Unseen::Unprobeable, format!("{} has opted out ({}: {})", pod.id, OPT_OUT.0, OPT_OUT.1)));
-        }
-        match pod.containers.iter().find(|c| MESH_PROXIES.contains(&c.name.as_str())) {
-            Some(proxy) => Err((
-                Unseen::Unprobeable,
-                format!("{} answers for {}: it accepts every connection", proxy.name, pod.id),
-            )),
-            None => Ok(()),
         }
     }
 
@@ -235,7 +221,7 @@ impl Planner<'_> {
         let usable = others.filter_map(|index| self.usable(index, pods, target.map(|t| &t.id)));
         controls.extend(
             usable
-                .filter(|p| &p.id != source && self.fit(p).is_ok())
+                .filter(|p| &p.id != source && fit(p).is_ok())
                 .take(2)
                 .map(|p| TargetControl { from: p.id.clone(), itself: false }),
         );
@@ -278,12 +264,25 @@ impl Planner<'_> {
             let Some(ip) = flow.family.pick(&pod.ips) else { continue };
             let address = Address { ip, port, protocol: Protocol::Tcp };
             // What may not be probed is no control either, and a proxy that answers for all shows nothing.
-            if address != probed && self.fit(pod).is_ok() && !self.is_never(None, address) {
+            if address != probed && fit(pod).is_ok() && !self.is_never(None, address) {
                 found.push((!is_dns(class), address, format!("{}:{port}", class.workload)));
             }
         }
         found.sort_by(|a, b| (a.0, &a.2).cmp(&(b.0, &b.2)));
         found.into_iter().take(SOURCE_CONTROLS).map(|(_, address, name)| (address, name)).collect()
+    }
+}
+
+/// Opted-out pods and pods behind a mesh proxy cannot tell anything.
+fn fit(pod: &PodInfo) -> Result<(), (Unseen, String)> {
+    if pod.annotations.get(OPT_OUT.0).is_some_and(|v| v == OPT_OUT.1) {
+        return Err((Unseen::Unprobeable, format!("{} has opted out ({}: {})", pod.id, OPT_OUT.0, OPT_OUT.1)));
+    }
+    match pod.containers.iter().find(|c| MESH_PROXIES.contains(&c.name.as_str())) {
+        Some(proxy) => {
+            Err((Unseen::Unprobeable, format!("{} answers for {}: it accepts every connection", proxy.name, pod.id)))
+        }
+        None => Ok(()),
     }
 }
 

@@ -41,7 +41,7 @@ pub fn understands(document: &PolicyDocument) -> bool {
 ///
 /// # Errors
 /// No reader for its kind (ask [`understands`] first), or content that the API would refuse.
-pub fn policy(document: &PolicyDocument) -> Result<Policy, Unreadable> {
+pub fn policy(document: &PolicyDocument) -> Result<Policy, Box<Unreadable>> {
     let reader = Reader { id: &document.id, origins: &document.origins };
     if !understands(document) {
         return Err(
@@ -59,11 +59,11 @@ struct Reader<'d> {
 }
 
 impl Reader<'_> {
-    fn fault(&self, pointer: &str, message: String) -> Unreadable {
-        Unreadable { policy: self.id.clone(), origin: self.origins.nearest(pointer).cloned(), message }
+    fn fault(&self, pointer: &str, message: String) -> Box<Unreadable> {
+        Box::new(Unreadable { policy: self.id.clone(), origin: self.origins.nearest(pointer).cloned(), message })
     }
 
-    fn network_policy(&self, object: &NetworkPolicy) -> Result<Policy, Unreadable> {
+    fn network_policy(&self, object: &NetworkPolicy) -> Result<Policy, Box<Unreadable>> {
         let namespace = self.id.namespace.clone().unwrap_or_else(|| "default".to_owned());
         // `spec` is optional; what the API stores then selects all pods and allows nothing in.
         let spec = object.spec.clone().unwrap_or_default();
@@ -91,7 +91,7 @@ impl Reader<'_> {
         &self,
         types: Option<&[String]>,
         egress: Option<&[NetworkPolicyEgressRule]>,
-    ) -> Result<(bool, bool), Unreadable> {
+    ) -> Result<(bool, bool), Box<Unreadable>> {
         let types = types.unwrap_or_default();
         if let Some(unknown) = types.iter().find(|t| !matches!(t.as_str(), "Ingress" | "Egress")) {
             return Err(self.fault("/spec/policyTypes", format!("`{unknown}` is no policy type (Ingress, Egress)")));
@@ -102,14 +102,14 @@ impl Reader<'_> {
         Ok((types.iter().any(|t| t == "Ingress"), types.iter().any(|t| t == "Egress")))
     }
 
-    fn ingress(&self, namespace: &str, rules: &[NetworkPolicyIngressRule]) -> Result<Vec<Rule>, Unreadable> {
+    fn ingress(&self, namespace: &str, rules: &[NetworkPolicyIngressRule]) -> Result<Vec<Rule>, Box<Unreadable>> {
         let read = |(index, rule): (usize, &NetworkPolicyIngressRule)| {
             self.rule(namespace, Direction::Ingress, index, rule.from.as_deref(), rule.ports.as_deref())
         };
         rules.iter().enumerate().map(read).collect()
     }
 
-    fn egress(&self, namespace: &str, rules: &[NetworkPolicyEgressRule]) -> Result<Vec<Rule>, Unreadable> {
+    fn egress(&self, namespace: &str, rules: &[NetworkPolicyEgressRule]) -> Result<Vec<Rule>, Box<Unreadable>> {
         let read = |(index, rule): (usize, &NetworkPolicyEgressRule)| {
             self.rule(namespace, Direction::Egress, index, rule.to.as_deref(), rule.ports.as_deref())
         };
@@ -123,7 +123,7 @@ impl Reader<'_> {
         index: usize,
         peers: Option<&[NetworkPolicyPeer]>,
         ports: Option<&[NetworkPolicyPort]>,
-    ) -> Result<Rule, Unreadable> {
+    ) -> Result<Rule, Box<Unreadable>> {
         let at = format!("/spec/{}/{index}", direction.word());
         let field = direction.peer_field();
         // "If this field is empty or missing, this rule matches all sources/destinations/ports."
@@ -145,7 +145,7 @@ impl Reader<'_> {
         })
     }
 
-    fn peer(&self, namespace: &str, peer: &NetworkPolicyPeer, at: &str) -> Result<Peer, Unreadable> {
+    fn peer(&self, namespace: &str, peer: &NetworkPolicyPeer, at: &str) -> Result<Peer, Box<Unreadable>> {
         if let Some(block) = &peer.ip_block {
             if peer.namespace_selector.is_some() || peer.pod_selector.is_some() {
                 return Err(self.fault(at, "`ipBlock` stands beside a selector".to_owned()));
@@ -167,7 +167,7 @@ impl Reader<'_> {
         Ok(Peer::Pods { namespaces, pods })
     }
 
-    fn block(&self, block: &IPBlock, at: &str) -> Result<Peer, Unreadable> {
+    fn block(&self, block: &IPBlock, at: &str) -> Result<Peer, Box<Unreadable>> {
         let net = |text: &str, at: &str| {
             IpNet::from_str(text).map_err(|_| self.fault(at, format!("`{text}` is no CIDR, such as 10.0.0.0/8")))
         };
@@ -176,7 +176,7 @@ impl Reader<'_> {
         Ok(Peer::Block { cidr, except: except.collect::<Result<_, _>>()? })
     }
 
-    fn port(&self, port: &NetworkPolicyPort, at: &str) -> Result<PortMatch, Unreadable> {
+    fn port(&self, port: &NetworkPolicyPort, at: &str) -> Result<PortMatch, Box<Unreadable>> {
         let protocol = match &port.protocol {
             None => Protocol::Tcp,
             Some(text) => text.parse().map_err(|message| self.fault(at, message))?,
@@ -195,14 +195,14 @@ impl Reader<'_> {
         }
     }
 
-    fn number(&self, number: i32, at: &str) -> Result<u16, Unreadable> {
+    fn number(&self, number: i32, at: &str) -> Result<u16, Box<Unreadable>> {
         match u16::try_from(number) {
             Ok(port) if port > 0 => Ok(port),
             _ => Err(self.fault(at, format!("port {number} is not between 1 and 65535"))),
         }
     }
 
-    fn selector(&self, selector: &LabelSelector, at: &str) -> Result<Selector, Unreadable> {
+    fn selector(&self, selector: &LabelSelector, at: &str) -> Result<Selector, Box<Unreadable>> {
         Selector::new(selector).map_err(|error| self.fault(at, error.to_string()))
     }
 }

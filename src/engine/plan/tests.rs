@@ -8,17 +8,17 @@ use crate::{
     model::{Container, Policy, Why},
 };
 
-/// `shop/web` may reach `redis/redis`, as may `shop/api`; `dns/kube-dns` is open to all.
+/// `shop/web` may reach `redis/redis`, as may `shop/api`; `system/kube-dns` is open to all.
 fn cluster() -> Cluster {
     let dns = |p: &mut PodInfo| {
         p.labels.insert("k8s-app".to_owned(), "kube-dns".to_owned());
     };
-    Cluster::new(&["shop", "redis", "dns"])
+    Cluster::new(&["shop", "redis", "system"])
         .app("shop/web", 1)
         .app("shop/api", 1)
         .app("redis/redis", 1)
-        .app("dns/kube-dns", 1)
-        .with("dns/kube-dns", dns)
+        .app("system/kube-dns", 1)
+        .with("system/kube-dns", dns)
 }
 
 fn policies() -> Vec<Policy> {
@@ -70,7 +70,7 @@ fn plan(cluster: &Cluster, sources: &[&str], limits: &Limits) -> Plan {
 
 fn plan_of(cluster: &Cluster, world: &World, flows: Vec<TouchedFlow>, limits: &Limits) -> Plan {
     let live = Matrix::new(world);
-    Planner { snapshot: &cluster.snapshot, live: &live, probe_from: &|name| name != "dns", limits }.plan(flows)
+    Planner { snapshot: &cluster.snapshot, live: &live, probe_from: &|name| name != "system", limits }.plan(flows)
 }
 
 fn controls(probe: &Planned) -> Vec<String> {
@@ -91,7 +91,7 @@ fn a_probe_has_its_address_and_its_controls() {
     assert_eq!(family(&probe.address), Family::V4);
     assert_eq!(controls(probe), ["api-2", "redis-3 itself"], "another allowed source first, the target itself last");
     let sources: Vec<&str> = probe.source_controls.iter().map(|(_, name)| name.as_str()).collect();
-    assert_eq!(sources, ["dns/kube-dns:8080", "shop/api:8080"], "DNS first, never the probed address");
+    assert_eq!(sources, ["system/kube-dns:8080", "shop/api:8080"], "DNS first, never the probed address");
 }
 
 #[test]
@@ -116,22 +116,25 @@ fn a_source_control_goes_only_where_the_policies_and_the_configuration_let_it() 
         let plan = plan_of(cluster, &world, vec![flow(&world, "shop/web", target, 8080)], limits);
         plan.probes[0].source_controls.iter().map(|(_, name)| name.clone()).collect()
     };
-    let to_dns_alone = vec![egress("shop/web", app("dns/kube-dns"), &[8080])];
-    assert_eq!(names(&cluster(), to_dns_alone, &limits()), ["dns/kube-dns:8080"], "what policies allow");
+    let to_dns_alone = vec![egress("shop/web", app("system/kube-dns"), &[8080])];
+    assert_eq!(names(&cluster(), to_dns_alone, &limits()), ["system/kube-dns:8080"], "what policies allow");
     let never = Limits {
         never: vec![NeverProbe { cidr: Some("10.0.0.5/32".parse().unwrap()), name: None, port: None }],
         ..limits()
     };
     assert_eq!(names(&cluster(), Vec::new(), &never), ["shop/api:8080"], "neverProbe");
-    let opted_out = cluster().with("dns/kube-dns", opt_out);
+    let opted_out = cluster().with("system/kube-dns", opt_out);
     assert_eq!(names(&opted_out, Vec::new(), &limits()), ["shop/api:8080"], "opted out");
-    let silent = cluster().with("dns/kube-dns", |p| p.ports.clear());
+    let silent = cluster().with("system/kube-dns", |p| p.ports.clear());
     assert_eq!(names(&silent, Vec::new(), &limits()), ["shop/api:8080"], "no declared port");
 }
 
 fn opt_out(pod: &mut PodInfo) {
     pod.annotations.insert(OPT_OUT.0.to_owned(), OPT_OUT.1.to_owned());
 }
+
+/// Whether and why a flow was not probed.
+type Reason = Option<(Unseen, String)>;
 
 #[test]
 fn what_cannot_be_probed_says_why() {
@@ -140,7 +143,7 @@ fn what_cannot_be_probed_says_why() {
     };
     let other_value = |p: &mut PodInfo| drop(p.annotations.insert(OPT_OUT.0.to_owned(), "enabled".to_owned()));
     let optedout = "has opted out (netpol-verify/probe: disabled)";
-    let rows: [(&str, Cluster, Option<(Unseen, String)>); 8] = [
+    let rows: [(&str, Cluster, Reason); 8] = [
         ("the control", cluster(), None),
         ("another value of the annotation", cluster().with("shop/web", other_value), None),
         (

@@ -8,7 +8,7 @@ fn message(spec: serde_json::Value) -> String {
 }
 
 fn read_error(document: &PolicyDocument) -> Unreadable {
-    super::policy(document).unwrap_err()
+    *super::policy(document).unwrap_err()
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::model::{Finding, FindingRule, Labels, NamespaceMatch, Peer, Policy, R
 /// What a rule that yields no flow is.
 pub(super) enum Effect {
     /// A mistake: something nearly matches, or its namespace does not exist.
-    None(Finding),
+    None(Box<Finding>),
     /// It waits for something to match, in words.
     Waits(String),
 }
@@ -35,7 +35,7 @@ pub(super) fn judge(views: &Views<'_>, policy: &Policy, rule: &Rule, reference: 
 /// A peer that is a mistake, beside others that are none.
 pub(super) fn mistaken_peer(views: &Views<'_>, policy: &Policy, rule: &Rule, reference: &RuleRef) -> Option<Finding> {
     selectors(rule).find_map(|(namespaces, pods)| match selector(views, policy, rule, reference, namespaces, pods) {
-        Effect::None(finding) => Some(finding),
+        Effect::None(finding) => Some(*finding),
         Effect::Waits(_) => None,
     })
 }
@@ -77,7 +77,7 @@ fn selector(
         let count = if near.pods == 1 { "1 pod".to_owned() } else { format!("{} pods", near.pods) };
         let text =
             format!("no pod in {} has label `{}`; `{}` exists ({count})", names(&matching), near.wanted, near.exists);
-        return Effect::None(no_effect(policy, rule, reference, &text));
+        return Effect::None(Box::new(no_effect(policy, rule, reference, &text)));
     }
     Effect::Waits(format!("no pod in {} has {}", names(&matching), words(pods)))
 }
@@ -106,7 +106,7 @@ fn no_namespace(
             }
         }
     };
-    Effect::None(no_effect(policy, rule, reference, &text))
+    Effect::None(Box::new(no_effect(policy, rule, reference, &text)))
 }
 
 fn no_effect(policy: &Policy, rule: &Rule, reference: &RuleRef, text: &str) -> Finding {

@@ -256,22 +256,9 @@ impl<'a> Views<'a> {
         }
     }
 
-    fn decision(&self, matrix: &Matrix<'a>, flow: (usize, &Target), family: Family, port: (Protocol, u16)) -> Decision {
-        let ports = match flow.1 {
-            Target::Class(destination) => matrix.between(flow.0, *destination, family),
-            Target::Outside(outside) => matrix.to_outside(flow.0, End::outside(outside.address)),
-            Target::Range(net) => matrix.to_outside(flow.0, End::outside(net.network())),
-        };
-        match ports {
-            None => Decision::Undefined,
-            Some(ports) if ports.contains(port.0, port.1) => Decision::Allowed,
-            Some(_) => Decision::Denied,
-        }
-    }
-
     /// A flow between a class and a target, with the verdicts of all views.
     fn flow(&self, source: usize, target: Target, family: Family, port: (Protocol, u16), why: Why) -> TouchedFlow {
-        let ask = |matrix: &Matrix<'a>| self.decision(matrix, (source, &target), family, port);
+        let ask = |matrix: &Matrix<'a>| decision(matrix, (source, &target), family, port);
         let (before, declared, live) = (self.before.as_ref().map(ask), ask(&self.declared), ask(&self.live));
         TouchedFlow {
             source: Origin::Class(source),
@@ -323,6 +310,19 @@ impl<'a> Views<'a> {
             }
         }
         None
+    }
+}
+
+fn decision(matrix: &Matrix<'_>, flow: (usize, &Target), family: Family, port: (Protocol, u16)) -> Decision {
+    let ports = match flow.1 {
+        Target::Class(destination) => matrix.between(flow.0, *destination, family),
+        Target::Outside(outside) => matrix.to_outside(flow.0, End::outside(outside.address)),
+        Target::Range(net) => matrix.to_outside(flow.0, End::outside(net.network())),
+    };
+    match ports {
+        None => Decision::Undefined,
+        Some(ports) if ports.contains(port.0, port.1) => Decision::Allowed,
+        Some(_) => Decision::Denied,
     }
 }
 

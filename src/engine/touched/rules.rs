@@ -82,7 +82,7 @@ impl<'p> Openings<'p> {
                 openings.between(views, subject, peer);
             }
             if reference.direction == Direction::Egress {
-                openings.to_outside(views, subject);
+                openings.outside(views, subject);
             }
         }
         openings
@@ -118,7 +118,7 @@ impl<'p> Openings<'p> {
         }
     }
 
-    fn to_outside(&mut self, views: &Views<'_>, source: usize) {
+    fn outside(&mut self, views: &Views<'_>, source: usize) {
         for outside in views.input.outside {
             let end = End::outside(outside.address);
             if !verdict::rule_matches_peer(views.input.declared, self.rule, &end) {
@@ -127,7 +127,7 @@ impl<'p> Openings<'p> {
             let set = verdict::rule_ports(self.rule, &end);
             for &port in outside.ports.iter().filter(|p| set.contains(Protocol::Tcp, **p)) {
                 let (target, family) = (Target::Outside(outside.clone()), Family::of(outside.address));
-                let decision = views.decision(&views.declared, (source, &target), family, (Protocol::Tcp, port));
+                let decision = super::decision(&views.declared, (source, &target), family, (Protocol::Tcp, port));
                 let port = (Protocol::Tcp, port);
                 self.all.push(Opening { source, target, family, port, decision, by_selector: false });
             }
@@ -168,7 +168,7 @@ impl<'p> Openings<'p> {
         };
         let chosen = allowed.iter().find(known).copied().or_else(|| Self::best(views, allowed));
         if let Some(opening) = chosen {
-            let mut flow = self.flow(views, opening, why);
+            let mut flow = flow(views, opening, why);
             flow.rules.push(self.reference.clone());
             flows.add(flow);
         }
@@ -181,17 +181,13 @@ impl<'p> Openings<'p> {
         })
     }
 
-    fn flow(&self, views: &Views<'_>, opening: &Opening, why: Why) -> TouchedFlow {
-        views.flow(opening.source, opening.target.clone(), opening.family, opening.port, why)
-    }
-
     fn one_sided(&self, views: &Views<'_>, why: Why, denied: &[&Opening], flows: &mut Collected, result: &mut Touched) {
         if why == Why::FirstRun {
             result.findings.push(self.partly(denied.len(), self.all.len()));
             return;
         }
         let Some(opening) = Self::best(views, denied) else { return };
-        let mut flow = self.flow(views, opening, why);
+        let mut flow = flow(views, opening, why);
         flow.rules.push(self.reference.clone());
         flow.covers = denied.len() - 1;
         if flow.before == Some(Decision::Allowed) {
@@ -238,7 +234,7 @@ impl<'p> Openings<'p> {
             return;
         }
         match effect::judge(views, self.policy, self.rule, &self.reference) {
-            effect::Effect::None(finding) => result.findings.push(softened(finding, why)),
+            effect::Effect::None(finding) => result.findings.push(softened(*finding, why)),
             effect::Effect::Waits(reason) => {
                 result.waiting.push(SilentRule { rule: self.reference.clone(), reason });
             }
@@ -297,6 +293,10 @@ impl<'p> Openings<'p> {
             }
         }
     }
+}
+
+fn flow(views: &Views<'_>, opening: &Opening, why: Why) -> TouchedFlow {
+    views.flow(opening.source, opening.target.clone(), opening.family, opening.port, why)
 }
 
 /// A flow that is allowed from outside the cluster, where nothing can be probed from.

@@ -128,11 +128,11 @@ impl Ran {
             flow.live
         );
         if flow.declared != flow.live {
-            line += &format!(" (Git: {})", flow.declared);
+            line = format!("{line} (Git: {})", flow.declared);
         }
         line += &flow.missing.map(|side| format!(", lacks {}", side.word())).unwrap_or_default();
         if flow.covers > 0 {
-            line += &format!(", covers {}", flow.covers);
+            line = format!("{line}, covers {}", flow.covers);
         }
         line += &flow.note.as_ref().map(|note| format!(", {note}")).unwrap_or_default();
         line + &flow.unseen.as_ref().map(|(state, reason)| format!(" [{state:?}: {reason}]")).unwrap_or_default()

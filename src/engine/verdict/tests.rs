@@ -22,6 +22,7 @@ fn verdict(world: &World, source: &str, destination: &str, port: u16) -> FlowVer
 }
 
 /// Rules on `shop/api`, for ingress.
+#[expect(clippy::needless_pass_by_value, reason = "a literal reads better without a borrow")]
 fn on_api(rules: serde_json::Value) -> Policy {
     policy(
         "shop/api",

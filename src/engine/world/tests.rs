@@ -61,7 +61,8 @@ fn pods_of_a_workload_are_apart_only_where_a_policy_can_tell_them_apart() {
 
 #[test]
 fn a_pod_without_an_address_is_in_no_class_and_stops_nothing() {
-    let rows: [(&str, fn(&mut PodInfo), usize); 4] = [
+    type Change = fn(&mut PodInfo);
+    let rows: [(&str, Change, usize); 4] = [
         ("running", |_| (), 1),
         ("terminating: it keeps its address", |p| p.terminating = true, 1),
         ("pending (N6)", |p| (p.phase, p.ips) = (Phase::Pending, Vec::new()), 0),

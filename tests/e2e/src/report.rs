@@ -167,9 +167,20 @@ impl fmt::Display for Report {
         writeln!(f, "report {} ({}): {}", self.seq, self.trigger, self.verdict)?;
         self.kustomizations.iter().try_for_each(|one| writeln!(f, "  {one:?}"))?;
         self.drift.iter().try_for_each(|one| writeln!(f, "  {one:?}"))?;
-        self.flows.iter().try_for_each(|one| writeln!(f, "  {one:?}"))?;
+        self.flows.iter().try_for_each(|one| writeln!(f, "  {one}"))?;
         self.findings.iter().try_for_each(|one| writeln!(f, "  {one:?}"))?;
         self.not_probed.iter().try_for_each(|one| writeln!(f, "  {one:?}"))
+    }
+}
+
+impl fmt::Display for Flow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (before, state) = (self.before.as_deref().unwrap_or("-"), self.state.as_deref().unwrap_or_default());
+        write!(f, "{} → {}:{}/{} ", self.source(), self.destination(), self.port, self.protocol)?;
+        write!(f, "{}: {before}, {}, {}, {}: ", self.why, self.declared, self.live, self.observed)?;
+        write!(f, "{} {state} {}", self.result, self.note.as_deref().unwrap_or_default())?;
+        self.controls.iter().try_for_each(|controls| write!(f, " {controls:?}"))?;
+        self.entries.iter().try_for_each(|entry| write!(f, " {entry:?}"))
     }
 }
 

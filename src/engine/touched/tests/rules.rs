@@ -19,6 +19,7 @@ fn adding(cluster: Cluster, policies: &[Policy]) -> Merge {
 }
 
 /// An egress policy of `shop/web` with these rules.
+#[expect(clippy::needless_pass_by_value, reason = "a literal reads better without a borrow")]
 fn web(rules: Value) -> Policy {
     policy(
         "shop/web",
@@ -67,7 +68,7 @@ fn a_rule_with_several_peers_is_a_note_where_one_of_them_is_denied() {
 #[test]
 fn a_wide_peer_is_one_line_and_no_note() {
     let wide = egress("shop/web", json!([{"namespaceSelector": {}}]), &[8080]);
-    let closed = adding(cluster(), &[wide.clone()]);
+    let closed = adding(cluster(), std::slice::from_ref(&wide));
     let lines = closed.flows();
     assert_eq!(lines.len(), 1, "{lines:#?}");
     assert!(lines[0].ends_with("OneSided denied>denied, lacks ingress, covers 1"), "{lines:#?}");

@@ -1,7 +1,10 @@
 //! The changes that scenarios make to the shop's policies, and how its messages are read.
 
 use anyhow::Result;
-use e2e::{Message, Scene, report::Flow};
+use e2e::{
+    Message, Scene,
+    report::{Flow, Origin},
+};
 
 /// The policies of the source namespace.
 pub const SHOP: &str = "infra/k8s/shop/network-policy.yaml";
@@ -46,7 +49,7 @@ pub const SESSIONS_INGRESS: &str = "    # sessions of all that the shop's team r
     - from:
         - namespaceSelector:
             matchLabels:
-              team: shop
+              team: xx-shop
       ports:
         - protocol: TCP
           port: 6379
@@ -93,6 +96,12 @@ pub fn web_to_db<'a>(scene: &Scene, report: &'a e2e::Report, port: u16) -> &'a F
 /// What a flow's row says: before, declared, live, observed, result.
 pub fn row(flow: &Flow) -> [&str; 5] {
     [flow.before.as_deref().unwrap_or("-"), &flow.declared, &flow.live, &flow.observed, &flow.result]
+}
+
+/// A place is right if a reader who goes there sees what is meant: the field itself, or the list that it stands in.
+pub fn assert_place(place: Option<&Origin>, file: &str, line: u32) {
+    let near = place.and_then(|place| place.line).is_some_and(|at| at <= line && line - at <= 2);
+    assert!(near && place.is_some_and(|place| place.file == file), "{file}:{line} is meant, not {place:?}");
 }
 
 /// A commit as messages name it.

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 use e2e::{Scene, Setup, report::Origin, scenario};
 use serde_json::{Value, json};
 
-use crate::edits::{DB, WEB};
+use crate::edits::{DB, WEB, assert_place};
 
 fn variant(folder: &'static str, kustomization: Value) -> Setup {
     Setup { repository: Some(folder), kustomization, ..Setup::default() }
@@ -33,7 +33,7 @@ fn a_plain_folder_without_kustomization_yaml() -> Result<()> {
     scenario(variant("e2e/fixtures/plain", json!({"path": "./infra/policies"})), async |scene| {
         let place = place_of_the_edited_port(scene, "allow-ingress").await?;
         let file = "infra/policies/store/ingress.yml";
-        assert_eq!((place.file.as_str(), place.line), (file, Some(scene.git.line_of(file, "5432")?)));
+        assert_place(Some(&place), file, scene.git.line_of(file, "5432")?);
         Ok(())
     })
 }
@@ -59,7 +59,7 @@ fn a_field_that_no_patch_touches_keeps_its_line() -> Result<()> {
         let place = report.drift(&format!("{store}/allow-ingress")).and_then(|drift| drift.declared.clone());
         let place = place.expect("Git has it");
         let file = "infra/base/store.yaml";
-        assert_eq!((place.file.as_str(), place.line), (file, Some(scene.git.line_of(file, "6379")?)));
+        assert_place(Some(&place), file, scene.git.line_of(file, "6379")?);
         Ok(())
     })
 }
@@ -74,7 +74,7 @@ fn a_target_namespace_and_common_metadata() -> Result<()> {
     scenario(setup, async |scene| {
         let place = place_of_the_edited_port(scene, "allow-ingress").await?;
         let file = "infra/store/policies.yaml";
-        assert_eq!((place.file.as_str(), place.line), (file, Some(scene.git.line_of(file, "5432")?)));
+        assert_place(Some(&place), file, scene.git.line_of(file, "5432")?);
         Ok(())
     })
 }
@@ -86,7 +86,7 @@ fn substitution_after_the_build() -> Result<()> {
     scenario(variant("e2e/fixtures/substitution", spec), async |scene| {
         let place = place_of_the_edited_port(scene, "allow-ingress").await?;
         let file = "infra/policies/store.yaml";
-        assert_eq!((place.file.as_str(), place.line), (file, Some(scene.git.line_of(file, "port: ${postgres}")?)));
+        assert_place(Some(&place), file, scene.git.line_of(file, "port: ${postgres}")?);
         Ok(())
     })
 }

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# unit.sh: every test that needs no cluster. Installs the dialects of nc and builds kustomize and Synapse if they are
+# not there (into the user's cache folder).
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+tests/cluster/packages.sh
+KUSTOMIZE=$(tests/cluster/build.sh kustomize | awk '$1 == "kustomize" { print $2 }')/kustomize
+export KUSTOMIZE
+cargo test --workspace --exclude e2e
+cargo test --package e2e --lib
