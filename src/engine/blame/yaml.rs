@@ -103,9 +103,9 @@ fn document(file: &str, node: &Spanned<Node>) -> PolicyDocument {
         |line: u64, column: u64| Origin::at(file, u32::try_from(line).unwrap(), u32::try_from(column).unwrap());
     let spec = fields.iter().filter(|(pointer, ..)| pointer.starts_with("/spec"));
     let origins = Origins {
-        values: std::collections::BTreeMap::new(),
         document: Some(origin(node.referenced.line(), 1)),
         fields: spec.map(|(pointer, line, column)| (pointer.clone(), origin(*line, *column))).collect(),
+        ..Origins::default()
     };
     let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     PolicyDocument {
