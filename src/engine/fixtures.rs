@@ -36,6 +36,7 @@ pub(super) fn document(name: &str, spec: Value) -> PolicyDocument {
         origins: Origins {
             document: Some(Origin::at(&file, 1, 1)),
             fields: fields.iter().map(|(at, line)| ((*at).to_owned(), Origin::at(&file, *line, 3))).collect(),
+            ..Origins::default()
         },
         kustomization: None,
     }

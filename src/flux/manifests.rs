@@ -105,6 +105,21 @@ impl Node {
         }
     }
 
+    /// The place of the value that a JSON pointer names, where it has one.
+    #[must_use]
+    pub fn value_at(&self, pointer: &str) -> Option<Place> {
+        let mut node = self;
+        for part in pointer.split('/').skip(1) {
+            let part = part.replace("~1", "/").replace("~0", "~");
+            node = match &node.content {
+                Content::Mapping(fields) => fields.get(&part).map(|(_, node)| node)?,
+                Content::Sequence(items) => items.get(part.parse::<usize>().ok()?)?,
+                Content::Scalar(_) => return None,
+            };
+        }
+        Some(node.place)
+    }
+
     /// The place of the field that a JSON pointer names: of its key in a mapping, of its first character in a list.
     #[must_use]
     pub fn place_of(&self, pointer: &str) -> Option<Place> {

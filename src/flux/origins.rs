@@ -74,6 +74,9 @@ impl Walk<'_> {
             Some(place) => origin(self.file, place),
             None => Origin { file: self.file.to_owned(), line: None, column: None, via: Some(Via::Overlay) },
         };
+        if let Some(place) = self.source.root.value_at(pointer).filter(|_| same) {
+            origins.values.insert(pointer.to_owned(), (place.line, place.column));
+        }
         origins.fields.insert(pointer.to_owned(), origin);
         match value {
             Value::Array(items) => {

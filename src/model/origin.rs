@@ -62,6 +62,10 @@ pub struct Origins {
     pub document: Option<Origin>,
     /// Fields of `spec`, by JSON pointer from the document's root.
     pub fields: BTreeMap<String, Origin>,
+    /// Line and column at which each field's value begins, where that is not the place of its key: what an entry to
+    /// paste is laid out by. Not remembered between runs.
+    #[serde(skip)]
+    pub values: BTreeMap<String, (u32, u32)>,
 }
 
 impl Origins {

@@ -47,7 +47,8 @@ impl<'a> Site<'a> {
     /// Line and column of a field's value; `None` where an overlay made it.
     pub(super) fn at(&self, pointer: &str) -> Option<(u32, u32)> {
         let origin = self.document.origins.fields.get(pointer)?;
-        origin.line.zip(origin.column)
+        let value = self.document.origins.values.get(pointer).copied();
+        value.filter(|_| origin.line.is_some()).or_else(|| origin.line.zip(origin.column))
     }
 
     pub(super) fn value(&self, pointer: &str) -> Option<&'a Value> {
@@ -94,9 +95,11 @@ impl<'a> Site<'a> {
         let (line, _) = self.at(pointer)?;
         let mut last = line;
         for (field, origin) in self.below(pointer) {
-            last = last.max(origin.line?);
-            let reaches = || self.below(field).filter_map(|(_, origin)| origin.line).max();
-            if self.is_flow(field) && reaches() != origin.line {
+            origin.line?;
+            let (own, _) = self.at(field)?;
+            last = last.max(own);
+            let reaches = || self.below(field).filter_map(|(field, _)| self.at(field)).map(|(line, _)| line).max();
+            if self.is_flow(field) && reaches() != Some(own) {
                 return None;
             }
         }

@@ -105,6 +105,7 @@ fn document(file: &str, node: &Spanned<Node>) -> PolicyDocument {
     let origins = Origins {
         document: Some(origin(node.referenced.line(), 1)),
         fields: spec.map(|(pointer, line, column)| (pointer.clone(), origin(*line, *column))).collect(),
+        ..Origins::default()
     };
     let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     PolicyDocument {

@@ -22,6 +22,7 @@ fn in_git(namespace: &str, name: &str, spec: Value) -> PolicyDocument {
     let origins = Origins {
         document: Some(Origin::at(FILE, 1, 1)),
         fields: fields.iter().map(|(field, line)| ((*field).to_owned(), Origin::at(FILE, *line, 5))).collect(),
+        ..Origins::default()
     };
     PolicyDocument { origins, ..document(namespace, name, spec) }
 }

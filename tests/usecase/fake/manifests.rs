@@ -37,6 +37,8 @@ fn policy(file: &str, document: &Document, kustomization: Option<&KustomizationR
 
 fn visit(file: &str, document: &Document, pointer: &str, value: &Value, origins: &mut Origins) {
     origins.fields.insert(pointer.to_owned(), origin(file, document, pointer));
+    let at = document.root.value_at(pointer).unwrap();
+    origins.values.insert(pointer.to_owned(), (at.line, at.column));
     let children: Vec<(String, &Value)> = match value {
         Value::Array(items) => items.iter().enumerate().map(|(i, v)| (i.to_string(), v)).collect(),
         Value::Object(fields) => fields.iter().map(|(k, v)| (k.replace('/', "~1"), v)).collect(),
