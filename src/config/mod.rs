@@ -1,7 +1,7 @@
 //! The configuration file (formats.md, `config.yaml`) and what it means.
 //!
 //! [`Config`] is what was typed, strictly: unknown keys and impossible values are errors with their place. What the
-//! use case asks of it is in [`namespaces`] and in the plain values of the engine.
+//! use case asks of it is in `namespaces` and in the plain values of the engine.
 
 mod duration;
 mod namespaces;

@@ -68,7 +68,7 @@ impl Prober for PodProber {
 fn seen(observation: Observation) -> Seen {
     Seen {
         outcome: observation.outcome,
-        elapsed: observation.elapsed_ms.map(u64::from).map(Duration::from_millis).unwrap_or_default(),
+        elapsed: observation.elapsed_ms.map(Duration::from_millis).unwrap_or_default(),
         text: observation.text,
         addresses: observation.addresses,
     }

@@ -1,7 +1,7 @@
 //! Renders a report for people and programs.
 //!
-//! Pure: no I/O, no clock, no environment. Whatever came from the cluster passes [`clean`] before a person sees it, and
-//! every HTML character of it is escaped in one place ([`doc`]).
+//! Pure: no I/O, no clock, no environment. Whatever came from the cluster passes `clean` before a person sees it, and
+//! every HTML character of it is escaped in one place (`doc`).
 
 mod between;
 mod clean;

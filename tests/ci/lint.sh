@@ -9,8 +9,8 @@ RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 long=$(git ls-files '*.rs' | xargs wc -l | awk '$2 != "total" && $1 > 400 { print "  " $2 ": " $1 }')
 [ -z "$long" ] || { echo "files over 400 lines:" >&2; echo "$long" >&2; exit 1; }
 
-# The pure core does no I/O.
-impure=$(git ls-files src/model src/engine src/report |
+# The pure core does no I/O; its tests may look at the clock.
+impure=$(git ls-files src/model src/engine src/report | grep -vE '/tests(/|\.rs$)' |
   xargs grep -nE 'tokio::|reqwest|kube::Client|std::(fs|env|net::Tcp)|SystemTime|Instant::now' || true)
 [ -z "$impure" ] || { echo "I/O in the pure core:" >&2; echo "$impure" >&2; exit 1; }
 

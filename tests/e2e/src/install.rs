@@ -234,7 +234,9 @@ mod tests {
         .unwrap();
         let mut objects = shipped.clone();
         let mut rename = Rename::of("t1", &shipped);
-        objects.iter_mut().for_each(|object| rename.object(object));
+        for object in &mut objects {
+            rename.object(object);
+        }
         assert_eq!(text(&objects[0], "/metadata/name"), "netpol-verify-t1");
         assert_eq!(text(&objects[1], "/metadata/name"), "netpol-verify-t1");
         assert_eq!(text(&objects[2], "/roleRef/name"), "netpol-verify-t1");
