@@ -82,7 +82,6 @@ impl Event {
 
 /// Everything that there is.
 #[derive(Default)]
-#[expect(clippy::struct_excessive_bools, reason = "independent switches")]
 pub struct World {
     pub kustomizations: BTreeMap<KustomizationRef, Kustomization>,
     pub foreign_inventories: BTreeMap<KustomizationRef, Vec<ObjectRef>>,
