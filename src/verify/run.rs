@@ -237,11 +237,16 @@ impl<O: Outside> Run<'_, O> {
         let delivered = deliver::deliver(self.outside, &mut next).await?;
         let exit = with_outbox(report.verdict, &next);
         let note = delivered.trouble.unwrap_or_else(|| report.verdict.word().to_owned());
+        self.event(&report).await;
+        Ok(Ended { report: Some(report), exit, note })
+    }
+
+    /// For people who look at the Job: the run does not depend on it.
+    async fn event(&self, report: &Report) {
         let event = format!("run {}: {}", report.seq, report.verdict.word());
         if let Err(fault) = self.outside.cluster().event("Verified", &event, report.verdict != Verdict::Verified).await
         {
             tracing::warn!(error = %fault, "event not written");
         }
-        Ok(Ended { report: Some(report), exit, note })
     }
 }
