@@ -42,6 +42,27 @@ pub struct Environment {
     lease_seconds: u64,
 }
 
+impl Environment {
+    fn flux(&self, config: &Config) -> FluxOptions {
+        FluxOptions {
+            localhost: self.source_controller.clone(),
+            kustomize: self.kustomize.clone(),
+            substitute_from: config.substitute_from.clone(),
+            allowlist: config.allowlist.clone(),
+            ..FluxOptions::default()
+        }
+    }
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        execs: config.probe.execs,
+        execs_per_node: config.probe.execs_per_node,
+        wave: Wave::new(config.probe.probes_per_pod),
+        deadline: config.probe.deadline.get(),
+    }
+}
+
 impl Adapters {
     /// Connects them; nothing is sent yet.
     pub(super) fn new(
@@ -56,27 +77,14 @@ impl Adapters {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(Failure::usage)?;
-        let flux = FluxOptions {
-            localhost: environment.source_controller.clone(),
-            kustomize: environment.kustomize.clone(),
-            substitute_from: config.substitute_from.clone(),
-            allowlist: config.allowlist.clone(),
-            ..FluxOptions::default()
-        };
-        let limits = Limits {
-            execs: config.probe.execs,
-            execs_per_node: config.probe.execs_per_node,
-            wave: Wave::new(config.probe.probes_per_pod),
-            deadline: config.probe.deadline.get(),
-        };
         let token = TokenSource::from_env().map_err(Failure::usage)?;
         let matrix = MatrixOptions::new(&config.matrix.homeserver, &config.matrix.room, token);
         let holder = job.clone().unwrap_or_else(|| "by-hand".to_owned());
         let lease = Duration::from_secs(environment.lease_seconds);
         Ok(Self {
-            source: FluxSource::new(client.clone(), http, flux),
+            source: FluxSource::new(client.clone(), http, environment.flux(config)),
             cluster: LiveCluster::new(client.clone(), &global.namespace).with_job(job),
-            prober: PodProber::new(ExecProber::new(client.clone(), limits), config.probe.timeout.get()),
+            prober: PodProber::new(ExecProber::new(client.clone(), limits(config)), config.probe.timeout.get()),
             notifier: MatrixNotifier::new(matrix).map_err(Failure::usage)?,
             store: ConfigMapStore::new(client.clone(), &global.namespace, STATE),
             lock: LeaseLock::new(client.clone(), &global.namespace, LeaseLock::NAME, &holder, Some(lease))

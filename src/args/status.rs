@@ -59,6 +59,33 @@ fn as_json(state: &State) -> serde_json::Value {
 }
 
 fn as_text(state: &State) -> String {
+    let mut lines = revisions(state);
+    for failed in &state.failed {
+        lines.push(format!("failed    {}: {}", failed.id, failed.reason));
+    }
+    for (key, finding) in &state.findings {
+        let since = finding.since.as_ref().map(|r| format!(" since {}", r.short())).unwrap_or_default();
+        lines.push(format!("finding   {key}{since}"));
+    }
+    lines.push(format!(
+        "flows     {} pending, {} waiting, {} unprobeable",
+        count(state, Unseen::Pending),
+        count(state, Unseen::Waiting),
+        count(state, Unseen::Unprobeable)
+    ));
+    for (key, flow) in &state.flows {
+        lines.push(format!("          {key} since {}: {}", flow.since, flow.reason));
+    }
+    lines.push(format!("messages  {} owed", state.outbox.len()));
+    for run in state.runs.iter().take(SHOWN_RUNS) {
+        let job = run.job.as_deref().unwrap_or("by hand");
+        lines.push(format!("run {:5} {} {} (exit {}) {job}", run.seq, run.finished, run.verdict.word(), run.exit));
+    }
+    lines.join("\n") + "\n"
+}
+
+/// What was checked and verified last, a line each.
+fn revisions(state: &State) -> Vec<String> {
     let mut lines = Vec::new();
     match &state.checked {
         None => lines.push("nothing was checked yet".to_owned()),
@@ -82,26 +109,5 @@ fn as_text(state: &State) -> String {
             verified.unseen
         ));
     }
-    for failed in &state.failed {
-        lines.push(format!("failed    {}: {}", failed.id, failed.reason));
-    }
-    for (key, finding) in &state.findings {
-        let since = finding.since.as_ref().map(|r| format!(" since {}", r.short())).unwrap_or_default();
-        lines.push(format!("finding   {key}{since}"));
-    }
-    lines.push(format!(
-        "flows     {} pending, {} waiting, {} unprobeable",
-        count(state, Unseen::Pending),
-        count(state, Unseen::Waiting),
-        count(state, Unseen::Unprobeable)
-    ));
-    for (key, flow) in &state.flows {
-        lines.push(format!("          {key} since {}: {}", flow.since, flow.reason));
-    }
-    lines.push(format!("messages  {} owed", state.outbox.len()));
-    for run in state.runs.iter().take(SHOWN_RUNS) {
-        let job = run.job.as_deref().unwrap_or("by hand");
-        lines.push(format!("run {:5} {} {} (exit {}) {job}", run.seq, run.finished, run.verdict.word(), run.exit));
-    }
-    lines.join("\n") + "\n"
+    lines
 }

@@ -312,17 +312,7 @@ pub fn open_findings(
     let mut put = |key: String, finding: OpenFinding| {
         open.entry(key).or_insert(finding);
     };
-    let make = |summary: String, error: bool, since: &Option<Revision>| OpenFinding {
-        since: since.clone(),
-        at: now.to_owned(),
-        mentioned: false,
-        accepted: false,
-        thread: None,
-        summary,
-        error,
-        flow: None,
-        rule: None,
-    };
+    let make = |summary: String, error: bool, since: &Option<Revision>| fresh(summary, error, since.clone(), now);
     for drift in report.drift.iter().filter(|d| d.severity != Severity::Info) {
         put(drift.key(), make(drift.summary.clone(), drift.severity == Severity::Error, &drift.since));
     }
@@ -344,6 +334,21 @@ pub fn open_findings(
         finding.mentioned &= !finding.accepted;
     }
     open
+}
+
+/// A finding that was not told to anybody yet.
+fn fresh(summary: String, error: bool, since: Option<Revision>, now: &str) -> OpenFinding {
+    OpenFinding {
+        since,
+        at: now.to_owned(),
+        mentioned: false,
+        accepted: false,
+        thread: None,
+        summary,
+        error,
+        flow: None,
+        rule: None,
+    }
 }
 
 /// A reported flow as the state keeps it.

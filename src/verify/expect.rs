@@ -55,24 +55,30 @@ async fn one<O: Outside>(
     let targets = [ProbeTarget::Connect { protocol: Protocol::Tcp, address, port }];
     let seen = outside.prober().probe(&probing::source(pod), &targets).await;
     let outcome = seen.first().map_or(Outcome::Cut, |s| s.outcome);
-    match (expectation.is, outcome) {
-        (Expected::Reachable, Outcome::Open) => None,
+    let (severity, text) = judge(expectation.is, outcome, key, pod)?;
+    told(severity, text)
+}
+
+/// What an outcome means to an expectation; `None`: it is met.
+fn judge(expected: Expected, outcome: Outcome, key: &str, pod: &PodInfo) -> Option<(Severity, String)> {
+    Some(match (expected, outcome) {
+        (Expected::Reachable, Outcome::Open) => return None,
         (Expected::Unreachable, Outcome::Timeout | Outcome::Refused | Outcome::Unreachable) => {
-            told(Severity::Info, format!("{key} is closed, as expected (by whom: unknown)"))
+            (Severity::Info, format!("{key} is closed, as expected (by whom: unknown)"))
         }
         (Expected::Reachable, Outcome::Timeout | Outcome::Refused | Outcome::Unreachable) => {
             let text = format!(
                 "{key} should be reachable from {}, is {outcome}: a default-deny egress blocks it until a rule opens it; add one, or correct `expectations`",
                 pod.id
             );
-            told(Severity::Error, text)
+            (Severity::Error, text)
         }
-        (Expected::Unreachable, Outcome::Open) => told(
+        (Expected::Unreachable, Outcome::Open) => (
             Severity::Error,
             format!("{key} should be unreachable, is open from {}: close it, or correct `expectations`", pod.id),
         ),
-        (_, other) => told(Severity::Info, format!("expectation {key} could not be looked at: {other}")),
-    }
+        (_, other) => (Severity::Info, format!("expectation {key} could not be looked at: {other}")),
+    })
 }
 
 /// A pod of the namespace that may be probed from.

@@ -146,8 +146,14 @@ fn flows(state: &State, report: &Report, comparison: &Comparison) -> BTreeMap<St
         };
         next.insert(key, record);
     }
-    for silent in &comparison.touched.waiting {
-        let Some(content) = comparison.rule_keys.get(&silent.rule) else { continue };
+    next.extend(waiting(comparison, since));
+    next
+}
+
+/// Rules that match no pod yet.
+fn waiting(comparison: &Comparison, since: impl Fn(&str) -> String) -> impl Iterator<Item = (String, FlowRecord)> {
+    comparison.touched.waiting.iter().filter_map(move |silent| {
+        let content = comparison.rule_keys.get(&silent.rule)?;
         let key = waiting_key(&silent.rule);
         let record = FlowRecord {
             state: Unseen::Waiting,
@@ -157,9 +163,8 @@ fn flows(state: &State, report: &Report, comparison: &Comparison) -> BTreeMap<St
             rule: Some((silent.rule.clone(), content.clone())),
             missing: None,
         };
-        next.insert(key, record);
-    }
-    next
+        Some((key, record))
+    })
 }
 
 fn touched_missing(comparison: &Comparison, key: &str) -> Option<crate::model::Direction> {

@@ -1,0 +1,133 @@
+//! One look at the flows: the plan, its probes, and whether pods or policies moved under them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::Ordering,
+    time::Duration,
+};
+
+use super::Run;
+use crate::{
+    engine::{
+        matrix::Matrix,
+        plan::{Plan, Planner},
+        touched::TouchedFlow,
+    },
+    model::{DenialLook, FlowReport, FlowResult, Outcome, PodRef, PolicyRef, State, Trigger, Unseen, Why},
+    verify::{
+        assemble::Assembler,
+        compare::{self, Comparison, Material},
+        probing, recall,
+        seams::{Clock, Cluster, Fault, Outside},
+        track::Track,
+    },
+};
+
+/// What one look showed.
+pub(super) struct SeenFlows {
+    pub(super) flows: Vec<FlowReport>,
+    pub(super) denial: BTreeMap<String, DenialLook>,
+    pub(super) moved: bool,
+}
+
+struct Moved {
+    pods: Vec<PodRef>,
+    replan: bool,
+}
+
+impl<O: Outside> Run<'_, O> {
+    pub(super) async fn see(&self, material: &Material<'_>, comparison: &Comparison) -> Result<SeenFlows, Fault> {
+        let assembler = Assembler { comparison, material, accepted: self.acceptances() };
+        let (drifted, rest): (Vec<TouchedFlow>, Vec<TouchedFlow>) =
+            comparison.touched.flows.iter().cloned().partition(Assembler::is_drifted);
+        let plan = self.plan(material, comparison, rest);
+        let began = self.outside.clock().elapsed();
+        let probing = probing::probe(self.outside, material.snapshot, plan.probes, self.patience()).await;
+        let took = self.outside.clock().elapsed().saturating_sub(began).as_millis();
+        self.probing.fetch_add(u64::try_from(took).unwrap_or(u64::MAX), Ordering::Relaxed);
+        let moved = self.moved(material, comparison, &probing.tracks).await?;
+        // One that waits until Git and live agree is said once and then counted.
+        let told = drifted.iter().filter(|f| f.why != Why::Retried);
+        let mut flows: Vec<FlowReport> = told.filter_map(|f| assembler.drifted(f)).collect();
+        flows.extend(probing.tracks.iter().filter_map(|t| {
+            let gone = moved.pods.contains(&t.planned.source)
+                || t.planned.target_pod.as_ref().is_some_and(|p| moved.pods.contains(p));
+            assembler.probed(t).map(|flow| if gone { unseen(flow) } else { flow })
+        }));
+        flows.extend(plan.unseen.iter().filter_map(|(f, unseen, reason)| assembler.unseen(f, *unseen, reason)));
+        flows.sort_by_key(FlowReport::key);
+        Ok(SeenFlows { flows, denial: probing.denial, moved: moved.replan })
+    }
+
+    fn plan(&self, material: &Material<'_>, comparison: &Comparison, flows: Vec<TouchedFlow>) -> Plan {
+        let matrix = Matrix::new(&comparison.live);
+        let may = |name: &str| comparison.product.contains(name) || self.settings.namespaces.may_probe(name);
+        let limits = self.settings.config.limits();
+        let (known, flows) = flows.into_iter().partition(|f| self.is_known_unprobeable(material.state, comparison, f));
+        let planner = Planner { snapshot: material.snapshot, live: &matrix, probe_from: &may, limits: &limits };
+        let mut plan = planner.plan(flows);
+        for flow in known {
+            let reason = recall::key(&comparison.live, &flow)
+                .and_then(|k| material.state.flows.get(&k))
+                .map(|r| r.reason.clone());
+            plan.unseen.push((flow, Unseen::Unprobeable, reason.unwrap_or_default()));
+        }
+        plan
+    }
+
+    /// What no retry can tell is not tried again by merges and schedules: it is counted.
+    fn is_known_unprobeable(&self, state: &State, comparison: &Comparison, flow: &TouchedFlow) -> bool {
+        let key = recall::key(&comparison.live, flow);
+        let known = key.and_then(|k| state.flows.get(&k)).is_some_and(|r| r.state == Unseen::Unprobeable);
+        known && flow.why == Why::Retried && self.trigger != Trigger::Manual
+    }
+
+    fn patience(&self) -> probing::Patience {
+        let probe = &self.settings.config.probe;
+        let spent = Duration::from_millis(self.probing.load(Ordering::Relaxed));
+        probing::Patience { settle: probe.settle.get(), deadline: probe.deadline.get().saturating_sub(spent) }
+    }
+
+    /// Pods and policies that are not what they were when the probes were planned.
+    async fn moved(&self, material: &Material<'_>, comparison: &Comparison, tracks: &[Track]) -> Result<Moved, Fault> {
+        let snapshot = material.snapshot;
+        let mut ids: Vec<PodRef> = tracks
+            .iter()
+            .flat_map(|t| [Some(t.planned.source.clone()), t.planned.target_pod.clone()])
+            .flatten()
+            .collect();
+        ids.sort();
+        ids.dedup();
+        let now = self.outside.cluster().pods(&ids).await?;
+        let then = |id: &PodRef| snapshot.pods.iter().find(|p| &p.id == id);
+        let same = |id: &PodRef| match (then(id), now.get(id)) {
+            (Some(then), Some(now)) => {
+                then.uid == now.uid && then.ips == now.ips && now.is_usable() && then.labels == now.labels
+            }
+            _ => false,
+        };
+        let pods: Vec<PodRef> = ids.into_iter().filter(|id| !same(id)).collect();
+        // Policies between other people's namespaces change all the time on a busy cluster.
+        let git: BTreeSet<_> = material.declared.iter().flat_map(|d| &d.policies).map(|p| p.id.clone()).collect();
+        let ours = |id: &PolicyRef| {
+            id.namespace.as_ref().is_none_or(|n| compare::is_watched(material, &comparison.product, &git, n))
+        };
+        let mut versions = self.outside.cluster().policy_versions().await?;
+        versions.retain(|id, _| ours(id));
+        let planned = snapshot.policies.iter().map(|p| (p.document.id.clone(), p.resource_version.clone()));
+        let planned: BTreeMap<_, _> = planned.filter(|(id, _)| ours(id)).collect();
+        let policies_moved = versions != planned;
+        Ok(Moved { replan: !pods.is_empty() || policies_moved, pods })
+    }
+}
+
+/// A flow whose source or target is another pod now was not seen, whatever the packets said.
+fn unseen(flow: FlowReport) -> FlowReport {
+    FlowReport {
+        result: FlowResult::Inconclusive,
+        state: Some(Unseen::Pending),
+        note: Some("the pod was replaced during the probe, tried again next run".to_owned()),
+        observed: Outcome::TargetDown,
+        ..flow
+    }
+}
