@@ -147,6 +147,9 @@ impl Assembler<'_> {
 
     /// Fills in what the state and the configuration know of its trouble.
     fn finished(&self, flow: &TouchedFlow, mut report: FlowReport) -> FlowReport {
+        if report.why == Why::Closure {
+            report.note = Some(closure(&report.because));
+        }
         if report.result == FlowResult::MissingEntry {
             report.entries = self.entries(flow);
         }
@@ -232,6 +235,15 @@ impl Assembler<'_> {
     fn rule_value(&self, rule: &RuleRef) -> Option<&serde_json::Value> {
         let document = self.comparison.documents.iter().find(|d| d.id == rule.policy)?;
         document.object.pointer(&format!("/spec/{}/{}", rule.direction.word(), rule.index))
+    }
+}
+
+/// What a closure leaves open, with its place: an entry that nothing needs any more.
+fn closure(because: &[String]) -> String {
+    let open = because.iter().find(|side| side.contains(": allowed by ") || side.ends_with(": no policy applies"));
+    match open {
+        Some(side) => format!("one side was closed, the other is still open ({side})"),
+        None => "one side was closed".to_owned(),
     }
 }
 

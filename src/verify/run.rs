@@ -17,7 +17,7 @@ use super::{
 use crate::{
     config::{Config, NamespaceSet},
     engine::accept::Acceptances,
-    model::{Declared, KustomizationRef, KustomizationStatus, Report, State, Trigger, Verdict},
+    model::{Declared, FlowReport, KustomizationRef, KustomizationStatus, Report, State, Trigger, Verdict},
 };
 use draft::{changed_revision, note_troubles};
 
@@ -156,6 +156,7 @@ impl<O: Outside> Run<'_, O> {
     ) -> Result<Attempt, Fault> {
         let inventories = self.inventories().await;
         let hosts = self.hosts().await;
+        let mut lost: Vec<FlowReport> = Vec::new();
         for round in 1.. {
             let snapshot = self.outside.cluster().snapshot().await?;
             let material = self.material(state, &declared, &snapshot, inventories.as_ref(), &hosts);
@@ -163,6 +164,7 @@ impl<O: Outside> Run<'_, O> {
             let seen = self.see(&material, &comparison).await?;
             if seen.moved && round < ATTEMPTS {
                 tracing::info!(round, "pods or policies changed during the probes");
+                lost.extend(seen.flows.into_iter().filter(see::is_lost));
                 continue;
             }
             let mut report = self.report(state, statuses, &declared);
@@ -171,7 +173,7 @@ impl<O: Outside> Run<'_, O> {
             if self.trigger != Trigger::Merge || !comparison.touched.flows.is_empty() {
                 report.findings.extend(expect::look(self.outside, &self.settings.config, &snapshot, &comparison).await);
             }
-            report.flows = seen.flows;
+            report.flows = see::with_lost(seen.flows, &lost);
             report.denial = seen.denial;
             if statuses.iter().any(|s| s.not_applied.is_some()) {
                 report.verdict = Verdict::NotApplied;

@@ -24,6 +24,23 @@ use crate::{
 };
 
 /// What one look showed.
+/// Whether a flow's pod went away while it was probed.
+pub(super) fn is_lost(flow: &FlowReport) -> bool {
+    flow.observed == Outcome::TargetDown
+}
+
+/// The flows of the last look, and those of earlier ones whose workload went away meanwhile: this merge touched them,
+/// so they are owed until they are seen or are known to be gone.
+pub(super) fn with_lost(mut flows: Vec<FlowReport>, lost: &[FlowReport]) -> Vec<FlowReport> {
+    for flow in lost {
+        if !flows.iter().any(|f| f.key() == flow.key()) {
+            flows.push(flow.clone());
+        }
+    }
+    flows.sort_by_key(FlowReport::key);
+    flows
+}
+
 pub(super) struct SeenFlows {
     pub(super) flows: Vec<FlowReport>,
     pub(super) denial: BTreeMap<String, DenialLook>,
