@@ -51,6 +51,7 @@ async fn a_watcher_run_for_a_checked_revision_still_sends_what_is_owed() {
     fake.world().room_is_down = false;
     let next = fake.run().await;
     assert_eq!((next.exit, next.roots().len()), (0, 1), "{next:#?}");
+    assert_eq!(next.note, "already checked: verified");
 }
 
 #[tokio::test]

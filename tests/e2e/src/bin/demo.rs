@@ -90,6 +90,13 @@ async fn tell(scene: &Scene, title: &str, run: &Finished, code: i64) -> Result<C
     Ok(Chapter { title: title.to_owned(), messages: [vec![message], thread].concat() })
 }
 
+/// A thread's message, as far as it fits beside a story; the page has all of it.
 fn indented(text: &str) -> String {
-    text.lines().map(|line| format!("    │ {line}")).collect::<Vec<_>>().join("\n")
+    const SHOWN: usize = 12;
+    let mut lines: Vec<String> = text.lines().take(SHOWN).map(|line| format!("    │ {line}")).collect();
+    let more = text.lines().count().saturating_sub(SHOWN);
+    if more > 0 {
+        lines.push(format!("    │ … {more} more lines in the thread"));
+    }
+    lines.join("\n")
 }
