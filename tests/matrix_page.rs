@@ -17,20 +17,39 @@ use sample::{BEFORE, drift, flow, missing_entry, report, revision, three_flows, 
 
 /// The story of four merges.
 fn story() -> Vec<(&'static str, Report)> {
+    vec![
+        ("The first run", first_run()),
+        ("A new flow, egress side only", one_side_only()),
+        ("Both sides", both_sides()),
+        ("A merge, and a change by hand", drifted()),
+        ("A target that was replaced", replaced_target()),
+    ]
+}
+
+fn first_run() -> Report {
     let mut first = report();
     first.first_run = true;
     first.flows = three_flows();
     first.flows.iter_mut().for_each(|flow| flow.why = Why::FirstRun);
+    first
+}
 
+fn one_side_only() -> Report {
     let mut missing = report();
     missing.verdict = Verdict::Finding;
     missing.flows = three_flows();
     missing.flows[0] = missing_entry();
+    missing
+}
 
+fn both_sides() -> Report {
     let mut fixed = report();
     fixed.flows = three_flows();
     fixed.standing = Standing { waiting: 2, unprobeable: 1, ..Standing::default() };
+    fixed
+}
 
+fn drifted() -> Report {
     let mut drifted = report();
     drifted.verdict = Verdict::Finding;
     let mut extra = drift(
@@ -53,7 +72,10 @@ fn story() -> Vec<(&'static str, Report)> {
         Outcome::Open,
     )];
     drifted.flows[0].node = Some("worker-3".to_owned());
+    drifted
+}
 
+fn replaced_target() -> Report {
     let mut unsure = report();
     unsure.verdict = Verdict::Inconclusive;
     let mut replaced = wrong(
@@ -66,13 +88,7 @@ fn story() -> Vec<(&'static str, Report)> {
     unsure.flows = three_flows();
     unsure.flows.push(replaced);
     unsure.standing.open = vec![("x".to_owned(), Some(revision(BEFORE)))];
-    vec![
-        ("The first run", first),
-        ("A new flow, egress side only", missing),
-        ("Both sides", fixed),
-        ("A merge, and a change by hand", drifted),
-        ("A target that was replaced", unsure),
-    ]
+    unsure
 }
 
 #[test]

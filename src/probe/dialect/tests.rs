@@ -23,82 +23,127 @@ fn check(target: &Target, rows: &[Row]) {
     }
 }
 
-/// Every row and column of the table in semantics §6, in the words that the tools were seen to use.
+// The measured words: every row and column of the table in semantics §6, in the words that the tools were seen to use.
+const OPENBSD: Option<Tool> = Some(Tool::OpenBsd);
+const TRADITIONAL: Option<Tool> = Some(Tool::Traditional);
+const NCAT: Option<Tool> = Some(Tool::Ncat);
+const BUSYBOX_Z: Option<Tool> = Some(Tool::BusyBoxZ);
+const BUSYBOX_E: Option<Tool> = Some(Tool::BusyBoxE);
+const BUSYBOX: Option<Tool> = Some(Tool::BusyBox);
+const BASH: Option<Tool> = Some(Tool::Bash);
+
 #[test]
-fn measured_words_of_every_tool() {
-    use Outcome::{Dns, Open, Refused, Timeout, Unreachable};
-    let (openbsd, traditional, ncat) = (Some(Tool::OpenBsd), Some(Tool::Traditional), Some(Tool::Ncat));
-    let (busybox, busybox_z, busybox_e) = (Some(Tool::BusyBox), Some(Tool::BusyBoxZ), Some(Tool::BusyBoxE));
-    let bash = Some(Tool::Bash);
+fn measured_words_of_open() {
+    use Outcome::Open;
     check(
         &tcp(),
         &[
-            (openbsd, Some(10), 0, "Connection to 10.9.0.2 81 port [tcp/*] succeeded!", Open),
-            (traditional, Some(10), 0, "(UNKNOWN) [10.9.0.2] 81 (http-alt) open", Open),
+            (OPENBSD, Some(10), 0, "Connection to 10.9.0.2 81 port [tcp/*] succeeded!", Open),
+            (TRADITIONAL, Some(10), 0, "(UNKNOWN) [10.9.0.2] 81 (http-alt) open", Open),
             (
-                ncat,
+                NCAT,
                 Some(590),
                 0,
                 "Ncat: Version 7.93 ( https://nmap.org/ncat ) Ncat: Connected to 10.9.0.2:81. Ncat: 0 bytes sent, 0 bytes received in 0.54 seconds.",
                 Open,
             ),
-            (busybox_z, Some(0), 0, "10.9.0.2 (10.9.0.2:81) open", Open),
-            (busybox_e, Some(0), 0, "", Open),
-            (busybox, Some(0), 0, "", Open),
-            (busybox, Some(0), 0, "SSH-2.0-OpenSSH_9.2 connection refused", Open),
-            (busybox, Some(4010), 137, "", Open),
-            (busybox, Some(4010), 137, "SSH-2.0-OpenSSH_9.2", Open),
-            (bash, Some(0), 0, "", Open),
-            (openbsd, Some(10), 1, "nc: connect to 10.9.0.2 port 81 (tcp) failed: Connection refused", Refused),
-            (traditional, Some(10), 1, "(UNKNOWN) [10.9.0.2] 81 (?) : Connection refused", Refused),
-            (ncat, Some(600), 1, "Ncat: Version 7.93 ( https://nmap.org/ncat ) Ncat: Connection refused.", Refused),
-            (busybox_z, Some(0), 1, "nc: 10.9.0.2 (10.9.0.2:81): Connection refused", Refused),
-            (busybox_e, Some(0), 1, "nc: can't connect to remote host (10.9.0.2): Connection refused", Refused),
+            (BUSYBOX_Z, Some(0), 0, "10.9.0.2 (10.9.0.2:81) open", Open),
+            (BUSYBOX_E, Some(0), 0, "", Open),
+            (BUSYBOX, Some(0), 0, "", Open),
+            (BUSYBOX, Some(0), 0, "SSH-2.0-OpenSSH_9.2 connection refused", Open),
+            (BUSYBOX, Some(4010), 137, "", Open),
+            (BUSYBOX, Some(4010), 137, "SSH-2.0-OpenSSH_9.2", Open),
+            (BASH, Some(0), 0, "", Open),
+        ],
+    );
+}
+
+#[test]
+fn measured_words_of_a_refusal() {
+    use Outcome::Refused;
+    check(
+        &tcp(),
+        &[
+            (OPENBSD, Some(10), 1, "nc: connect to 10.9.0.2 port 81 (tcp) failed: Connection refused", Refused),
+            (TRADITIONAL, Some(10), 1, "(UNKNOWN) [10.9.0.2] 81 (?) : Connection refused", Refused),
+            (NCAT, Some(600), 1, "Ncat: Version 7.93 ( https://nmap.org/ncat ) Ncat: Connection refused.", Refused),
+            (BUSYBOX_Z, Some(0), 1, "nc: 10.9.0.2 (10.9.0.2:81): Connection refused", Refused),
+            (BUSYBOX_E, Some(0), 1, "nc: can't connect to remote host (10.9.0.2): Connection refused", Refused),
             (
-                bash,
+                BASH,
                 Some(10),
                 1,
                 "probe: connect: Connection refused probe: line 1: /dev/tcp/10.9.0.2/81: Connection refused",
                 Refused,
             ),
+        ],
+    );
+}
+
+#[test]
+fn measured_words_of_silence() {
+    use Outcome::Timeout;
+    check(
+        &tcp(),
+        &[
             (
-                openbsd,
+                OPENBSD,
                 Some(2010),
                 1,
                 "nc: connect to 10.9.0.2 port 81 (tcp) timed out: Operation now in progress",
                 Timeout,
             ),
-            (traditional, Some(2010), 1, "(UNKNOWN) [10.9.0.2] 81 (?) : Connection timed out", Timeout),
-            (ncat, Some(2630), 1, "Ncat: Version 7.93 ( https://nmap.org/ncat ) Ncat: TIMEOUT.", Timeout),
-            (busybox_z, Some(2000), 1, "nc: 10.9.0.2 (10.9.0.2:81): Operation timed out", Timeout),
-            (busybox_e, Some(2000), 1, "nc: timed out", Timeout),
-            (busybox_e, None, 1, "nc: timed out", Timeout),
-            (bash, Some(3010), 137, "", Timeout),
-            (openbsd, Some(10), 1, "nc: connect to 10.9.0.2 port 81 (tcp) failed: No route to host", Unreachable),
-            (traditional, Some(1020), 1, "(UNKNOWN) [10.9.0.2] 81 (?) : No route to host", Unreachable),
-            (ncat, Some(590), 1, "Ncat: No route to host.", Unreachable),
-            (busybox_e, Some(1030), 1, "nc: can't connect to remote host (10.9.0.2): No route to host", Unreachable),
-            (busybox_z, Some(0), 1, "nc: 10.9.0.2 (10.9.0.2:81): Host is unreachable", Unreachable),
+            (TRADITIONAL, Some(2010), 1, "(UNKNOWN) [10.9.0.2] 81 (?) : Connection timed out", Timeout),
+            (NCAT, Some(2630), 1, "Ncat: Version 7.93 ( https://nmap.org/ncat ) Ncat: TIMEOUT.", Timeout),
+            (BUSYBOX_Z, Some(2000), 1, "nc: 10.9.0.2 (10.9.0.2:81): Operation timed out", Timeout),
+            (BUSYBOX_E, Some(2000), 1, "nc: timed out", Timeout),
+            (BUSYBOX_E, None, 1, "nc: timed out", Timeout),
+            (BASH, Some(3010), 137, "", Timeout),
+        ],
+    );
+}
+
+#[test]
+fn measured_words_of_no_route() {
+    use Outcome::Unreachable;
+    check(
+        &tcp(),
+        &[
+            (OPENBSD, Some(10), 1, "nc: connect to 10.9.0.2 port 81 (tcp) failed: No route to host", Unreachable),
+            (TRADITIONAL, Some(1020), 1, "(UNKNOWN) [10.9.0.2] 81 (?) : No route to host", Unreachable),
+            (NCAT, Some(590), 1, "Ncat: No route to host.", Unreachable),
+            (BUSYBOX_E, Some(1030), 1, "nc: can't connect to remote host (10.9.0.2): No route to host", Unreachable),
+            (BUSYBOX_Z, Some(0), 1, "nc: 10.9.0.2 (10.9.0.2:81): Host is unreachable", Unreachable),
             (
-                bash,
+                BASH,
                 Some(1020),
                 1,
                 "probe: connect: No route to host probe: line 1: /dev/tcp/10.9.0.2/81: No route to host",
                 Unreachable,
             ),
             (
-                openbsd,
+                OPENBSD,
                 Some(10),
                 1,
                 "nc: connect to 10.77.0.1 port 80 (tcp) failed: Network is unreachable",
                 Unreachable,
             ),
-            (busybox_z, Some(0), 1, "nc: 10.77.0.1 (10.77.0.1:80): Network unreachable", Unreachable),
-            (openbsd, Some(0), 1, "nc: connect to fd00:9::2 port 83 (tcp) failed: Permission denied", Unreachable),
-            (openbsd, Some(0), 1, "nc: getaddrinfo for host \"x\" port 81: Name or service not known", Dns),
-            (traditional, Some(0), 1, "x: forward host lookup failed: Unknown host", Dns),
-            (ncat, Some(0), 2, "Ncat: Could not resolve hostname \"x\": Name or service not known. QUITTING.", Dns),
-            (busybox_e, Some(0), 1, "nc: bad address 'x'", Dns),
+            (BUSYBOX_Z, Some(0), 1, "nc: 10.77.0.1 (10.77.0.1:80): Network unreachable", Unreachable),
+            (OPENBSD, Some(0), 1, "nc: connect to fd00:9::2 port 83 (tcp) failed: Permission denied", Unreachable),
+        ],
+    );
+}
+
+#[test]
+fn measured_words_of_an_unknown_name() {
+    use Outcome::Dns;
+    check(
+        &tcp(),
+        &[
+            (OPENBSD, Some(0), 1, "nc: getaddrinfo for host \"x\" port 81: Name or service not known", Dns),
+            (TRADITIONAL, Some(0), 1, "x: forward host lookup failed: Unknown host", Dns),
+            (NCAT, Some(0), 2, "Ncat: Could not resolve hostname \"x\": Name or service not known. QUITTING.", Dns),
+            (BUSYBOX_E, Some(0), 1, "nc: bad address 'x'", Dns),
         ],
     );
 }

@@ -19,7 +19,6 @@ use super::{Event, Fake};
 pub struct Ran {
     pub exit: u8,
     pub report: Option<Report>,
-    #[expect(dead_code, reason = "shown with the rest when an assertion fails")]
     pub note: String,
     /// What came into the room during the run, in order.
     pub events: Vec<Event>,
