@@ -1,7 +1,6 @@
 # DATA_PLANE: calico, kube-router, kube-network-policies (also -anp, -cnp). NETPOL_CLUSTER_STATE: where the cluster lives.
 export DATA_PLANE ?= calico
-# PROFILE of the verifier in the image: release, or dev, which compiles faster.
-export PROFILE ?= release
+# PROFILE of the verifier in the image: release (default of `make image`), or dev, which compiles faster (tests, demo).
 
 .PHONY: help test lint unit test-cluster demo-cluster cluster cluster-down image
 
