@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# cluster.sh: the scenarios on the real cluster: all of them under Calico, and those that depend on how a denial looks
-# under the other two data planes. E2E_KILLS: how often the kill scenario kills; DATA_PLANES: which data planes.
+# cluster.sh: on the real cluster, under each data plane: engine, oracle and packets held against each other, and the
+# scenarios: all of them under Calico, under the other two those that depend on how a denial looks. E2E_KILLS: how often the kill scenario kills; DATA_PLANES: which data planes.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export PROFILE=${PROFILE:-dev} E2E_KILLS=${E2E_KILLS:-10}
@@ -9,5 +9,6 @@ for plane in ${DATA_PLANES:-calico kube-router kube-network-policies}; do
   echo "== $plane"
   DATA_PLANE=$plane tests/cluster/up.sh
   tests/cluster/image.sh
+  cargo test --package e2e --test agreement -- --nocapture
   cargo test --package e2e --test scenarios -- --test-threads "${THREADS:-2}"
 done

@@ -1,0 +1,85 @@
+//! Three readings of the same policies: the verifier's engine, the oracle's slow one, and what the running data plane
+//! really lets through, on random namespaces, pods, policies and flows.
+//!
+//! `make cluster` first; then `cargo test -p e2e --test agreement -- --nocapture`. `E2E_SEED` draws another cluster.
+
+mod engine;
+mod packets;
+mod round;
+mod spared;
+mod standing;
+
+use std::{collections::BTreeMap, time::Instant};
+
+use anyhow::{Result, ensure};
+use e2e::{Cluster, DataPlane};
+use oracle::random::{self, Shape};
+
+use packets::Packets;
+use round::{Agreed, Round};
+use standing::Standing;
+
+/// Policy sets held against one set of pods.
+const ROUNDS: u64 = 8;
+/// What the project promises, for each data plane.
+const LEAST_FLOWS: usize = 500;
+/// Of all flows, how many percent at least are allowed, and how many denied.
+const LEAST_SHARE: usize = 30;
+/// How many flows at least are TCP and allowed, TCP and denied, and so on.
+const LEAST_OF_A_KIND: usize = 50;
+/// Hosts outside the cluster, of `tests/cluster/conf/outside-hosts`: their network namespace and address.
+const OUTSIDE: [(&str, [u8; 4]); 2] = [("pg01", [192, 168, 78, 11]), ("echo", [192, 168, 78, 16])];
+
+#[test]
+fn the_engine_the_oracle_and_the_packets_agree() -> Result<()> {
+    Cluster::enter(|cluster| async move {
+        let seed = std::env::var("E2E_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+        let data_plane = cluster.data_plane()?;
+        let shape = spared::shape(data_plane);
+        println!("{data_plane:?}: pods of seed {seed}, policies of seeds {seed} to {}", seed + ROUNDS - 1);
+        let standing = Standing::create(&cluster, seed, &shape).await?;
+        let outcome = all_rounds(&standing, data_plane, seed, &shape).await;
+        standing.remove().await?;
+        judge(&outcome?)
+    })
+}
+
+/// How many flows were allowed and denied, by protocol.
+type Counts = BTreeMap<Agreed, usize>;
+
+async fn all_rounds(standing: &Standing, data_plane: DataPlane, seed: u64, shape: &Shape) -> Result<Counts> {
+    let mut packets = Packets::start(&standing.cluster, &standing.places(shape).await?).await?;
+    // The control: without a policy everything is open, so what is closed later is closed by a policy.
+    let without = Round { data_plane, seed, cluster: standing.with_policies(&[]).await?, shape };
+    println!("without policies: {} flows, all open", without.hold_against_packets(&mut packets).await?.len());
+    let mut counts = Counts::new();
+    for seed in seed..seed + ROUNDS {
+        let started = Instant::now();
+        let mut drawn = standing.real(&random::policies(seed, shape, &standing.plain()?))?;
+        spared::spare(data_plane, &mut drawn);
+        let round = Round { data_plane, seed, cluster: standing.with_policies(&drawn).await?, shape };
+        round.hold_against_engine(&drawn)?;
+        let agreed = round.hold_against_packets(&mut packets).await?;
+        let allowed = agreed.iter().filter(|(_, allowed)| *allowed).count();
+        println!("seed {seed}: {} flows agree, {allowed} allowed, {:.1?}", agreed.len(), started.elapsed());
+        for kind in agreed {
+            *counts.entry(kind).or_default() += 1;
+        }
+    }
+    Ok(counts)
+}
+
+fn judge(counts: &Counts) -> Result<()> {
+    let all: usize = counts.values().sum();
+    let of = |allowed: bool| counts.iter().filter(|(kind, _)| kind.1 == allowed).map(|(_, count)| count).sum::<usize>();
+    println!("{all} flows agree: {} allowed, {} denied; {counts:?}", of(true), of(false));
+    ensure!(all >= LEAST_FLOWS, "{all} flows are too few");
+    for allowed in [true, false] {
+        ensure!(of(allowed) * 100 >= all * LEAST_SHARE, "of {all} flows only {} with allowed={allowed}", of(allowed));
+        for protocol in ["TCP", "UDP"] {
+            let kind = counts.get(&(protocol, allowed)).copied().unwrap_or_default();
+            ensure!(kind >= LEAST_OF_A_KIND, "only {kind} flows are {protocol} with allowed={allowed}");
+        }
+    }
+    Ok(())
+}

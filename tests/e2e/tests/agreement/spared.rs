@@ -1,0 +1,53 @@
+//! What a data plane is not asked, since it is known to go wrong there.
+
+use std::net::IpAddr;
+
+use e2e::DataPlane;
+use k8s_openapi::api::networking::v1::{NetworkPolicy, NetworkPolicyPeer};
+use oracle::random::Shape;
+
+use crate::OUTSIDE;
+
+/// What can be asked of a data plane.
+///
+/// kube-router 2.1 mixes the two directions of a policy that selects both ends of a flow, and opens every port for a
+/// name that no pod in question declares.
+pub fn shape(data_plane: DataPlane) -> Shape {
+    let whole = data_plane != DataPlane::KubeRouter;
+    Shape {
+        addressed: false,
+        ipv6: false,
+        sctp: false,
+        host_network: false,
+        finished: false,
+        ordinary_init_containers: false,
+        outside: OUTSIDE.iter().map(|(_, address)| IpAddr::from(*address)).collect(),
+        both_ends_by_one_policy: whole,
+        undeclared_named_ports: whole,
+        names_beside_egress_blocks: whole,
+        image: "registry.local/netcat:test".to_owned(),
+        ..Shape::default()
+    }
+}
+
+/// Takes out what [`shape`] cannot say.
+///
+/// kube-router 2.1 puts all blocks of a rule into one set: an exception of one of them holds against the others too.
+/// Exceptions beside a second block are taken out.
+pub fn spare(data_plane: DataPlane, policies: &mut [NetworkPolicy]) {
+    if data_plane != DataPlane::KubeRouter {
+        return;
+    }
+    for spec in policies.iter_mut().filter_map(|policy| policy.spec.as_mut()) {
+        let from = spec.ingress.iter_mut().flatten().filter_map(|rule| rule.from.as_mut());
+        let to = spec.egress.iter_mut().flatten().filter_map(|rule| rule.to.as_mut());
+        from.chain(to).for_each(|peers| spare_exceptions(peers));
+    }
+}
+
+fn spare_exceptions(peers: &mut [NetworkPolicyPeer]) {
+    let mut blocks: Vec<_> = peers.iter_mut().filter_map(|peer| peer.ip_block.as_mut()).collect();
+    if blocks.len() > 1 {
+        blocks.iter_mut().for_each(|block| block.except = None);
+    }
+}
