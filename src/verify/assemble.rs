@@ -167,29 +167,30 @@ impl Assembler<'_> {
         report
     }
 
-    /// Each side's verdict in words, with place: `egress: allowed by pulse-account/allow egress[2] (file:41)`.
+    /// Each side's verdict in words, with place: `egress is open (file:41)`, `ingress at pulse-events is not`.
     fn because(&self, flow: &TouchedFlow) -> Vec<String> {
         let world = &self.comparison.live;
         let Some((from, to)) = ends(world, flow) else { return Vec::new() };
         let sides = verdict::flow(world, from, to, flow.protocol, flow.port);
         [(Direction::Egress, sides.egress), (Direction::Ingress, sides.ingress)]
             .into_iter()
-            .filter_map(|(direction, side)| Some(format!("{}: {}", direction.word(), self.words(&side)?)))
+            .filter_map(|(direction, side)| self.words(direction, &side))
             .collect()
     }
 
-    fn words(&self, side: &Side) -> Option<String> {
+    fn words(&self, direction: Direction, side: &Side) -> Option<String> {
+        let word = direction.word();
         match side {
-            Side::NotIsolated => Some("no policy applies".to_owned()),
+            Side::NotIsolated => Some(format!("{word} is open (no policy isolates it)")),
             Side::Undefined => None,
             Side::Allowed(rules) => {
                 let (rule, _) = rules.first()?;
-                let place = self.rule_place(rule).map(|p| format!(" ({})", p.short())).unwrap_or_default();
-                Some(format!("allowed by {} {}[{}]{place}", rule.policy.short(), rule.direction.word(), rule.index))
+                let place = self.rule_place(rule).map_or_else(|| rule.to_string(), |p| p.short());
+                Some(format!("{word} is open ({place})"))
             }
             Side::Denied(policies) => {
-                let names: Vec<String> = policies.iter().take(3).map(|(id, _)| id.short()).collect();
-                Some(format!("denied: no rule of {} allows it", names.join(", ")))
+                let namespace = policies.iter().find_map(|(id, _)| id.namespace.as_ref());
+                Some(namespace.map_or_else(|| format!("{word} is not"), |n| format!("{word} at {n} is not")))
             }
         }
     }
@@ -240,9 +241,9 @@ impl Assembler<'_> {
 
 /// What a closure leaves open, with its place: an entry that nothing needs any more.
 fn closure(because: &[String]) -> String {
-    let open = because.iter().find(|side| side.contains(": allowed by ") || side.ends_with(": no policy applies"));
+    let open = because.iter().find(|side| side.contains(" is open "));
     match open {
-        Some(side) => format!("one side was closed, the other is still open ({side})"),
+        Some(side) => format!("one side was closed, the other is still open: {side}"),
         None => "one side was closed".to_owned(),
     }
 }
