@@ -10,7 +10,8 @@ use crate::OUTSIDE;
 
 /// What can be asked of a data plane.
 ///
-/// kube-router 2.1 mixes the two directions of a policy that selects both ends of a flow, and opens every port for a
+/// None of the three knows the named ports of sidecars (Calico 3.28, kube-network-policies 1.1, kube-router 2.1).
+/// kube-router mixes the two directions of a policy that selects both ends of a flow, and opens every port for a
 /// name that no pod in question declares.
 pub fn shape(data_plane: DataPlane) -> Shape {
     let whole = data_plane != DataPlane::KubeRouter;
@@ -21,6 +22,7 @@ pub fn shape(data_plane: DataPlane) -> Shape {
         host_network: false,
         finished: false,
         ordinary_init_containers: false,
+        sidecars: false,
         outside: OUTSIDE.iter().map(|(_, address)| IpAddr::from(*address)).collect(),
         both_ends_by_one_policy: whole,
         undeclared_named_ports: whole,
