@@ -53,6 +53,9 @@ pub struct Shape {
     /// Ports may be declared by init containers that end before the pod is ready, beside those that stay
     /// (`restartPolicy: Always`). Off on a real cluster, unless its images do end.
     pub ordinary_init_containers: bool,
+    /// Ports may be declared by init containers that stay (`restartPolicy: Always`). Off for enforcers that look for
+    /// named ports at ordinary containers only.
+    pub sidecars: bool,
     /// The image of every container.
     pub image: String,
 }
@@ -79,6 +82,7 @@ impl Default for Shape {
             host_network: true,
             finished: true,
             ordinary_init_containers: true,
+            sidecars: true,
             image: "registry.invalid/pause".to_owned(),
         }
     }

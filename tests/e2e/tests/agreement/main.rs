@@ -1,7 +1,8 @@
 //! Three readings of the same policies: the verifier's engine, the oracle's slow one, and what the running data plane
 //! really lets through, on random namespaces, pods, policies and flows.
 //!
-//! `make cluster` first; then `cargo test -p e2e --test agreement -- --nocapture`. `E2E_SEED` draws another cluster.
+//! `make cluster` first; then `cargo test -p e2e --test agreement -- --nocapture`. `E2E_SEED` draws another cluster;
+//! with `E2E_KEEP` it stays up when they do not agree.
 
 mod engine;
 mod packets;
@@ -21,12 +22,8 @@ use standing::Standing;
 
 /// Policy sets held against one set of pods.
 const ROUNDS: u64 = 8;
-/// What the project promises, for each data plane.
-const LEAST_FLOWS: usize = 500;
-/// Of all flows, how many percent at least are allowed, and how many denied.
-const LEAST_SHARE: usize = 30;
-/// How many flows at least are TCP and allowed, TCP and denied, and so on.
-const LEAST_OF_A_KIND: usize = 50;
+/// How many flows at least are TCP and allowed, TCP and denied, UDP and allowed, UDP and denied: 600 in all.
+const LEAST_OF_A_KIND: usize = 150;
 /// Hosts outside the cluster, of `tests/cluster/conf/outside-hosts`: their network namespace and address.
 const OUTSIDE: [(&str, [u8; 4]); 2] = [("pg01", [192, 168, 78, 11]), ("echo", [192, 168, 78, 16])];
 
@@ -39,7 +36,9 @@ fn the_engine_the_oracle_and_the_packets_agree() -> Result<()> {
         println!("{data_plane:?}: pods of seed {seed}, policies of seeds {seed} to {}", seed + ROUNDS - 1);
         let standing = Standing::create(&cluster, seed, &shape).await?;
         let outcome = all_rounds(&standing, data_plane, seed, &shape).await;
-        standing.remove().await?;
+        if outcome.is_ok() || std::env::var_os("E2E_KEEP").is_none() {
+            standing.remove().await?;
+        }
         judge(&outcome?)
     })
 }
@@ -71,15 +70,12 @@ async fn all_rounds(standing: &Standing, data_plane: DataPlane, seed: u64, shape
 
 fn judge(counts: &Counts) -> Result<()> {
     let all: usize = counts.values().sum();
-    let of = |allowed: bool| counts.iter().filter(|(kind, _)| kind.1 == allowed).map(|(_, count)| count).sum::<usize>();
-    println!("{all} flows agree: {} allowed, {} denied; {counts:?}", of(true), of(false));
-    ensure!(all >= LEAST_FLOWS, "{all} flows are too few");
-    for allowed in [true, false] {
-        ensure!(of(allowed) * 100 >= all * LEAST_SHARE, "of {all} flows only {} with allowed={allowed}", of(allowed));
-        for protocol in ["TCP", "UDP"] {
-            let kind = counts.get(&(protocol, allowed)).copied().unwrap_or_default();
-            ensure!(kind >= LEAST_OF_A_KIND, "only {kind} flows are {protocol} with allowed={allowed}");
-        }
+    let of = |protocol, allowed| counts.get(&(protocol, allowed)).copied().unwrap_or_default();
+    for protocol in ["TCP", "UDP"] {
+        let (allowed, denied) = (of(protocol, true), of(protocol, false));
+        println!("{protocol}: {allowed} allowed and {denied} denied flows agree, of {all}");
+        ensure!(allowed >= LEAST_OF_A_KIND, "only {allowed} flows over {protocol} are allowed");
+        ensure!(denied >= LEAST_OF_A_KIND, "only {denied} flows over {protocol} are denied");
     }
     Ok(())
 }

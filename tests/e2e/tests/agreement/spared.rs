@@ -3,14 +3,18 @@
 use std::net::IpAddr;
 
 use e2e::DataPlane;
-use k8s_openapi::api::networking::v1::{NetworkPolicy, NetworkPolicyPeer};
+use k8s_openapi::{
+    api::networking::v1::{NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort},
+    apimachinery::pkg::util::intstr::IntOrString,
+};
 use oracle::random::Shape;
 
 use crate::OUTSIDE;
 
 /// What can be asked of a data plane.
 ///
-/// kube-router 2.1 mixes the two directions of a policy that selects both ends of a flow, and opens every port for a
+/// None of the three knows the named ports of sidecars (Calico 3.28, kube-network-policies 1.1, kube-router 2.1).
+/// kube-router mixes the two directions of a policy that selects both ends of a flow, and opens every port for a
 /// name that no pod in question declares.
 pub fn shape(data_plane: DataPlane) -> Shape {
     let whole = data_plane != DataPlane::KubeRouter;
@@ -21,6 +25,7 @@ pub fn shape(data_plane: DataPlane) -> Shape {
         host_network: false,
         finished: false,
         ordinary_init_containers: false,
+        sidecars: false,
         outside: OUTSIDE.iter().map(|(_, address)| IpAddr::from(*address)).collect(),
         both_ends_by_one_policy: whole,
         undeclared_named_ports: whole,
@@ -30,18 +35,30 @@ pub fn shape(data_plane: DataPlane) -> Shape {
     }
 }
 
-/// Takes out what [`shape`] cannot say.
+/// Takes out what [`shape`] cannot say: two more bugs of kube-router 2.1.
 ///
-/// kube-router 2.1 puts all blocks of a rule into one set: an exception of one of them holds against the others too.
-/// Exceptions beside a second block are taken out.
+/// It puts all blocks of a rule into one set, so that an exception of one of them holds against the others too:
+/// exceptions beside a second block are taken out. And for a named port in an egress rule without `to` it opens the
+/// numbers that pods of the policy's namespace have for it, at every destination: they become plain numbers.
 pub fn spare(data_plane: DataPlane, policies: &mut [NetworkPolicy]) {
     if data_plane != DataPlane::KubeRouter {
         return;
     }
     for spec in policies.iter_mut().filter_map(|policy| policy.spec.as_mut()) {
+        for rule in spec.egress.iter_mut().flatten() {
+            if rule.to.as_ref().is_none_or(Vec::is_empty) {
+                rule.ports.iter_mut().flatten().for_each(spare_name);
+            }
+        }
         let from = spec.ingress.iter_mut().flatten().filter_map(|rule| rule.from.as_mut());
         let to = spec.egress.iter_mut().flatten().filter_map(|rule| rule.to.as_mut());
         from.chain(to).for_each(|peers| spare_exceptions(peers));
+    }
+}
+
+fn spare_name(entry: &mut NetworkPolicyPort) {
+    if let Some(IntOrString::String(_)) = entry.port {
+        entry.port = Some(IntOrString::Int(8080));
     }
 }
 

@@ -92,7 +92,10 @@ fn draft(shape: &Shape) -> impl Strategy<Value = Draft> + use<> {
     if !shape.addressed {
         lives.retain(|(_, life)| life.0 != Life::Terminating);
     }
-    let mut places = vec![Place::Container, Place::Sidecar];
+    let mut places = vec![Place::Container];
+    if shape.sidecars {
+        places.push(Place::Sidecar);
+    }
     if shape.ordinary_init_containers {
         places.push(Place::InitContainer);
     }
