@@ -10,5 +10,5 @@ for plane in ${DATA_PLANES:-calico kube-router kube-network-policies}; do
   DATA_PLANE=$plane tests/cluster/up.sh
   tests/cluster/image.sh
   cargo test --package e2e --test agreement -- --nocapture
-  cargo test --package e2e --test scenarios -- --test-threads "${THREADS:-2}"
+  cargo test --package e2e --test scenarios -- --test-threads "${THREADS:-3}"
 done
