@@ -5,12 +5,17 @@ use crate::{
     model::{ContainerPort, PortRange, PortSet, Protocol},
 };
 
-/// The ports to look at within `set`: single ports as the rules say; of ranges those that the destination declares;
+/// Up to so many neighbouring ports are looked at one by one: rules that name single ports side by side look like a
+/// range here, and none of them may go unseen.
+const NARROW: u16 = 8;
+
+/// The ports to look at within `set`: single ports as the rules say, narrow ranges in full; of wide ranges those that the destination declares;
 /// where it declares none, one port of the range.
 pub(super) fn representatives(set: &PortSet, destination: Option<&Class>) -> Vec<(Protocol, u16)> {
     let declared = declared(destination);
     let mut result: Vec<(Protocol, u16)> = Vec::new();
-    result.extend(set.iter().filter(|r| r.from == r.to).map(|r| (r.protocol, r.from)));
+    let narrow = set.iter().filter(|r| r.to - r.from < NARROW);
+    result.extend(narrow.flat_map(|r| (r.from..=r.to).map(move |port| (r.protocol, port))));
     result.extend(
         declared.iter().map(|p| (p.protocol, p.number)).filter(|(protocol, port)| set.contains(*protocol, *port)),
     );
@@ -50,4 +55,18 @@ fn one_of(set: &PortSet) -> Option<(Protocol, u16)> {
     // The widest range, so that a hole that a rule leaves at port 1 does not stand for all.
     let widest = tcp.max_by_key(|r| r.to - r.from).or_else(|| set.iter().next());
     widest.map(pick)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two rules for 7001 and 7002 once were one range, and only its first port was probed.
+    #[test]
+    fn neighbouring_ports_are_each_looked_at() {
+        let range = |from, to| PortRange { protocol: Protocol::Tcp, from, to };
+        let ports = |set: PortSet| representatives(&set, None).into_iter().map(|(_, port)| port).collect::<Vec<_>>();
+        assert_eq!(ports([range(7001, 7001), range(7002, 7002)].into_iter().collect()), [7001, 7002]);
+        assert_eq!(ports([range(9000, 9999)].into_iter().collect()), [9000], "a wide range has one that stands for it");
+    }
 }
