@@ -14,10 +14,7 @@ use crate::{
         verdict::{self, Side},
         world::{Class, End, World},
     },
-    model::{
-        Decision, Direction, Entry, FlowReport, FlowResult, Origin as Place, Outcome, PolicyDocument, RuleRef, Unseen,
-        Why,
-    },
+    model::{Direction, Entry, FlowReport, FlowResult, Origin as Place, Outcome, PolicyDocument, RuleRef, Unseen, Why},
 };
 
 /// Makes the report's flows.
@@ -283,10 +280,4 @@ pub fn finding_key(report: &FlowReport) -> Option<String> {
 #[must_use]
 pub const fn is_of_merge(why: Why) -> bool {
     matches!(why, Why::Changed | Why::Rule | Why::OneSided | Why::Closure | Why::FirstRun)
-}
-
-/// Whether the flow's declared verdict is one that a packet can show.
-#[must_use]
-pub const fn is_decided(decision: Decision) -> bool {
-    matches!(decision, Decision::Allowed | Decision::Denied)
 }
