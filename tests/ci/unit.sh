@@ -6,5 +6,7 @@ cd "$(dirname "$0")/../.."
 tests/cluster/packages.sh
 KUSTOMIZE=$(tests/cluster/build.sh kustomize | awk '$1 == "kustomize" { print $2 }')/kustomize
 export KUSTOMIZE
+# They wait for packets and clocks more than they compute.
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-6}
 cargo test --workspace --exclude e2e
 cargo test --package e2e --lib

@@ -1,4 +1,4 @@
-//! What a customer relies on, on the real cluster: issue by issue, each claim with its control.
+//! What a customer relies on, on the real cluster: each claim with its control.
 //!
 //! `make cluster` first; then `cargo test -p e2e --test scenarios -- --test-threads=2`. Each scenario has a cluster of
 //! its own in all but the node: namespaces, repository, Kustomization, room and verifier.
@@ -9,6 +9,7 @@ mod delivery;
 mod drift;
 mod edits;
 mod foreign;
+mod kills;
 mod merges;
 mod pods;
 mod rendering;
