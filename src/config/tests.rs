@@ -17,7 +17,7 @@ fn what_is_not_said_has_the_documented_default() {
 }
 
 #[test]
-fn the_whole_documented_file_is_read() {
+fn all_that_the_documented_file_says_is_read() {
     let text = include_str!("../../tests/fixtures/config.yaml");
     let config = Config::parse("config.yaml", text).unwrap();
     assert_eq!(config.destinations[1].members, ["acme.planapulse.app"]);
@@ -28,26 +28,45 @@ fn the_whole_documented_file_is_read() {
 
 #[test]
 fn what_is_wrong_is_named_with_its_place() {
-    for (text, expected) in [
-        ("productNamespaces:", "productNamespace:"),
-        ("room:", "rooms:"),
-        ("names: [\"plana-odoo*\"]", "names: []"),
-        ("names: [\"plana-odoo*\"]", "names: [\"Plana Odoo\"]"),
-        ("names: [\"plana-odoo*\"]", "selector: \"a b\""),
-        ("https://", "ftp://"),
-        ("\"!abc:example.org\"", "abc"),
-        ("config/v1", "config/v9"),
+    for (text, wrong, expected) in [
+        ("productNamespaces:", "productNamespace:", "2:1: unknown field"),
+        ("room:", "rooms:", "3:50: unknown field"),
+        ("names: [\"plana-odoo*\"]", "names: []", "2:20: productNamespaces names none"),
+        ("names: [\"plana-odoo*\"]", "names: [\"Plana Odoo\"]", "2:20: `Plana Odoo` is neither"),
+        ("names: [\"plana-odoo*\"]", "selector: \"a b\"", "2:20: productNamespaces.selector"),
+        ("https://", "ftp://", "3:22: matrix.homeserver `ftp://"),
+        ("\"!abc:example.org\"", "abc", "3:56: matrix.room `abc` is neither"),
+        ("config/v1", "config/v9", "1:9: schema is"),
     ] {
-        let error = Config::parse("config.yaml", &SMALL.replacen(text, expected, 1)).unwrap_err().to_string();
-        assert!(error.starts_with("config.yaml:"), "{error}");
-        println!("{error}");
+        let error = Config::parse("config.yaml", &SMALL.replacen(text, wrong, 1)).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("config.yaml:{expected}")), "{error}");
+        assert!(!error.contains("at line"), "the place once: {error}");
     }
     let typo = format!("{SMALL}probe: {{timeout: 2s, setle: 30s}}\n");
     let error = Config::parse("config.yaml", &typo).unwrap_err().to_string();
     assert!(error.starts_with("config.yaml:4:") && error.contains("setle"), "{error}");
+    let short = format!("{SMALL}probe:\n  timeout: 1s\n");
+    let error = Config::parse("config.yaml", &short).unwrap_err().to_string();
+    assert!(error.starts_with("config.yaml:5:12: probe.timeout 1s is not within 2 s"), "{error}");
     let zero = format!("{SMALL}probe:\n  timeout: 0s\n");
     let error = Config::parse("config.yaml", &zero).unwrap_err().to_string();
     assert!(error.starts_with("config.yaml:5:12") && error.contains("0s"), "{error}");
+}
+
+/// A key that is read and then does nothing would be a promise that nobody keeps.
+#[test]
+fn a_key_whose_feature_is_not_there_yet_is_refused() {
+    for (line, place) in [
+        ("allowlist: infra/k8s/allowlist.yaml", "4:12"),
+        ("evidence: {namespace: calico-system, selector: k8s-app=calico-node}", "4:11"),
+        ("probe: {ephemeral: true}", "4:20"),
+        ("probe: {image: registry.example.org/probe:1}", "4:16"),
+    ] {
+        let error = Config::parse("config.yaml", &format!("{SMALL}{line}\n")).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("config.yaml:{place}: this version")), "{error}");
+    }
+    let off = format!("{SMALL}allowlist: null\nevidence: null\nprobe: {{ephemeral: false, image: null}}\n");
+    assert!(Config::parse("config.yaml", &off).is_ok(), "without a promise they are as good as not there");
 }
 
 #[test]

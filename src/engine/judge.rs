@@ -52,7 +52,7 @@ const fn no_packet(outcome: Outcome) -> Option<Judged> {
         Outcome::Dns => Judged::Unknown(Unseen::Pending, "the name could not be resolved in the pod"),
         Outcome::ToolMissing => Judged::Unknown(
             Unseen::Unprobeable,
-            "its containers have neither nc nor bash (enable ephemeral probes to cover it, or accept it in config.yaml)",
+            "its containers have neither nc nor bash (give its image one of them to cover it, or accept it in config.yaml)",
         ),
         Outcome::TargetDown => Judged::Unknown(Unseen::Pending, "the target pod is not Ready"),
         Outcome::Cut => Judged::Unknown(Unseen::Pending, "the exec broke before an answer"),

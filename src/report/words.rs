@@ -97,7 +97,7 @@ pub const fn state(decision: Decision) -> &'static str {
 pub const fn next(state: Option<Unseen>, observed: Outcome) -> &'static str {
     match (state, observed) {
         (Some(Unseen::Unprobeable), Outcome::ToolMissing) => {
-            "Enable ephemeral probes (probe.ephemeral) to cover it, or accept it in config.yaml."
+            "Give its image nc or bash to cover it, or accept it in config.yaml."
         }
         (Some(Unseen::Unprobeable), _) => "No retry can help: look by hand, and accept it in config.yaml.",
         (Some(Unseen::Waiting), _) => "Looked at as soon as a pod runs; nothing to do.",

@@ -1,0 +1,100 @@
+//! What a value must be beyond its type, checked while it is read, so that the error has the value's line and column.
+
+use std::fmt::Display;
+
+use serde::{Deserialize, Deserializer, de::Error};
+
+use super::{Destination, NamespaceSet, ProductNamespaces, SCHEMA, Span};
+use crate::model::KustomizationRef;
+
+/// Reads a value and passes it through `check`.
+fn checked<'de, D: Deserializer<'de>, T: Deserialize<'de>, E: Display>(
+    deserializer: D,
+    check: impl FnOnce(&T) -> Result<(), E>,
+) -> Result<T, D::Error> {
+    let value = T::deserialize(deserializer)?;
+    check(&value).map_err(D::Error::custom)?;
+    Ok(value)
+}
+
+pub(super) fn schema<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    checked(deserializer, |schema: &String| match schema == SCHEMA {
+        true => Ok(()),
+        false => Err(format!("schema is `{schema}`, this version reads `{SCHEMA}`")),
+    })
+}
+
+pub(super) fn kustomizations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<KustomizationRef>, D::Error> {
+    checked(deserializer, |all: &Vec<_>| match all.is_empty() {
+        true => Err("kustomizations is empty: name at least one, or leave the key out"),
+        false => Ok(()),
+    })
+}
+
+pub(super) fn product_namespaces<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ProductNamespaces, D::Error> {
+    checked(deserializer, |product: &ProductNamespaces| {
+        if product.names.is_empty() && product.selector.is_none() {
+            return Err("productNamespaces names none: give `names` or `selector`".to_owned());
+        }
+        NamespaceSet::new(product, &[]).map(drop)
+    })
+}
+
+pub(super) fn globs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    checked(deserializer, |globs: &Vec<String>| NamespaceSet::new(&ProductNamespaces::default(), globs).map(drop))
+}
+
+pub(super) fn homeserver<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    checked(deserializer, |url: &String| match url.starts_with("https://") || url.starts_with("http://") {
+        true => Ok(()),
+        false => Err(format!("matrix.homeserver `{url}` is no http(s) URL")),
+    })
+}
+
+pub(super) fn room<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    checked(deserializer, |room: &String| match room.starts_with(['!', '#']) {
+        true => Ok(()),
+        false => Err(format!("matrix.room `{room}` is neither a room id (`!…`) nor an alias (`#…`)")),
+    })
+}
+
+pub(super) fn commit_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    checked(deserializer, |url: &Option<String>| match url.as_ref().is_none_or(|url| url.contains("{sha}")) {
+        true => Ok(()),
+        false => Err("commitUrl has no `{sha}`"),
+    })
+}
+
+/// Below 2 s a rejection could look like silence: it reaches a connect that blocks after about a second.
+pub(super) fn timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {
+    let (least, most) = crate::probe::target::SECONDS.into_inner();
+    checked(deserializer, |timeout: &Span| match (least.into()..=most.into()).contains(&timeout.get().as_secs()) {
+        true => Ok(()),
+        false => Err(format!("probe.timeout {timeout} is not within {least} s and {most} s")),
+    })
+}
+
+pub(super) fn destinations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Destination>, D::Error> {
+    checked(deserializer, |all: &Vec<Destination>| {
+        match all.iter().find(|d| d.name.contains('*') && d.members.is_empty()) {
+            Some(destination) => Err(format!("destination `{}` is a pattern: name its `members`", destination.name)),
+            None => Ok(()),
+        }
+    })
+}
+
+/// A key whose feature this version does not have: to read it and do nothing would be a promise that nobody keeps.
+pub(super) fn not_yet<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    checked(deserializer, |value: &Option<T>| match value {
+        None => Ok(()),
+        Some(_) => Err("this version does nothing with this key yet: take it out"),
+    })
+}
+
+/// See [`not_yet`].
+pub(super) fn off<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    checked(deserializer, |value: &bool| match value {
+        false => Ok(()),
+        true => Err("this version cannot do this yet: leave it false"),
+    })
+}
