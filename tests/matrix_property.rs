@@ -121,10 +121,24 @@ fn all_messages(report: &Report) -> Vec<Message> {
         message::root(report, &options, true),
         message::recovery(&cleared, report, &options),
         message::reminder(&open, report, &options),
-        message::weekly(report, &options),
+        message::weekly(&watch(report), &options),
     ];
     all.extend(thread::thread(report, &options));
     all
+}
+
+/// What the weekly line has of a report that was the last.
+fn watch(report: &Report) -> message::Watch {
+    let revisions = || report.kustomizations.iter().filter_map(|k| Some((k.id(), k.applied.clone()?)));
+    message::Watch {
+        checked: revisions().map(|(_, revision)| revision).collect(),
+        verified: revisions().map(|(id, revision)| (id, revision, report.finished.clone())).collect(),
+        failed: report.kustomizations.iter().map(|k| k.attempted.clone()).collect(),
+        verdict: report.verdict,
+        finished: Some(report.finished.clone()),
+        drift: !report.drift.is_empty(),
+        standing: report.standing.clone(),
+    }
 }
 
 const TAGS: [&str; 10] = ["p", "br", "b", "i", "code", "pre", "ul", "li", "a", "code class"];

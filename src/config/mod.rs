@@ -7,6 +7,7 @@ mod duration;
 mod namespaces;
 mod selector;
 mod valid;
+mod weekly;
 
 use std::path::Path;
 
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use duration::Span;
 pub use namespaces::NamespaceSet;
+pub use weekly::Weekly;
 
 use crate::{
     engine::plan::{Limits, NeverProbe},
@@ -143,9 +145,9 @@ pub struct Matrix {
     /// Whether a merge that did not touch the policies gets its line.
     #[serde(default = "yes")]
     pub quiet_merges: bool,
-    /// When a line says that all is still watched: `Mon 08:00`, UTC.
+    /// When a line says that all is still watched: `Mon 08:00`, UTC; empty: never.
     #[serde(default)]
-    pub weekly: Option<String>,
+    pub weekly: Weekly,
 }
 
 const fn yes() -> bool {

@@ -10,7 +10,9 @@ fn what_is_not_said_has_the_documented_default() {
     assert_eq!(config.probe.timeout.get().as_secs(), 2);
     assert_eq!(config.probe.settle.get().as_secs(), 30);
     assert_eq!(config.flux.stuck.get().as_secs(), 900);
-    assert!(config.matrix.quiet_merges);
+    assert!(config.matrix.quiet_merges && !config.matrix.weekly.is_on());
+    let empty = SMALL.replace("room:", "weekly: \"\", room:");
+    assert_eq!(Config::parse("config.yaml", &empty).unwrap(), config);
     // What --dry-run prints is a configuration again.
     let printed = serde_saphyr::to_string(&config).unwrap();
     assert_eq!(Config::parse("printed", &printed).unwrap(), config);
@@ -23,6 +25,7 @@ fn all_that_the_documented_file_says_is_read() {
     assert_eq!(config.destinations[1].members, ["acme.planapulse.app"]);
     assert_eq!(config.expectations[1].is, Expected::Unreachable);
     assert_eq!(config.accept.len(), 2);
+    assert_eq!(config.matrix.weekly.to_string(), "Mon 08:00");
     assert_eq!(config.limits().never[0].port, Some(5432));
 }
 
@@ -48,6 +51,9 @@ fn what_is_wrong_is_named_with_its_place() {
     let short = format!("{SMALL}probe:\n  timeout: 1s\n");
     let error = Config::parse("config.yaml", &short).unwrap_err().to_string();
     assert!(error.starts_with("config.yaml:5:12: probe.timeout 1s is not within 2 s"), "{error}");
+    let day = SMALL.replace("room:", "weekly: \"Moo 08:00\", room:");
+    let error = Config::parse("config.yaml", &day).unwrap_err().to_string();
+    assert!(error.starts_with("config.yaml:3:") && error.contains("Moo 08:00"), "{error}");
     let zero = format!("{SMALL}probe:\n  timeout: 0s\n");
     let error = Config::parse("config.yaml", &zero).unwrap_err().to_string();
     assert!(error.starts_with("config.yaml:5:12") && error.contains("0s"), "{error}");

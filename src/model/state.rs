@@ -39,7 +39,7 @@ pub struct State {
     pub runs: Vec<RunRecord>,
     /// When everything was looked at last.
     pub last_full: Option<String>,
-    /// When the weekly line was sent last.
+    /// When the weekly line was told last, or a message in its place; on a first installation, when that was made.
     pub last_weekly: Option<String>,
     /// The root event of the last message about trouble, and when its thread was reminded last.
     pub trouble: Option<Trouble>,

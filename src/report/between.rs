@@ -1,16 +1,13 @@
-//! The lines between merges: what was cured, what still stands, and that all is still watched.
+//! The lines between merges: what was cured, and what still stands.
 
 use super::{
-    MessageOptions,
-    clean::{self, put},
-    details,
+    MessageOptions, clean,
     doc::{Block, Span},
     headline::{Mark, revision_span},
-    judge::Judged,
-    message::{MOST_FINDINGS, Message, counts},
+    message::{MOST_FINDINGS, Message},
     words::{self, NAME, SENTENCE, count},
 };
-use crate::model::{Cleared, Report, Revision, Verdict};
+use crate::model::{Cleared, Report, Revision};
 
 /// A reply in the thread of the message whose findings it clears; `cleared` are those of that one thread.
 #[must_use]
@@ -90,32 +87,5 @@ pub fn reminder(open: &[(String, String)], report: &Report, options: &MessageOpt
     blocks
         .extend(listed(open.iter().map(|(key, summary)| (key.as_str(), (!summary.is_empty()).then_some(&**summary)))));
     blocks.push(Block::Note(seen_at(report, "seen again with ", options)));
-    Message::new(true, &blocks, &[])
-}
-
-/// The weekly line: all is still watched.
-#[must_use]
-pub fn weekly(report: &Report, options: &MessageOptions) -> Message {
-    let judged = Judged::new(report);
-    let open = judged.older.len() + details::items(report, &judged, options).len();
-    let good = open == 0 && report.verdict == Verdict::Verified;
-    let mark = if good { Mark::Fine } else { Mark::Unsure };
-    let mut head = vec![Span::text(format!("{}{} ", mark.sign(), clean::line(&options.source_name, NAME)))];
-    if let Some(revision) = report.kustomizations.iter().find_map(|k| k.applied.as_ref()) {
-        head.push(revision_span(revision, options));
-        head.push(Span::text(" "));
-    }
-    let state = match open {
-        0 if good => "no drift, nothing open".to_owned(),
-        0 => "not everything could be verified".to_owned(),
-        n => format!("{} open", count(n, "finding")),
-    };
-    head.push(Span::text(format!("is still watched: {state}")));
-    let mut blocks = vec![Block::Head(head)];
-    let mut line = format!("Last run ended {}", words::time(&report.finished));
-    if let Some(counts) = counts(report) {
-        put(&mut line, format_args!("; {counts}"));
-    }
-    blocks.push(Block::Note(vec![Span::text(line)]));
     Message::new(true, &blocks, &[])
 }

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-pub use super::between::{recovery, reminder, weekly};
+pub use super::{
+    between::{recovery, reminder},
+    weekly::{Watch, weekly},
+};
 use super::{
     clean::{self, escape, put},
     details,
@@ -13,7 +16,7 @@ use super::{
     judge::{Judged, is_of_merge},
     words::{self, count},
 };
-use crate::model::{FlowReport, KustomizationRef, Report, Revision, Trigger, Verdict};
+use crate::model::{FlowReport, KustomizationRef, Report, Revision, Standing, Trigger, Verdict};
 
 /// The most findings that a message shows; the rest is counted there and listed in the thread.
 pub const MOST_FINDINGS: usize = 10;
@@ -247,14 +250,14 @@ fn tail(judged: &Judged<'_>, report: &Report, options: &MessageOptions) -> Vec<B
     if !judged.older.is_empty() {
         notes.push(older(&judged.older, options));
     }
-    if let Some(counts) = counts(report) {
+    if let Some(counts) = counts(&report.standing) {
         notes.push(vec![Span::text(counts)]);
     }
     notes.into_iter().map(Block::Note).collect()
 }
 
 /// `1 open since main@4f2c9ab`, `3 open: 2 since main@4f2c9ab, 1 since main@77c0de1`.
-fn older(open: &[(String, Option<Revision>)], options: &MessageOptions) -> Vec<Span> {
+pub(super) fn older(open: &[(String, Option<Revision>)], options: &MessageOptions) -> Vec<Span> {
     const MOST: usize = 3;
     let mut since: BTreeMap<Option<&Revision>, usize> = BTreeMap::new();
     for (_, revision) in open {
@@ -280,8 +283,7 @@ fn older(open: &[(String, Option<Revision>)], options: &MessageOptions) -> Vec<S
 }
 
 /// `2 waiting for a pod, 1 not provable, 1 accepted until 2027-03-01`.
-pub(super) fn counts(report: &Report) -> Option<String> {
-    let standing = &report.standing;
+pub(super) fn counts(standing: &Standing) -> Option<String> {
     let until = standing.accepted_until.as_ref().map(|date| {
         let nearest = if standing.accepted > 1 { ", the nearest" } else { "" };
         format!("{nearest} until {}", clean::line(date, 30))

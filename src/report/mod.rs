@@ -9,6 +9,7 @@ mod details;
 mod doc;
 mod headline;
 mod judge;
+mod weekly;
 mod words;
 
 pub mod json;

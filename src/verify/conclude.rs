@@ -9,8 +9,8 @@ use super::{
 use crate::{
     engine::accept::Acceptances,
     model::{
-        Cleared, Drift, Finding, FindingRule, FlowReport, FlowResult, OpenFinding, RecordedFlow, Report, Revision,
-        RuleRef, Severity, Standing, State, Strength, Unseen, Verdict, Why,
+        Cleared, Drift, Finding, FindingRule, FlowReport, FlowResult, KustomizationRef, OpenFinding, RecordedFlow,
+        Report, Revision, RuleRef, Severity, Standing, State, Strength, Unseen, Verdict, Why,
     },
 };
 
@@ -64,11 +64,7 @@ impl Conclusion<'_> {
         finding.accepted_until = self.accepted.finding(finding);
         if finding.rule == FindingRule::Rendering {
             let id = self.comparison.and_then(|_| finding.key.strip_prefix("rendering/"));
-            let id = id.and_then(|text| text.split_once('/'));
-            let id = id.map(|(namespace, name)| crate::model::KustomizationRef {
-                namespace: namespace.to_owned(),
-                name: name.to_owned(),
-            });
+            let id = id.and_then(KustomizationRef::parse);
             finding.accepted_until = id.and_then(|id| self.accepted.rendering(&id));
         }
         finding.new = is_new(known, finding.accepted_until.as_ref());

@@ -63,8 +63,8 @@ fn note_event(state: &mut State, entry: &OutboxEntry, event: &str) {
             finding.thread.get_or_insert_with(|| event.to_owned());
         }
     }
-    // Trouble and failed applies were told by the last root message.
-    let last = !state.outbox.iter().any(|e| e.kind == OutboxKind::Root && e.seq > entry.seq);
+    // Trouble and failed applies were told by the last root message: of a run, which is its first part.
+    let last = entry.part == 0 && !state.outbox.iter().any(|e| e.kind == OutboxKind::Root && e.seq > entry.seq);
     if last {
         if let Some(trouble) = &mut state.trouble {
             trouble.event.get_or_insert_with(|| event.to_owned());

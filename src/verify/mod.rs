@@ -3,7 +3,7 @@
 //! ```text
 //! [run] lock → state → outbox → [applied] Flux → [trigger]
 //!       → [compare] Git × live × before (+ [recall] what the state wants seen) → [probing] rounds of [track]s
-//!       → [assemble] flows → [conclude] verdict → [remember] state + [tell] messages → [deliver]
+//!       → [assemble] flows → [conclude] verdict → [remember] state + [tell] messages (+ [weekly]) → [deliver]
 //! ```
 //!
 //! It knows the outside only by the traits in [`seams`].
@@ -23,3 +23,4 @@ pub mod seams;
 pub mod tell;
 pub mod track;
 pub mod trigger;
+pub mod weekly;

@@ -12,7 +12,7 @@ use super::{
     conclude::Conclusion,
     deliver, expect, remember,
     seams::{Clock, Cluster, Fault, Lock, Outside, OwnJob, Store},
-    tell, trigger,
+    tell, trigger, weekly,
 };
 use crate::{
     config::{Config, NamespaceSet},
@@ -61,23 +61,42 @@ async fn locked<O: Outside>(outside: &O, settings: &Settings) -> Result<Ended, F
     // What earlier runs owe goes first, whatever this run is about.
     let owed = deliver::deliver(outside, &mut state).await?;
     if let Some(done) = trigger::done_meanwhile(&state, &settings.job) {
-        let exit = with_outbox(done.verdict, &state);
-        return Ok(Ended {
-            report: None,
-            exit,
-            note: format!("run {} answered meanwhile: {}", done.seq, done.verdict.word()),
-        });
+        let (verdict, note) = (done.verdict, format!("run {} answered meanwhile: {}", done.seq, done.verdict.word()));
+        return quick(outside, settings, state, verdict, note).await;
     }
     let started = outside.clock().now();
     let statuses = applied::settled(outside, &settings.config).await?;
     let why = trigger::trigger(&state, &statuses, &settings.job);
     if let Some(verdict) = trigger::already_told(&state, &statuses, why) {
-        let exit = with_outbox(verdict, &state);
-        return Ok(Ended { report: None, exit, note: format!("already checked: {}", verdict.word()) });
+        return quick(outside, settings, state, verdict, format!("already checked: {}", verdict.word())).await;
     }
     tracing::info!(trigger = ?why, sent = owed.sent, "run began");
     let run = Run { outside, settings, started, trigger: why, probing: AtomicU64::new(0) };
     run.verify(state, statuses).await
+}
+
+/// Ends a run that has nothing to look at; the weekly line is sent all the same.
+async fn quick<O: Outside>(
+    outside: &O,
+    settings: &Settings,
+    mut state: State,
+    verdict: Verdict,
+    note: String,
+) -> Result<Ended, Fault> {
+    let now = outside.clock().now();
+    if weekly::is_due(&settings.config, &state, &now) {
+        weekly::after_run(&settings.config, &acceptances(&settings.config, &now), &mut state, false, &now);
+        deliver::mark_tried(outside, &mut state);
+        outside.store().save(&state).await?;
+        deliver::deliver(outside, &mut state).await?;
+    }
+    Ok(Ended { report: None, exit: with_outbox(verdict, &state), note })
+}
+
+/// What is accepted on the day of this moment.
+fn acceptances<'a>(config: &'a Config, at: &str) -> Acceptances<'a> {
+    let today = at.parse::<jiff::Timestamp>().unwrap_or_default();
+    Acceptances::new(&config.accept, today.to_zoned(jiff::tz::TimeZone::UTC).date())
 }
 
 /// A message that is still owed makes any verdict but `nothing` exit 3 (design §2).
@@ -186,8 +205,7 @@ impl<O: Outside> Run<'_, O> {
     }
 
     fn acceptances(&self) -> Acceptances<'_> {
-        let today = self.started.parse::<jiff::Timestamp>().unwrap_or_default();
-        Acceptances::new(&self.settings.config.accept, today.to_zoned(jiff::tz::TimeZone::UTC).date())
+        acceptances(&self.settings.config, &self.started)
     }
 
     fn conclude(&self, state: &State, comparison: Option<&Comparison>, report: &mut Report) {
@@ -230,7 +248,8 @@ impl<O: Outside> Run<'_, O> {
             // What could not be looked at is told with its reason, which is new only once.
             new_revision: new_revision && done.whole,
         };
-        telling.tell(&mut next);
+        let told = telling.tell(&mut next);
+        weekly::after_run(&self.settings.config, &self.acceptances(), &mut next, told, &report.finished);
         if !self.outside.lock().is_held() {
             return Err("the Lease was lost during the run: nothing was written, another run will look again".into());
         }

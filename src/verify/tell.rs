@@ -9,8 +9,8 @@ use super::{
 use crate::{
     config::Config,
     model::{
-        Cleared, FlowResult, KustomizationStatus, OutboxEntry, OutboxKind, Report, State, Trigger, Trouble, Unseen,
-        Verdict,
+        Cleared, FlowResult, KustomizationRef, KustomizationStatus, OutboxEntry, OutboxKind, Report, State, Trigger,
+        Trouble, Unseen, Verdict,
     },
     report::{
         message::{self, Message, MessageOptions},
@@ -36,9 +36,9 @@ pub struct Telling<'a> {
 }
 
 impl Telling<'_> {
-    /// Puts the run's messages into the outbox of `next`, and remembers who was mentioned.
-    pub fn tell(&self, next: &mut State) {
-        let options = self.options();
+    /// Puts the run's messages into the outbox of `next`, and remembers who was mentioned. Whether there is a root message.
+    pub fn tell(&self, next: &mut State) -> bool {
+        let options = options(self.config, self.before);
         let mut writer = Writer::new(next, self.report);
         let root = self.wants_root() && message::is_wanted(self.report, &options);
         if root {
@@ -70,21 +70,7 @@ impl Telling<'_> {
             _ => {}
         }
         next.outbox.extend(entries);
-    }
-
-    fn options(&self) -> MessageOptions {
-        let verified = self.before.verified.iter().filter_map(|(id, v)| {
-            let (namespace, name) = id.split_once('/')?;
-            let id = crate::model::KustomizationRef { namespace: namespace.to_owned(), name: name.to_owned() };
-            Some((id, v.revision.clone()))
-        });
-        MessageOptions {
-            commit_url: self.config.commit_url.clone(),
-            mention: self.config.matrix.mention.clone(),
-            quiet_merges: self.config.matrix.quiet_merges,
-            verified: verified.collect(),
-            ..MessageOptions::default()
-        }
+        root
     }
 
     /// A new revision, another verdict or set of findings, a failed apply that was not told, a person.
@@ -172,6 +158,37 @@ impl Telling<'_> {
     }
 }
 
+/// How messages are written, with what the state says was verified last.
+#[must_use]
+pub fn options(config: &Config, state: &State) -> MessageOptions {
+    let verified = state.verified.iter();
+    let verified = verified.filter_map(|(id, v)| Some((KustomizationRef::parse(id)?, v.revision.clone())));
+    MessageOptions {
+        commit_url: config.commit_url.clone(),
+        mention: config.matrix.mention.clone(),
+        quiet_merges: config.matrix.quiet_merges,
+        verified: verified.collect(),
+        ..MessageOptions::default()
+    }
+}
+
+/// A root message of its own, beside those of a run's report.
+#[must_use]
+pub fn root(state_id: &str, seq: u64, part: u32, message: &Message, at: &str) -> OutboxEntry {
+    OutboxEntry {
+        txn: txn(state_id, seq, part),
+        seq,
+        part,
+        kind: OutboxKind::Root,
+        content: message.content(),
+        root_txn: None,
+        root_event: None,
+        findings: Vec::new(),
+        at: at.to_owned(),
+        tried: None,
+    }
+}
+
 /// The reminder's part number: apart from those of the run's other messages.
 const REMINDER_PART: u32 = 10_000;
 
@@ -212,17 +229,6 @@ impl<'a> Writer<'a> {
     fn entry(&mut self, message: &Message, kind: OutboxKind) -> OutboxEntry {
         let part = self.part;
         self.part += 1;
-        OutboxEntry {
-            txn: txn(&self.id, self.report.seq, part),
-            seq: self.report.seq,
-            part,
-            kind,
-            content: message.content(),
-            root_txn: None,
-            root_event: None,
-            findings: Vec::new(),
-            at: self.report.finished.clone(),
-            tried: None,
-        }
+        OutboxEntry { kind, ..root(&self.id, self.report.seq, part, message, &self.report.finished) }
     }
 }

@@ -9,3 +9,4 @@ mod random;
 mod room;
 mod shop;
 mod trouble;
+mod weekly;

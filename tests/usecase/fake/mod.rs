@@ -18,6 +18,7 @@ use netpol_verify::model::{
     KustomizationRef, KustomizationStatus, Labels, LivePolicy, NamespaceInfo, NotReadable, NotUnderstood, ObjectRef,
     OutboxEntry, OutboxKind, PodInfo, PodRef, PolicyDocument, PolicyRef, Rendering, Snapshot, WorkloadInfo,
 };
+pub use run::Ran;
 
 /// Done once, in the middle of a run.
 pub type Hook = Box<dyn FnOnce(&Fake) + Send>;
