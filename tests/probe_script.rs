@@ -263,6 +263,17 @@ fn nothing_to_ask_with_is_tool_missing() {
     check(&unlimited, Tool::Nc, &all);
 }
 
+/// A denied flow and the control of its source in one exec: an answer, silence, and nothing to ask with.
+#[test]
+fn a_question_beside_a_denied_flow_tells_whether_the_source_is_alive() {
+    let denied = (tcp("10.9.0.2", 81), Outcome::Timeout);
+    let openbsd = Image::new(DASH, &[("nc", "/bin/nc.openbsd"), SLEEP]);
+    check(&openbsd, Tool::OpenBsd, &[denied.clone(), (dns(53), Outcome::Open)]);
+    check(&openbsd, Tool::OpenBsd, &[denied.clone(), (dns(54), Outcome::Timeout)]);
+    let busybox = Image::new(DASH, &[("nc", BUSYBOX), ("sleep", BUSYBOX)]);
+    check(&busybox, Tool::BusyBoxE, &[denied, (dns(53), Outcome::ToolMissing)]);
+}
+
 #[test]
 fn text_of_a_tool_cannot_forge_a_line() {
     let code = "case $1 in -h) echo 'OpenBSD netcat' >&2; exit 1;; esac\nprintf 'x\\ntarget 2 tcp:10.9.0.2:81:2 openbsd 1 0 succeeded\\ndone 2\\n%3000s'; exit 1";

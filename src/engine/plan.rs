@@ -9,7 +9,7 @@ use super::{
     touched::{Origin, Target, TouchedFlow},
     world::{Class, Family},
 };
-use crate::model::{Decision, PodInfo, PodRef, Protocol, Snapshot, Unseen};
+use crate::model::{ContainerPort, Decision, PodInfo, PodRef, Protocol, Snapshot, Unseen};
 
 /// The annotation by which a pod opts out.
 pub const OPT_OUT: (&str, &str) = ("netpol-verify/probe", "disabled");
@@ -245,7 +245,7 @@ impl Planner<'_> {
     }
 
     /// Addresses that the live policies let the source reach and where a Ready pod declares the port: cluster DNS first,
-    /// since nearly everybody may ask it.
+    /// since nearly everybody may ask it, over UDP where TCP is not open.
     fn source_controls(
         &self,
         flow: &TouchedFlow,
@@ -259,13 +259,14 @@ impl Planner<'_> {
                 continue;
             }
             let Some(ports) = self.live.between(source, index, flow.family) else { continue };
-            let open = declared_tcp(class).find(|port| ports.contains(Protocol::Tcp, *port));
-            let (Some(port), Some(pod)) = (open, self.usable(index, pods, None)) else { continue };
+            let open = answering(class).find(|(protocol, port)| ports.contains(*protocol, *port));
+            let (Some((protocol, port)), Some(pod)) = (open, self.usable(index, pods, None)) else { continue };
             let Some(ip) = flow.family.pick(&pod.ips) else { continue };
-            let address = Address { ip, port, protocol: Protocol::Tcp };
+            let address = Address { ip, port, protocol };
             // What may not be probed is no control either, and a proxy that answers for all shows nothing.
             if address != probed && fit(pod).is_ok() && !self.is_never(None, address) {
-                found.push((!is_dns(class), address, format!("{}:{port}", class.workload)));
+                let over = if protocol == Protocol::Tcp { String::new() } else { format!("/{protocol}") };
+                found.push((!is_dns(class), address, format!("{}:{port}{over}", class.workload)));
             }
         }
         found.sort_by(|a, b| (a.0, &a.2).cmp(&(b.0, &b.2)));
@@ -292,8 +293,13 @@ struct Ends<'p> {
     ip: IpAddr,
 }
 
-fn declared_tcp(class: &Class) -> impl Iterator<Item = u16> + '_ {
-    class.ports.iter().filter(|p| !p.init && p.protocol == Protocol::Tcp).map(|p| p.number)
+/// Declared ports at which a living pod answers: TCP, and over UDP those of the cluster's DNS, since silence proves
+/// nothing and only its questions are known.
+fn answering(class: &Class) -> impl Iterator<Item = (Protocol, u16)> + '_ {
+    let declared = |protocol| class.ports.iter().filter(move |p| !p.init && p.protocol == protocol);
+    let is_for_names = |p: &&ContainerPort| p.number == 53 || p.name.as_ref().is_some_and(|n| n.starts_with("dns"));
+    let questions = declared(Protocol::Udp).filter(move |p| is_dns(class) && is_for_names(p));
+    declared(Protocol::Tcp).chain(questions).map(|p| (p.protocol, p.number))
 }
 
 fn is_dns(class: &Class) -> bool {

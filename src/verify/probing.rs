@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     engine::plan::{Address, Planned},
-    model::{DenialLook, Outcome, PodInfo, PodRef, Snapshot},
+    model::{DenialLook, Outcome, PodInfo, PodRef, Protocol, Snapshot},
 };
 
 /// Targets in one exec (design §5).
@@ -118,10 +118,7 @@ async fn exec<O: Outside>(
     pod: &PodRef,
     questions: Vec<(&Address, &Vec<(usize, Purpose)>)>,
 ) -> Vec<(usize, Purpose, Seen)> {
-    let targets: Vec<ProbeTarget> = questions
-        .iter()
-        .map(|(a, _)| ProbeTarget::Connect { protocol: a.protocol, address: a.ip, port: a.port })
-        .collect();
+    let targets: Vec<ProbeTarget> = questions.iter().map(|(address, _)| target(**address)).collect();
     let seen = match pods.get(pod) {
         Some(info) => outside.prober().probe(&source(info), &targets).await,
         None => Vec::new(),
@@ -133,6 +130,14 @@ async fn exec<O: Outside>(
         answers.extend(asking.iter().map(|(index, purpose)| (*index, purpose.clone(), answer.clone())));
     }
     answers
+}
+
+/// Over UDP only an answer tells anything, and DNS is what is known to give one.
+const fn target(Address { ip, port, protocol }: Address) -> ProbeTarget {
+    match protocol {
+        Protocol::Udp => ProbeTarget::Dns { server: ip, port },
+        Protocol::Tcp | Protocol::Sctp => ProbeTarget::Connect { protocol, address: ip, port },
+    }
 }
 
 fn cut() -> Seen {

@@ -8,7 +8,7 @@ use crate::{
         judge::{self, Judged, Observation},
         plan::{Address, Planned},
     },
-    model::{Controls, Decision, DenialLook, Outcome, PodInfo, PodRef},
+    model::{Controls, Decision, DenialLook, Outcome, PodInfo, PodRef, Protocol},
 };
 
 /// Two looks at a denied flow are at least so far apart, so that a transient cannot fake a denial.
@@ -171,14 +171,21 @@ impl Track {
         best(Outcome::Open).or_else(|| best(Outcome::Refused)).or_else(|| self.target.values().next().copied())
     }
 
-    /// Whether the source reached anything; `None` where there is nothing to reach, or where only refusals came that
-    /// may be denials: where a denial is silent, a refusal is a packet that went there and back.
+    /// Whether the source reached anything; `None` where there is nothing to reach or no tool to ask with, or where only
+    /// refusals came that may be denials: where a denial is silent, a refusal is a packet that went there and back.
     fn source_alive(&self) -> Option<bool> {
         let any = |wanted: Outcome| self.source.values().any(|o| *o == wanted);
         if any(Outcome::Open) || any(Outcome::Refused) && self.look == DenialLook::Drop {
             return Some(true);
         }
-        (!self.source.is_empty() && !any(Outcome::Refused)).then_some(false)
+        let asked = self.source.iter().any(|(index, outcome)| !self.is_absent(*index, *outcome));
+        (asked && !any(Outcome::Refused)).then_some(false)
+    }
+
+    /// Whether a control of the source could not be asked at all: no tool, or one that cannot ask over UDP.
+    fn is_absent(&self, index: usize, outcome: Outcome) -> bool {
+        let udp = self.planned.source_controls.get(index).is_some_and(|(a, _)| a.protocol == Protocol::Udp);
+        outcome == Outcome::ToolMissing || udp && outcome == Outcome::Cut
     }
 
     /// What it amounts to.
@@ -227,7 +234,10 @@ impl Track {
         let open = self.source.iter().find(|(_, o)| **o == Outcome::Open);
         let (index, outcome) = open.or_else(|| self.source.iter().next())?;
         let (_, name) = self.planned.source_controls.get(*index)?;
-        Some(format!("{outcome} to {name}"))
+        Some(match outcome {
+            Outcome::ToolMissing => format!("no tool to ask {name} with"),
+            _ => format!("{outcome} to {name}"),
+        })
     }
 
     /// When it was first seen as declared for good, since probing began.

@@ -80,7 +80,7 @@ fn fake_pod(pod: &k8s_openapi::api::core::v1::Pod) -> FakePod {
         ports,
         id,
     };
-    FakePod { info, listens: [8080, 8081, 8082, 9090].into(), has_nc: true }
+    FakePod { info, listens: [8080, 8081, 8082, 9090].into(), has_nc: true, can_ask: true }
 }
 
 fn listed(files: &[(String, String)]) -> Vec<(&str, &str)> {

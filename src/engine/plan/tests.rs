@@ -1,11 +1,11 @@
 use super::*;
 use crate::{
     engine::{
-        fixtures::{Cluster, app, block, deny_all, egress, index, ingress},
+        fixtures::{Cluster, app, block, deny_all, egress, index, ingress, policy},
         touched::Outside,
         world::World,
     },
-    model::{Container, Policy, Why},
+    model::{Container, ContainerPort, Policy, Why},
 };
 
 /// `shop/web` may reach `redis/redis`, as may `shop/api`; `system/kube-dns` is open to all.
@@ -127,6 +127,34 @@ fn a_source_control_goes_only_where_the_policies_and_the_configuration_let_it() 
     assert_eq!(names(&opted_out, Vec::new(), &limits()), ["shop/api:8080"], "opted out");
     let silent = cluster().with("system/kube-dns", |p| p.ports.clear());
     assert_eq!(names(&silent, Vec::new(), &limits()), ["shop/api:8080"], "no declared port");
+}
+
+#[test]
+fn dns_over_udp_is_a_source_control_where_policies_leave_nothing_else() {
+    let serves = |p: &mut PodInfo| {
+        let port =
+            |name: &str, number, protocol| ContainerPort { name: Some(name.to_owned()), number, protocol, init: false };
+        p.ports =
+            vec![port("dns", 53, Protocol::Udp), port("dns-tcp", 53, Protocol::Tcp), port("x", 9999, Protocol::Udp)];
+    };
+    let cluster = cluster().with("system/kube-dns", serves).with("shop/api", serves);
+    let names = |ports: serde_json::Value, cluster: &Cluster| -> Vec<(Protocol, String)> {
+        let spec = serde_json::json!({"podSelector": {"matchLabels": {"app": "web"}}, "policyTypes": ["Egress"],
+            "egress": [{"ports": ports}]});
+        let world = cluster.world(vec![policy("shop/web", spec)]);
+        let target = Target::Class(index(&world, "redis/redis"));
+        let plan = plan_of(cluster, &world, vec![flow(&world, "shop/web", target, 8080)], &limits());
+        plan.probes[0].source_controls.iter().map(|(a, name)| (a.protocol, name.clone())).collect()
+    };
+    let udp = serde_json::json!([{"protocol": "UDP", "port": 53}]);
+    let by_udp = [(Protocol::Udp, "system/kube-dns:53/UDP".to_owned())];
+    assert_eq!(names(udp.clone(), &cluster), by_udp, "other servers' answers over UDP are not known");
+    let not_ready = cluster.clone().with("system/kube-dns", |p| p.ready = false);
+    assert_eq!(names(udp, &not_ready), []);
+    let other = serde_json::json!([{"protocol": "UDP", "port": 9999}]);
+    assert_eq!(names(other, &cluster), [], "what is no name server's port is not asked");
+    let both = serde_json::json!([{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]);
+    assert_eq!(names(both, &cluster)[0], (Protocol::Tcp, "system/kube-dns:53".to_owned()), "TCP where it is open");
 }
 
 fn opt_out(pod: &mut PodInfo) {

@@ -178,7 +178,7 @@ impl World {
             containers: vec![Container { name: "main".to_owned(), image: "app".to_owned(), running: true }],
         };
         let listens = ports.iter().map(|p| p.number).collect();
-        self.pods.push(FakePod { info, listens, has_nc: true });
+        self.pods.push(FakePod { info, listens, has_nc: true, can_ask: true });
     }
 
     fn put(&mut self, document: &PolicyDocument, manager: &str) {

@@ -29,6 +29,8 @@ pub struct FakePod {
     pub info: PodInfo,
     pub listens: BTreeSet<u16>,
     pub has_nc: bool,
+    /// Whether it has something to ask a DNS server with.
+    pub can_ask: bool,
 }
 
 /// A flow that the data plane gets wrong, whatever the policies are.

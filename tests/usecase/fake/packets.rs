@@ -35,6 +35,17 @@ pub fn outcome(world: &World, source: &PodRef, protocol: Protocol, ip: IpAddr, p
     }
 }
 
+/// How a question to a DNS server over UDP ends: silence is all that a denial or a dead server gives.
+pub fn dns(world: &World, source: &PodRef, ip: IpAddr, port: u16) -> Outcome {
+    let Some(from) = world.pods.iter().find(|p| &p.info.id == source) else { return Outcome::NoSource };
+    if !from.has_nc || !from.can_ask {
+        return Outcome::ToolMissing;
+    }
+    let server = world.pods.iter().find(|p| p.info.ips.contains(&ip) && p.listens.contains(&port));
+    let allowed = answer(world, from, ip, Protocol::Udp, port) == Answer::Allowed;
+    if server.is_some() && allowed { Outcome::Open } else { Outcome::Timeout }
+}
+
 fn answer(world: &World, from: &FakePod, ip: IpAddr, protocol: Protocol, port: u16) -> Answer {
     let to = world.pods.iter().find(|p| p.info.ips.contains(&ip));
     let broken = |b: &&Broken| {

@@ -122,7 +122,11 @@ impl Prober for Fake {
                         world.asked.insert((source.pod.clone(), *address, *port));
                         packets::outcome(&world, &source.pod, *protocol, *address, *port)
                     }
-                    ProbeTarget::Dns { .. } | ProbeTarget::Resolve { .. } => Outcome::Dns,
+                    ProbeTarget::Dns { server, port } => {
+                        world.asked.insert((source.pod.clone(), *server, *port));
+                        packets::dns(&world, &source.pod, *server, *port)
+                    }
+                    ProbeTarget::Resolve { .. } => Outcome::Dns,
                 };
                 Seen {
                     outcome,
