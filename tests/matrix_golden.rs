@@ -208,10 +208,19 @@ fn first_run() {
     let mut report = report();
     report.first_run = true;
     report.flows = three_flows();
+    let rule = |name: &str, direction| RuleRef {
+        policy: PolicyRef::network_policy(name, "network-policy"),
+        direction,
+        index: 0,
+    };
     for flow in &mut report.flows {
         flow.why = Why::FirstRun;
         flow.before = None;
     }
+    // Two flows show three rules.
+    report.flows[0].rules =
+        vec![rule("pulse-account", Direction::Egress), rule("pulse-events", Direction::Ingress)];
+    report.flows[2].rules = vec![rule("pulse-account", Direction::Egress), rule("pulse-banking", Direction::Ingress)];
     report.findings = vec![finding(
         FindingRule::MissingEntry,
         Severity::Info,

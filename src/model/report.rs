@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Decision, Endpoint, Entry, Finding, KustomizationRef, Origin, Outcome, PodRef, PolicyRef, Protocol, Revision,
-    Severity, Strength,
+    RuleRef, Severity, Strength,
 };
 
 /// The schema name of [`Report`]'s JSON.
@@ -273,6 +273,9 @@ pub struct FlowReport {
     pub converged_ms: Option<u64>,
     /// Other flows of the same class that this one stands for.
     pub covers: usize,
+    /// Rules that it exercises: those of the merge, on a first run all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<RuleRef>,
     /// Lines of the dataplane's log that match.
     pub evidence: Vec<String>,
     /// Which side decides against it, with its policy and place: for messages.

@@ -1,5 +1,7 @@
 //! The first line: is it fine, which merge.
 
+use std::collections::BTreeSet;
+
 use super::{
     MessageOptions,
     doc::Span,
@@ -7,7 +9,10 @@ use super::{
     words::{NAME, SENTENCE, count, list},
 };
 use crate::{
-    model::{Decision, FindingRule, KustomizationReport, Report, Revision, Trigger, Verdict, Why},
+    model::{
+        Decision, FindingRule, FlowReport, FlowResult, KustomizationReport, Report, Revision, RuleRef, Trigger, Verdict,
+        Why,
+    },
     report::clean,
 };
 
@@ -241,16 +246,17 @@ fn fine(report: &Report, judged: &Judged<'_>) -> String {
 
 /// `first state taken, 118 of 118 rules seen as declared, 42 of 42 closed flows closed`.
 fn first_state(report: &Report) -> String {
-    let seen = |decision: Decision| {
-        let flows: Vec<_> = report.flows.iter().filter(|f| f.why == Why::FirstRun && f.declared == decision).collect();
-        let good = flows.iter().filter(|f| f.result == crate::model::FlowResult::Verified).count();
-        (good, flows.len())
-    };
-    let (open, rules) = seen(Decision::Allowed);
-    let (closed, denied) = seen(Decision::Denied);
+    let is_seen = |flow: &&FlowReport| flow.result == FlowResult::Verified;
+    let of_first_run = || report.flows.iter().filter(|f| f.why == Why::FirstRun);
+    // One flow may show several rules, such as those of its two sides.
+    let all: BTreeSet<&RuleRef> = of_first_run().flat_map(|f| &f.rules).collect();
+    let unseen: BTreeSet<&RuleRef> = of_first_run().filter(|f| !is_seen(f)).flat_map(|f| &f.rules).collect();
+    let denied = || of_first_run().filter(|f| f.declared == Decision::Denied);
     format!(
-        ": first state taken, {open} of {} seen as declared, {closed} of {} closed",
-        count(rules, "rule"),
-        count(denied, "closed flow")
+        ": first state taken, {} of {} seen as declared, {} of {} closed",
+        all.len() - unseen.len(),
+        count(all.len(), "rule"),
+        denied().filter(is_seen).count(),
+        count(denied().count(), "closed flow")
     )
 }

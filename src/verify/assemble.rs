@@ -110,6 +110,7 @@ impl Assembler<'_> {
             note: flow.note.clone(),
             converged_ms: None,
             covers: flow.covers,
+            rules: flow.rules.clone(),
             evidence: Vec::new(),
             because: self.because(flow),
             entries: Vec::new(),

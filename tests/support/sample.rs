@@ -86,6 +86,7 @@ pub fn flow(source: &str, destination: &str, port: u16, declared: Decision) -> F
         note: None,
         converged_ms: Some(1290),
         covers: 0,
+        rules: Vec::new(),
         evidence: Vec::new(),
         because: Vec::new(),
         entries: Vec::new(),

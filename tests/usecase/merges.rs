@@ -14,8 +14,13 @@ async fn the_first_run_sees_each_rule_and_one_closed_flow_of_each_workload() {
     let ran = fake.run().await;
     assert_eq!((ran.exit, ran.verdict()), (0, Verdict::Verified), "{ran:#?}");
     let headline = ran.headline();
-    assert!(headline.starts_with("✅ infra main@0000001: first state taken, "), "{headline}");
-    assert!(headline.ends_with("5 of 5 closed flows closed"), "{headline}");
+    // A baseline's DNS rule in each of three namespaces, and the two sides of shop/web → redis.
+    assert_eq!(
+        headline,
+        "✅ infra main@0000001: first state taken, 5 of 5 rules seen as declared, 5 of 5 closed flows closed"
+    );
+    let open = ran.flows().iter().filter(|f| f.live == Decision::Allowed).count();
+    assert_eq!(open, 4, "one flow shows both sides of it: {:#?}", ran.keys());
     assert!(ran.report.as_ref().unwrap().first_run);
     assert_eq!(fake.state().checked.unwrap().kustomizations[0].revision, revision(1));
     assert_eq!(fake.state().verified["flux-system/network-policies"].revision, revision(1));
