@@ -218,8 +218,7 @@ fn first_run() {
         flow.before = None;
     }
     // Two flows show three rules.
-    report.flows[0].rules =
-        vec![rule("pulse-account", Direction::Egress), rule("pulse-events", Direction::Ingress)];
+    report.flows[0].rules = vec![rule("pulse-account", Direction::Egress), rule("pulse-events", Direction::Ingress)];
     report.flows[2].rules = vec![rule("pulse-account", Direction::Egress), rule("pulse-banking", Direction::Ingress)];
     report.findings = vec![finding(
         FindingRule::MissingEntry,
@@ -338,8 +337,12 @@ fn nothing_to_look_at_and_pending_from_before_are_never_green() {
 #[test]
 fn recovery_and_reminder() {
     let report = report();
-    let cleared =
-        |key: &str| Cleared { key: key.to_owned(), since: Some(revision(BEFORE)), thread: Some("$a".to_owned()) };
+    let cleared = |key: &str| Cleared {
+        key: key.to_owned(),
+        since: Some(revision(BEFORE)),
+        thread: Some("$a".to_owned()),
+        wrong: false,
+    };
     let recovered = message::recovery(
         &[cleared("pulse-account/api -> pulse-events/web:3001/TCP"), cleared("shop/web -> shop/db:53/UDP")],
         &report,
@@ -350,9 +353,14 @@ fn recovery_and_reminder() {
         &report,
         &options(),
     );
+    let wrong = message::seen_wrong(
+        &[cleared("waiting/NetworkPolicy/shop/queue egress[0]"), cleared("a/b -> c/d:1/TCP")],
+        &report,
+        &options(),
+    );
     let open = vec![("drift/extra/NetworkPolicy/shop/allow-all".to_owned(), "opens shop to every pod".to_owned())];
     let reminder = message::reminder(&open, &report, &options());
-    let all: Vec<String> = [recovered, mixed, reminder].iter().map(shown).collect();
+    let all: Vec<String> = [recovered, mixed, wrong, reminder].iter().map(shown).collect();
     golden("between_merges", &all.join("\n---\n"));
 }
 

@@ -113,13 +113,14 @@ fn all_messages(report: &Report) -> Vec<Message> {
         .standing
         .open
         .iter()
-        .map(|(key, since)| Cleared { key: key.clone(), since: since.clone(), thread: None })
+        .map(|(key, since)| Cleared { key: key.clone(), since: since.clone(), thread: None, wrong: false })
         .collect();
     let open: Vec<(String, String)> =
         report.standing.open.iter().map(|(key, _)| (key.clone(), report.cluster.clone())).collect();
     let mut all = vec![
         message::root(report, &options, true),
         message::recovery(&cleared, report, &options),
+        message::seen_wrong(&cleared, report, &options),
         message::reminder(&open, report, &options),
         message::weekly(&watch(report), &options),
     ];
@@ -191,7 +192,7 @@ proptest! {
     #[test]
     fn no_text_of_the_cluster_breaks_out_or_fills_the_room(report in hostile_report()) {
         let messages = all_messages(&report);
-        prop_assert!(messages.len() <= 4 + thread::MOST_PARTS);
+        prop_assert!(messages.len() <= 5 + thread::MOST_PARTS);
         for message in &messages {
             check_html(&message.html)?;
             let deceptive = |c: char| (c.is_control() && c != '\n') || ('\u{202a}'..='\u{202e}').contains(&c);

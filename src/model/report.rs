@@ -388,13 +388,16 @@ pub struct Standing {
     pub weak: usize,
 }
 
-/// A finding that this run saw cured.
+/// A finding that this run saw cured, or what could not be told before and was seen now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cleared {
     /// Its key.
     pub key: String,
     /// The revision since which it stood.
     pub since: Option<Revision>,
-    /// The message event whose thread gets the good news.
+    /// The message event whose thread gets the news.
     pub thread: Option<String>,
+    /// Whether what could not be told before was now seen to be wrong: a finding of this run says how.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub wrong: bool,
 }

@@ -194,6 +194,12 @@ pub struct FlowRecord {
     pub reason: String,
     /// Since when, RFC 3339.
     pub since: String,
+    /// The revision that introduced it.
+    #[serde(default)]
+    pub revision: Option<Revision>,
+    /// The root event of the message that introduced it by name.
+    #[serde(default)]
+    pub thread: Option<String>,
     /// The flow, or `None` where a whole rule waits.
     pub flow: Option<RecordedFlow>,
     /// The rule, where a rule waits, and its content: positions in a list shift.
@@ -231,7 +237,7 @@ pub struct OutboxEntry {
     pub root_txn: Option<String>,
     /// For a reply: the event it answers; for a thread part: its root's event, once known.
     pub root_event: Option<String>,
-    /// Keys of findings whose thread this message becomes.
+    /// Keys of findings, and of flows and rules that could not be told, whose thread this message becomes.
     pub findings: Vec<String>,
     /// When it was written, RFC 3339.
     pub at: String,

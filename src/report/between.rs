@@ -13,31 +13,53 @@ use crate::model::{Cleared, Report, Revision};
 #[must_use]
 pub fn recovery(cleared: &[Cleared], report: &Report, options: &MessageOptions) -> Message {
     let mut head = vec![Span::text(format!("{}clears ", Mark::Fine.sign()))];
+    head.extend(merges(cleared, options));
+    head.push(Span::text(format!(" ({})", kinds(cleared))));
+    let mut blocks = vec![Block::Head(head)];
+    blocks.extend(listed(cleared.iter().map(|c| (c.key.as_str(), None))));
+    blocks.push(Block::Note(seen_at(report, "seen with ", options)));
+    Message::new(true, &blocks, &[])
+}
+
+/// A reply in the thread of the message that could not tell something yet, which was seen now and is wrong. Another
+/// message has what to do, and mentions people.
+#[must_use]
+pub fn seen_wrong(seen: &[Cleared], report: &Report, options: &MessageOptions) -> Message {
+    let mut head = vec![Span::text(Mark::Wrong.sign())];
+    head.extend(merges(seen, options));
+    head.push(Span::text(format!(": seen now, and not as it should be ({})", kinds(seen))));
+    let mut blocks = vec![Block::Head(head)];
+    blocks.extend(listed(seen.iter().map(|c| (c.key.as_str(), None))));
+    let lead = "a message of its own has what to do; seen with ";
+    blocks.push(Block::Note(seen_at(report, lead, options)));
+    Message::new(true, &blocks, &[])
+}
+
+/// `main@4f2c9ab`, `main@4f2c9ab and 2 more merges`.
+fn merges(cleared: &[Cleared], options: &MessageOptions) -> Vec<Span> {
+    let mut spans = Vec::new();
     let mut since: Vec<&Revision> = cleared.iter().filter_map(|c| c.since.as_ref()).collect();
     since.sort();
     since.dedup();
     match since.as_slice() {
-        [] => head.push(Span::text("what stood from before")),
+        [] => spans.push(Span::text("what stood from before")),
         [first, rest @ ..] => {
-            head.push(revision_span(first, options));
+            spans.push(revision_span(first, options));
             if !rest.is_empty() {
-                head.push(Span::text(format!(" and {}", count(rest.len(), "more merge"))));
+                spans.push(Span::text(format!(" and {}", count(rest.len(), "more merge"))));
             }
         }
     }
-    head.push(Span::text(format!(" ({})", kinds(cleared))));
-    let mut blocks = vec![Block::Head(head)];
-    let keys = cleared.iter().map(|c| (c.key.as_str(), None));
-    blocks.extend(listed(keys));
-    blocks.push(Block::Note(seen_at(report, "seen with ", options)));
-    Message::new(true, &blocks, &[])
+    spans
 }
 
 /// `2 flows, 1 policy`.
 fn kinds(cleared: &[Cleared]) -> String {
     let flows = cleared.iter().filter(|c| c.key.contains(" -> ")).count();
-    let policies = cleared.iter().filter(|c| c.key.starts_with("drift/")).count();
-    let parts: Vec<String> = [(flows, "flow"), (policies, "policy"), (cleared.len() - flows - policies, "finding")]
+    let starting = |with: &str| cleared.iter().filter(|c| c.key.starts_with(with)).count();
+    let (policies, rules) = (starting("drift/"), starting("waiting/"));
+    let others = cleared.len() - flows - policies - rules;
+    let parts: Vec<String> = [(flows, "flow"), (policies, "policy"), (rules, "rule"), (others, "finding")]
         .into_iter()
         .filter(|(n, _)| *n > 0)
         .map(|(n, noun)| count(n, noun))

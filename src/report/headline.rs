@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     model::{
-        Decision, FindingRule, FlowReport, FlowResult, KustomizationReport, Report, Revision, RuleRef, Trigger, Verdict,
-        Why,
+        Decision, FindingRule, FlowReport, FlowResult, KustomizationReport, Report, Revision, RuleRef, Trigger,
+        Verdict, Why,
     },
     report::clean,
 };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 pub use super::{
-    between::{recovery, reminder},
+    between::{recovery, reminder, seen_wrong},
     weekly::{Watch, weekly},
 };
 use super::{

@@ -64,7 +64,7 @@ pub fn flow(flow: &FlowReport) -> String {
 pub fn key(key: &str) -> String {
     match key.strip_prefix("drift/").and_then(|rest| rest.split_once('/')) {
         Some((class, policy)) => format!("{class}: {policy}"),
-        None => key.replace(" -> ", " → ").trim_end_matches("/TCP").to_owned(),
+        None => key.trim_start_matches("waiting/").replace(" -> ", " → ").trim_end_matches("/TCP").to_owned(),
     }
 }
 

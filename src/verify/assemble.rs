@@ -158,7 +158,7 @@ impl Assembler<'_> {
             report.new = conclude::is_new(open, report.accepted_until.as_ref());
             report.since = open.and_then(|f| f.since.clone());
         } else if report.state.is_some() {
-            let known = state.flows.get(&report.key());
+            let known = self.comparison.recall.record(state, &report.key(), &report.rules);
             let other = |then: &crate::model::RecordedFlow| then.declared != report.declared;
             report.new = known.is_none_or(|k| Some(k.state) != report.state || k.flow.as_ref().is_some_and(other));
         }

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     assemble::{finding_key, is_of_merge},
+    cleared::Clearing,
     compare::Comparison,
 };
 use crate::{
     engine::accept::Acceptances,
     model::{
-        Cleared, Drift, Finding, FindingRule, FlowReport, FlowResult, KustomizationRef, OpenFinding, RecordedFlow,
-        Report, Revision, RuleRef, Severity, Standing, State, Strength, Unseen, Verdict, Why,
+        Drift, Finding, FindingRule, FlowReport, FlowResult, KustomizationRef, OpenFinding, RecordedFlow, Report,
+        Revision, RuleRef, Severity, Standing, State, Strength, Unseen, Verdict, Why,
     },
 };
 
@@ -46,7 +47,7 @@ impl Conclusion<'_> {
                 flow.since.clone_from(&self.revision);
             }
         }
-        report.cleared = self.cleared(report);
+        report.cleared = Clearing { state: self.state, comparison: self.comparison, report }.cleared();
         report.standing = self.standing(report);
         report.verdict = self.verdict(report);
     }
@@ -72,11 +73,13 @@ impl Conclusion<'_> {
 
     /// Rules that wait for something to match: notes at first, findings after a week.
     fn waiting_rules(&self, report: &mut Report) {
-        for silent in self.comparison.iter().flat_map(|c| &c.touched.waiting) {
+        let Some(comparison) = self.comparison else { return };
+        for silent in &comparison.touched.waiting {
             let key = waiting_key(&silent.rule);
-            let since = self.state.flows.get(&key).map(|r| r.since.as_str());
-            let overdue = since.is_some_and(|since| is_older(since, self.now, WAITS_FOR));
-            let known = self.comparison.is_some_and(|c| self.is_known_to_wait(&key, c.rule_keys.get(&silent.rule)));
+            // By its content: another rule may stand at its position now.
+            let record = comparison.recall.waited.get(&silent.rule).and_then(|then| self.state.flows.get(then));
+            let overdue = record.is_some_and(|record| is_older(&record.since, self.now, WAITS_FOR));
+            let known = record.is_some();
             // Said with its name by the run that brings it, then counted.
             let said = if known || report.first_run { Severity::Info } else { Severity::Warning };
             let message = format!("{} waits: {}", silent.rule, silent.reason);
@@ -97,49 +100,6 @@ impl Conclusion<'_> {
                 accepted_until: None,
                 about: Some(silent.rule.clone()),
             });
-        }
-    }
-
-    /// Whether this very rule waited before: its position may hold another one now.
-    fn is_known_to_wait(&self, key: &str, content: Option<&String>) -> bool {
-        let known = self.state.flows.get(key).and_then(|record| record.rule.as_ref());
-        known.is_some_and(|(_, then)| content == Some(then))
-    }
-
-    /// Open findings of the state that this run saw cured, and pending flows that it saw.
-    fn cleared(&self, report: &Report) -> Vec<Cleared> {
-        let open = open_keys(report);
-        let mut cleared = Vec::new();
-        for (key, finding) in self.state.findings.iter().filter(|(key, _)| !open.contains(*key)) {
-            let cured = match &finding.flow {
-                Some(flow) => self.is_cured(flow, report),
-                // Everything else is looked at in each run: what is not there any more is cured.
-                None => self.comparison.is_some(),
-            };
-            if cured {
-                cleared.push(Cleared {
-                    key: key.clone(),
-                    since: finding.since.clone(),
-                    thread: finding.thread.clone(),
-                });
-            }
-        }
-        let pending = |key: &String| self.state.flows.get(key).is_some_and(|r| r.state != Unseen::Unprobeable);
-        let seen = report.flows.iter().filter(|f| f.result == FlowResult::Verified && pending(&f.key()));
-        let thread = self.state.trouble.as_ref().and_then(|t| t.event.clone());
-        let since = self.state.checked.as_ref().and_then(|c| c.kustomizations.first()).map(|k| k.revision.clone());
-        cleared.extend(seen.map(|f| Cleared { key: f.key(), since: since.clone(), thread: thread.clone() }));
-        cleared
-    }
-
-    /// A flow's finding is cured when the flow is seen as declared, or is gone.
-    fn is_cured(&self, flow: &RecordedFlow, report: &Report) -> bool {
-        let key = flow.key();
-        match report.flows.iter().find(|f| f.key() == key) {
-            Some(now) => {
-                matches!(now.result, FlowResult::Verified | FlowResult::Enforcement | FlowResult::MissingEntry)
-            }
-            None => self.comparison.is_some_and(|c| c.touched.gone.contains(&key)),
         }
     }
 
@@ -227,7 +187,7 @@ pub fn told_keys(report: &Report, new: bool) -> BTreeSet<String> {
 }
 
 /// How the keys of waiting rules begin: they are kept among the flows, not among the findings.
-const WAITING: &str = "waiting/";
+pub const WAITING: &str = "waiting/";
 
 /// Whether a finding stands until it is cured.
 fn is_standing(finding: &Finding) -> bool {

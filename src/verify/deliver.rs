@@ -62,6 +62,9 @@ fn note_event(state: &mut State, entry: &OutboxEntry, event: &str) {
         if let Some(finding) = state.findings.get_mut(key) {
             finding.thread.get_or_insert_with(|| event.to_owned());
         }
+        if let Some(record) = state.flows.get_mut(key) {
+            record.thread.get_or_insert_with(|| event.to_owned());
+        }
     }
     // Trouble and failed applies were told by the last root message: of a run, which is its first part.
     let last = entry.part == 0 && !state.outbox.iter().any(|e| e.kind == OutboxKind::Root && e.seq > entry.seq);

@@ -3,13 +3,14 @@
 //! ```text
 //! [run] lock → state → outbox → [applied] Flux → [trigger]
 //!       → [compare] Git × live × before (+ [recall] what the state wants seen) → [probing] rounds of [track]s
-//!       → [assemble] flows → [conclude] verdict → [remember] state + [tell] messages (+ [weekly]) → [deliver]
+//!       → [assemble] flows → [conclude] verdict (+ [cleared]) → [remember] state + [tell] messages (+ [weekly]) → [deliver]
 //! ```
 //!
 //! It knows the outside only by the traits in [`seams`].
 
 pub mod applied;
 pub mod assemble;
+pub mod cleared;
 pub mod compare;
 pub mod conclude;
 pub mod deliver;

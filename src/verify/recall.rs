@@ -9,7 +9,7 @@ use crate::{
         verdict,
         world::{End, World},
     },
-    model::{Decision, RecordedFlow, RuleRef, Trigger, Why},
+    model::{Decision, FlowRecord, RecordedFlow, RuleRef, State, Trigger, Why},
 };
 
 /// Flows and rules of earlier runs.
@@ -19,6 +19,8 @@ pub struct Recall {
     pub flows: Vec<(RecordedFlow, Why)>,
     /// Rules that matched nothing then, under their position of now.
     pub rules: Vec<RuleRef>,
+    /// The keys of rules that wait in the state, under their position of now.
+    pub waited: BTreeMap<RuleRef, String>,
     /// Keys of rules that are not declared any more.
     pub gone_rules: Vec<String>,
     /// Keys of flows whose blocked side stands as a missing entry.
@@ -46,7 +48,9 @@ pub fn recall(material: &Material<'_>, rule_keys: &BTreeMap<RuleRef, String>) ->
                 recall.missing.push(flow.key());
             }
         }
-        recall.rule(key, record.rule.as_ref(), rule_keys);
+        if let Some(now) = recall.rule(key, record.rule.as_ref(), rule_keys) {
+            recall.waited.insert(now, key.clone());
+        }
     }
     if material.trigger == Trigger::Manual {
         recall.flows.extend(state.last_merge.iter().map(|f| (f.clone(), Why::Manual)));
@@ -56,15 +60,29 @@ pub fn recall(material: &Material<'_>, rule_keys: &BTreeMap<RuleRef, String>) ->
 
 impl Recall {
     /// Finds a rule of then among those of now by its content, nearest to its old position.
-    fn rule(&mut self, key: &str, rule: Option<&(RuleRef, String)>, now: &BTreeMap<RuleRef, String>) {
-        let Some((then, content)) = rule else { return };
+    fn rule(
+        &mut self,
+        key: &str,
+        rule: Option<&(RuleRef, String)>,
+        now: &BTreeMap<RuleRef, String>,
+    ) -> Option<RuleRef> {
+        let (then, content) = rule?;
         let same =
             now.iter().filter(|(r, k)| r.policy == then.policy && r.direction == then.direction && *k == content);
-        match same.map(|(r, _)| r).min_by_key(|r| r.index.abs_diff(then.index)) {
+        let found = same.map(|(r, _)| r).min_by_key(|r| r.index.abs_diff(then.index));
+        match found {
             Some(found) if !self.rules.contains(found) => self.rules.push(found.clone()),
             Some(_) => {}
             None => self.gone_rules.push(key.to_owned()),
         }
+        found.cloned()
+    }
+
+    /// What the state has of a flow that could not be told: its own record, or that of a rule that waited for it.
+    #[must_use]
+    pub fn record<'s>(&self, state: &'s State, key: &str, rules: &[RuleRef]) -> Option<&'s FlowRecord> {
+        let of_rule = || rules.iter().find_map(|rule| state.flows.get(self.waited.get(rule)?));
+        state.flows.get(key).or_else(of_rule)
     }
 
     /// Flows that stand as a missing entry are still one while exactly one side denies them.

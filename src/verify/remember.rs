@@ -11,7 +11,7 @@ use super::{
 use crate::config::Config;
 use crate::model::{
     Checked, CheckedKustomization, Declared, FailedApply, FlowRecord, FlowResult, KustomizationStatus, Report,
-    RunRecord, State, Trigger, Unseen, Verdict, Verified, Why,
+    Revision, RunRecord, State, Trigger, Unseen, Verdict, Verified, Why,
 };
 
 /// So many ended runs are remembered.
@@ -31,6 +31,8 @@ pub struct Ended<'a> {
     pub config: &'a Config,
     /// Its Job.
     pub job: Option<String>,
+    /// The revision that new trouble is attributed to.
+    pub revision: Option<Revision>,
     /// Whether the run may count as a check of its revisions.
     pub counts: bool,
 }
@@ -58,7 +60,7 @@ pub fn remember(state: &State, ended: &Ended<'_>) -> State {
         return next;
     };
     next.findings = open_findings(report, state, &comparison.rule_keys, &report.finished);
-    next.flows = flows(state, report, comparison);
+    next.flows = flows(state, ended, comparison);
     if !ended.counts {
         return next;
     }
@@ -119,7 +121,8 @@ fn verified(ended: &Ended<'_>) -> BTreeMap<String, Verified> {
 }
 
 /// Flows and rules that could not be told: those of this run, and those of earlier ones that it did not look at.
-fn flows(state: &State, report: &Report, comparison: &Comparison) -> BTreeMap<String, FlowRecord> {
+fn flows(state: &State, ended: &Ended<'_>, comparison: &Comparison) -> BTreeMap<String, FlowRecord> {
+    let report = ended.report;
     let mut next: BTreeMap<String, FlowRecord> = BTreeMap::new();
     let looked: Vec<String> = report.flows.iter().map(crate::model::FlowReport::key).collect();
     for (key, record) in &state.flows {
@@ -128,7 +131,6 @@ fn flows(state: &State, report: &Report, comparison: &Comparison) -> BTreeMap<St
             next.insert(key.clone(), record.clone());
         }
     }
-    let since = |key: &str| state.flows.get(key).map_or_else(|| report.finished.clone(), |r| r.since.clone());
     for flow in &report.flows {
         // What Git and live disagree on is seen once they agree: until then nobody has seen what was merged.
         let hidden = flow.result == FlowResult::Drift && flow.why != Why::OpenFinding;
@@ -136,34 +138,34 @@ fn flows(state: &State, report: &Report, comparison: &Comparison) -> BTreeMap<St
         let key = flow.key();
         let reason = flow.note.clone().unwrap_or_else(|| "Git and live disagreed on it".to_owned());
         let missing = touched_missing(comparison, &key);
-        let record = FlowRecord {
-            state: unseen,
-            reason,
-            since: since(&key),
-            flow: Some(conclude::recorded(flow)),
-            rule: None,
-            missing,
-        };
+        let known = comparison.recall.record(state, &key, &flow.rules);
+        let flow = Some(conclude::recorded(flow));
+        let record = FlowRecord { flow, missing, ..record(ended, known, unseen, reason) };
         next.insert(key, record);
     }
-    next.extend(waiting(comparison, since));
+    next.extend(waiting(state, ended, comparison));
     next
 }
 
+/// What stays as it was introduced, and what is new.
+fn record(ended: &Ended<'_>, known: Option<&FlowRecord>, state: Unseen, reason: String) -> FlowRecord {
+    let (since, revision, thread) = match known {
+        Some(known) => (known.since.clone(), known.revision.clone(), known.thread.clone()),
+        None => (ended.report.finished.clone(), ended.revision.clone(), None),
+    };
+    FlowRecord { state, reason, since, revision, thread, flow: None, rule: None, missing: None }
+}
+
 /// Rules that match no pod yet.
-fn waiting(comparison: &Comparison, since: impl Fn(&str) -> String) -> impl Iterator<Item = (String, FlowRecord)> {
+fn waiting(state: &State, ended: &Ended<'_>, comparison: &Comparison) -> impl Iterator<Item = (String, FlowRecord)> {
     comparison.touched.waiting.iter().filter_map(move |silent| {
         let content = comparison.rule_keys.get(&silent.rule)?;
         let key = waiting_key(&silent.rule);
-        let record = FlowRecord {
-            state: Unseen::Waiting,
-            reason: silent.reason.clone(),
-            since: since(&key),
-            flow: None,
-            rule: Some((silent.rule.clone(), content.clone())),
-            missing: None,
-        };
-        Some((key, record))
+        // Its own record of then, wherever it stood: another rule may stand under its key.
+        let known = comparison.recall.waited.get(&silent.rule).and_then(|then| state.flows.get(then));
+        let rule = Some((silent.rule.clone(), content.clone()));
+        let record = record(ended, known, Unseen::Waiting, silent.reason.clone());
+        Some((key, FlowRecord { rule, ..record }))
     })
 }
 

@@ -236,6 +236,7 @@ impl<O: Outside> Run<'_, O> {
             comparison: done.comparison.as_ref(),
             config: &self.settings.config,
             job: self.settings.job.name.clone(),
+            revision: changed_revision(before, &report),
             counts,
         };
         let mut next = remember::remember(before, &ended);

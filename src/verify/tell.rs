@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use super::{
     applied,
-    conclude::{is_older, told_keys},
+    conclude::{WAITING, is_older, told_keys},
 };
 use crate::{
     config::Config,
     model::{
-        Cleared, FlowResult, KustomizationRef, KustomizationStatus, OutboxEntry, OutboxKind, Report, State, Trigger,
-        Trouble, Unseen, Verdict,
+        Cleared, FlowReport, FlowResult, KustomizationRef, KustomizationStatus, OutboxEntry, OutboxKind, Report, State,
+        Trigger, Trouble, Unseen, Verdict,
     },
     report::{
         message::{self, Message, MessageOptions},
@@ -43,14 +43,15 @@ impl Telling<'_> {
         let root = self.wants_root() && message::is_wanted(self.report, &options);
         if root {
             let mention = self.mentions();
-            let keys = told_keys(self.report, true).into_iter().collect();
+            let keys = told_keys(self.report, true).into_iter().chain(self.introduced()).collect();
             writer.root(&message::root(self.report, &options, mention), keys);
             for part in message_parts(self.report, &options) {
                 writer.part(&part);
             }
         }
-        for (thread, cleared) in self.recovered() {
-            writer.reply(&message::recovery(&cleared, self.report, &options), thread);
+        for ((thread, wrong), cleared) in self.recovered() {
+            let write = if wrong { message::seen_wrong } else { message::recovery };
+            writer.reply(&write(&cleared, self.report, &options), thread);
         }
         let entries = writer.entries;
         if !root {
@@ -95,7 +96,20 @@ impl Telling<'_> {
 
     /// Flows that could not be told and were not known before.
     fn introduces(&self) -> bool {
-        self.report.flows.iter().any(|f| f.result == FlowResult::Inconclusive && f.new && f.accepted_until.is_none())
+        self.untold_flows().next().is_some()
+    }
+
+    fn untold_flows(&self) -> impl Iterator<Item = &FlowReport> {
+        let flows = self.report.flows.iter();
+        flows.filter(|f| f.result == FlowResult::Inconclusive && f.new && f.accepted_until.is_none())
+    }
+
+    /// Keys of the flows and waiting rules that this run's message brings up.
+    fn introduced(&self) -> impl Iterator<Item = String> {
+        // A first message only counts its rules.
+        let rules = self.report.findings.iter().filter(|f| f.new && !self.report.first_run);
+        let rules = rules.filter(|f| f.key.starts_with(WAITING)).map(|f| f.key.clone());
+        self.untold_flows().map(FlowReport::key).chain(rules)
     }
 
     fn is_untold(&self, status: &KustomizationStatus) -> bool {
@@ -119,20 +133,21 @@ impl Telling<'_> {
         }
     }
 
-    /// Cleared findings by the thread that told them, and applies that failed and work now.
-    fn recovered(&self) -> BTreeMap<String, Vec<Cleared>> {
-        let mut threads: BTreeMap<String, Vec<Cleared>> = BTreeMap::new();
+    /// What is cleared by the thread that told it, what was found wrong apart, and applies that failed and work now.
+    fn recovered(&self) -> BTreeMap<(String, bool), Vec<Cleared>> {
+        let mut threads: BTreeMap<(String, bool), Vec<Cleared>> = BTreeMap::new();
         for cleared in &self.report.cleared {
             if let Some(thread) = &cleared.thread {
-                threads.entry(thread.clone()).or_default().push(cleared.clone());
+                threads.entry((thread.clone(), cleared.wrong)).or_default().push(cleared.clone());
             }
         }
         let applied = |id| self.statuses.iter().any(|s| s.id == id && s.not_applied.is_none());
         for failed in self.before.failed.iter().filter(|f| applied(f.id.clone())) {
             if let Some(event) = &failed.event {
                 let key = format!("flux/{}", failed.id);
-                let cleared = Cleared { key, since: failed.attempted.clone(), thread: Some(event.clone()) };
-                threads.entry(event.clone()).or_default().push(cleared);
+                let since = failed.attempted.clone();
+                let cleared = Cleared { key, since, thread: Some(event.clone()), wrong: false };
+                threads.entry((event.clone(), false)).or_default().push(cleared);
             }
         }
         threads

@@ -10,4 +10,5 @@ mod random;
 mod room;
 mod shop;
 mod trouble;
+mod waiting;
 mod weekly;

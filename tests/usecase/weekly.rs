@@ -44,9 +44,9 @@ async fn the_first_run_after_the_moment_says_once_that_all_is_watched() {
          Verified: main@0000001 at 2026-11-23 09:03:01 UTC; the last run ended 2026-11-23 09:03:01 UTC"
     );
     assert!(!monday.root().mentions);
-    for _ in 0..2 {
+    for days in [1, 5, 1] {
         assert_eq!(fake.scheduled().await.events.len(), 0, "once a week");
-        fake.pass(3 * DAY);
+        fake.pass(days * DAY);
     }
     assert_eq!(lines(&fake.scheduled().await).len(), 1, "the next week");
 }
