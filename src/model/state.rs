@@ -160,6 +160,9 @@ pub struct OpenFinding {
     pub flow: Option<RecordedFlow>,
     /// The rule, where it is about one, and its content: positions in a list shift.
     pub rule: Option<(RuleRef, String)>,
+    /// Flows that changed labels flipped, each with what it became.
+    #[serde(default)]
+    pub flips: Vec<RecordedFlow>,
 }
 
 /// A flow by its workloads, so that later runs can find it again.

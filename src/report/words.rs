@@ -62,6 +62,9 @@ pub fn flow(flow: &FlowReport) -> String {
 
 /// A finding's key as people read it: arrows for flows, spaces for the rest.
 pub fn key(key: &str) -> String {
+    if let Some(namespace) = key.strip_prefix("relabelled/").and_then(|rest| rest.split_once('/')) {
+        return format!("relabelled: {}", namespace.1);
+    }
     match key.strip_prefix("drift/").and_then(|rest| rest.split_once('/')) {
         Some((class, policy)) => format!("{class}: {policy}"),
         None => key.trim_start_matches("waiting/").replace(" -> ", " → ").trim_end_matches("/TCP").to_owned(),

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     findings,
     recall::{self, Recall},
+    relabelled,
 };
 use crate::{
     config::{Config, NamespaceSet},
@@ -17,8 +18,8 @@ use crate::{
         world::{self, Family, World},
     },
     model::{
-        Declared, Drift, DriftClass, Finding, KustomizationRef, ObjectRef, Policy, PolicyDocument, PolicyRef, RuleRef,
-        Severity, Snapshot, State, Trigger,
+        Declared, Drift, DriftClass, Finding, KustomizationRef, ObjectRef, Policy, PolicyDocument, PolicyRef,
+        RecordedFlow, RuleRef, Severity, Snapshot, State, Trigger,
     },
 };
 
@@ -69,6 +70,8 @@ pub struct Comparison {
     pub recall: Recall,
     /// Content of the rules of `documents`, for the state.
     pub rule_keys: BTreeMap<RuleRef, String>,
+    /// Flows that changed labels flipped, by the finding's key.
+    pub flips: BTreeMap<String, Vec<RecordedFlow>>,
 }
 
 /// Compares.
@@ -90,7 +93,8 @@ pub fn compare(material: &Material<'_>) -> Comparison {
     let drift = counted(outcome.clone(), &documents, &worlds);
     findings.extend(findings::without_probes(material, &product, &worlds.live));
     let ids: BTreeSet<PolicyRef> = git.iter().map(|d| d.id.clone()).collect();
-    findings.extend(worlds.relabelled(material, &product, &ids));
+    let relabelled = worlds.relabelled(material, &product, &ids);
+    findings.extend(relabelled.iter().map(|(finding, _)| finding.clone()));
     let rule_keys = rule_keys(&documents);
     let recall = recall::recall(material, &rule_keys);
     let changed: Vec<RuleRef> =
@@ -108,6 +112,7 @@ pub fn compare(material: &Material<'_>) -> Comparison {
         touched,
         recall,
         rule_keys,
+        flips: relabelled.into_iter().map(|(finding, flows)| (finding.key, flows)).collect(),
     }
 }
 
@@ -166,10 +171,9 @@ impl Worlds {
         material: &Material<'_>,
         product: &BTreeSet<String>,
         git: &BTreeSet<PolicyRef>,
-    ) -> Option<Finding> {
-        let (then, now) = (self.before.as_ref()?, self.old_over_now.as_ref()?);
-        let flipped = touched::relabelled(then, now, &|name| is_watched(material, product, git, name));
-        findings::relabelled(material, then, now, &flipped)
+    ) -> Vec<(Finding, Vec<RecordedFlow>)> {
+        let (Some(then), Some(now)) = (&self.before, &self.old_over_now) else { return Vec::new() };
+        relabelled::find(material, (then, now), &|name| is_watched(material, product, git, name))
     }
 }
 

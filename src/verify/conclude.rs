@@ -6,6 +6,7 @@ use super::{
     assemble::{finding_key, is_of_merge},
     cleared::Clearing,
     compare::Comparison,
+    relabelled,
 };
 use crate::{
     engine::accept::Acceptances,
@@ -36,6 +37,7 @@ impl Conclusion<'_> {
     /// Concludes a report whose flows, drift and findings are in.
     pub fn conclude(&self, report: &mut Report) {
         self.waiting_rules(report);
+        report.findings.extend(self.relabelled(report));
         for drift in &mut report.drift {
             self.date_drift(drift);
         }
@@ -103,6 +105,15 @@ impl Conclusion<'_> {
         }
     }
 
+    /// Labels that flipped flows in an earlier run, as long as that is open.
+    fn relabelled(&self, report: &Report) -> Vec<Finding> {
+        let Some(comparison) = self.comparison else { return Vec::new() };
+        let open = self.state.findings.iter().filter(|(_, finding)| !finding.flips.is_empty());
+        let again =
+            open.filter_map(|(key, finding)| relabelled::again(key, finding, &comparison.declared, self.state, report));
+        again.collect()
+    }
+
     fn standing(&self, report: &Report) -> Standing {
         let cleared: BTreeSet<&String> = report.cleared.iter().map(|c| &c.key).collect();
         let own = told_keys(report, true);
@@ -157,8 +168,11 @@ impl Conclusion<'_> {
 
     fn is_accepted(&self, key: &str, report: &Report) -> bool {
         // A flow is accepted whatever could be seen of it in this run.
-        let flow = self.state.findings.get(key).and_then(|f| f.flow.as_ref());
-        accepts(report, key) || flow.is_some_and(|flow| self.accepted.flow_key(&flow.key()).is_some())
+        let finding = self.state.findings.get(key);
+        let flow = finding.and_then(|f| f.flow.as_ref());
+        // Where nothing was compared, nothing says that it is not accepted any more.
+        let stays = self.comparison.is_none() && finding.is_some_and(|f| f.accepted);
+        stays || accepts(report, key) || flow.is_some_and(|flow| self.accepted.flow_key(&flow.key()).is_some())
     }
 }
 
@@ -259,7 +273,7 @@ pub fn is_older(then: &str, now: &str, age: jiff::SignedDuration) -> bool {
 pub fn open_findings(
     report: &Report,
     state: &State,
-    rule_keys: &BTreeMap<RuleRef, String>,
+    comparison: Option<&Comparison>,
     now: &str,
 ) -> BTreeMap<String, OpenFinding> {
     let cleared: BTreeSet<&String> = report.cleared.iter().map(|c| &c.key).collect();
@@ -272,12 +286,12 @@ pub fn open_findings(
     for drift in report.drift.iter().filter(|d| d.severity != Severity::Info) {
         put(drift.key(), make(drift.summary.clone(), drift.severity == Severity::Error, &drift.since));
     }
-    // A relabelling is told once: it is history, nothing stands that could be cured.
-    let findings = report.findings.iter().filter(|f| is_standing(f) && f.rule != FindingRule::Relabelled);
-    for finding in findings {
-        let rule = finding.about.as_ref().and_then(|r| Some((r.clone(), rule_keys.get(r)?.clone())));
+    let content = |rule: &RuleRef| comparison.and_then(|c| c.rule_keys.get(rule)).cloned();
+    for finding in report.findings.iter().filter(|f| is_standing(f)) {
+        let rule = finding.about.as_ref().and_then(|r| Some((r.clone(), content(r)?)));
+        let flips = comparison.and_then(|c| c.flips.get(&finding.key)).cloned().unwrap_or_default();
         let open = make(finding.message.clone(), finding.severity == Severity::Error, &finding.since);
-        put(finding.key.clone(), OpenFinding { rule, ..open });
+        put(finding.key.clone(), OpenFinding { rule, flips, ..open });
     }
     for flow in &report.flows {
         let Some(key) = finding_key(flow) else { continue };
@@ -304,6 +318,7 @@ fn fresh(summary: String, error: bool, since: Option<Revision>, now: &str) -> Op
         error,
         flow: None,
         rule: None,
+        flips: Vec::new(),
     }
 }
 

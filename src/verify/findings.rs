@@ -1,4 +1,4 @@
-//! Findings that need no probe: the baseline, relabelled flows, and what is not understood.
+//! Findings that need no probe: the baseline, and what is not understood.
 
 use std::collections::BTreeSet;
 
@@ -6,17 +6,12 @@ use super::compare::Material;
 use crate::{
     engine::{
         read::{self, Unreadable},
-        touched::Flipped,
         world::World,
     },
     model::{
-        Decision, Direction, Entry, Finding, FindingRule, NamespaceMatch, NotUnderstood, PolicyDocument, Rendering,
-        Severity,
+        Direction, Entry, Finding, FindingRule, NamespaceMatch, NotUnderstood, PolicyDocument, Rendering, Severity,
     },
 };
-
-/// At most so many flows are named in one finding.
-const NAMED_FLOWS: usize = 5;
 
 /// A finding with the usual defaults.
 #[must_use]
@@ -137,41 +132,4 @@ pub fn unreadable(unreadable: &Unreadable) -> Finding {
         origin: unreadable.origin.clone(),
         ..finding(FindingRule::NotUnderstood, &key, Severity::Error, unreadable.to_string())
     }
-}
-
-/// Flows that labels flipped, and no merge.
-#[must_use]
-pub fn relabelled(material: &Material<'_>, then: &World, now: &World, flipped: &[Flipped]) -> Option<Finding> {
-    let first = flipped.first()?;
-    let name = |index: usize| now.classes.get(index).map(|c| c.workload.to_string()).unwrap_or_default();
-    let named: Vec<String> = flipped
-        .iter()
-        .take(NAMED_FLOWS)
-        .map(|f| {
-            let word = if f.now == Decision::Allowed { "opened" } else { "closed" };
-            format!("{} → {}:{} {word}", name(f.source), name(f.destination), f.port.1)
-        })
-        .collect();
-    let more = flipped.len().saturating_sub(NAMED_FLOWS);
-    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
-    let who = changed_labels(then, now, flipped);
-    let message = format!("labels changed without a merge ({who}): {}{rest}", named.join(", "));
-    let key = format!("{}/{}", material.state.seq + 1, name(first.source));
-    Some(finding(FindingRule::Relabelled, &key, Severity::Error, message))
-}
-
-/// Which namespaces and workloads have other labels than before.
-fn changed_labels(then: &World, now: &World, flipped: &[Flipped]) -> String {
-    let mut changed = BTreeSet::new();
-    for index in flipped.iter().flat_map(|f| [f.source, f.destination]) {
-        let (Some(old), Some(new)) = (then.classes.get(index), now.classes.get(index)) else { continue };
-        let namespace = &new.workload.namespace;
-        if then.namespaces.get(namespace) != now.namespaces.get(namespace) {
-            changed.insert(format!("namespace {namespace}"));
-        }
-        if old.labels != new.labels {
-            changed.insert(new.workload.to_string());
-        }
-    }
-    changed.into_iter().take(NAMED_FLOWS).collect::<Vec<_>>().join(", ")
 }

@@ -18,6 +18,7 @@ pub mod expect;
 pub mod findings;
 pub mod probing;
 pub mod recall;
+pub mod relabelled;
 pub mod remember;
 pub mod run;
 pub mod seams;

@@ -40,6 +40,9 @@ pub fn recall(material: &Material<'_>, rule_keys: &BTreeMap<RuleRef, String>) ->
             }
         }
         recall.rule(key, finding.rule.as_ref(), rule_keys);
+        if material.trigger != Trigger::Schedule {
+            recall.flows.extend(finding.flips.iter().map(|flow| (flow.clone(), Why::OpenFinding)));
+        }
     }
     for (key, record) in &state.flows {
         if let Some(flow) = &record.flow {

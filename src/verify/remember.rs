@@ -56,10 +56,10 @@ pub fn remember(state: &State, ended: &Ended<'_>) -> State {
     next.runs.truncate(RUNS);
     let Some(comparison) = ended.comparison else {
         // What kept it from comparing is told once, too.
-        next.findings = open_findings(report, state, &BTreeMap::new(), &report.finished);
+        next.findings = open_findings(report, state, None, &report.finished);
         return next;
     };
-    next.findings = open_findings(report, state, &comparison.rule_keys, &report.finished);
+    next.findings = open_findings(report, state, Some(comparison), &report.finished);
     next.flows = flows(state, ended, comparison);
     if !ended.counts {
         return next;

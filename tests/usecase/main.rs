@@ -5,6 +5,7 @@ mod controls;
 mod drift;
 mod fake;
 mod kills;
+mod labels;
 mod merges;
 mod random;
 mod room;

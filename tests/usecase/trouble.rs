@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use netpol_verify::model::{FindingRule, FlowResult, KustomizationRef, Outcome, Rendering, Unseen, Verdict};
+use netpol_verify::model::{FlowResult, KustomizationRef, Outcome, Rendering, Unseen, Verdict};
 
 use crate::{
     fake::revision,
-    shop::{BANK, Files, REDIS, checked, cluster, opens},
+    shop::{BANK, Files, checked, cluster, opens},
 };
 
 const INVALID: &str = "NetworkPolicy/shop/web is invalid: spec.ingress[0].ports[0].port: must be between 1 and 65535";
@@ -335,23 +335,4 @@ async fn a_return_to_an_older_revision_is_a_merge_and_a_person_sees_the_last_flo
     let told = fake.run().await;
     assert_eq!((told.exit, told.events.len()), (0, 0), "a merge that is checked is not run again");
     assert!(told.report.is_none());
-}
-
-#[tokio::test]
-async fn a_namespace_relabelled_by_hand_is_told_once_with_its_flows() {
-    let (fake, mut files) = checked().await;
-    fake.label_namespace("redis", "tier", "data");
-    let selects = opens("egress", ("shop", "web"), ("redis", "redis"), 6379)
-        .replace("kubernetes.io/metadata.name: redis", "tier: data");
-    fake.push(files.put("infra/shop/redis.yaml", &selects));
-    assert_eq!(fake.run().await.exit, 0);
-    fake.label_namespace("redis", "tier", "other");
-    let ran = fake.scheduled().await;
-    assert_eq!((ran.exit, ran.verdict()), (1, Verdict::Finding), "{ran:#?}");
-    let relabelled = ran.report.as_ref().unwrap().findings.iter().find(|f| f.rule == FindingRule::Relabelled).unwrap();
-    assert!(relabelled.message.contains("shop/web → redis/redis:6379 closed"), "{}", relabelled.message);
-    assert!(relabelled.message.contains("namespace redis"), "{}", relabelled.message);
-    assert_eq!(ran.flow(REDIS).observed, Outcome::Timeout, "and it is probed");
-    let again = fake.scheduled().await;
-    assert_eq!((again.exit, again.events.len()), (0, 0), "told once: {again:#?}");
 }
