@@ -1,10 +1,12 @@
 //! Every form of the message, word for word, as plain text and as HTML.
 //!
 //! The snapshots in `tests/golden` are what a reader sees: read them when they change.
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests fail as tests do")]
 
 #[path = "support/sample.rs"]
 mod sample;
+#[path = "support/story.rs"]
+mod story;
 
 use netpol_verify::{
     model::*,
@@ -15,14 +17,7 @@ use netpol_verify::{
     },
 };
 use sample::{BEFORE, NOW, drift, finding, flow, kustomization, missing_entry, report, revision, three_flows, wrong};
-
-fn options() -> MessageOptions {
-    MessageOptions {
-        commit_url: Some("https://git.example.org/infra/commit/{sha}".to_owned()),
-        mention: vec!["@oncall:example.org".to_owned()],
-        ..MessageOptions::default()
-    }
-}
+use story::options;
 
 fn shown(message: &Message) -> String {
     let kind = if message.notice { "m.notice" } else { "m.text" };
@@ -87,10 +82,7 @@ fn quiet_where_no_policy_changed() {
 
 #[test]
 fn a_side_is_missing() {
-    let mut report = report();
-    report.verdict = Verdict::Finding;
-    report.flows = three_flows();
-    report.flows[0] = missing_entry();
+    let report = story::one_side_missing();
     golden_run("missing_entry", &report);
 
     let silent = message::root(&report, &options(), false);
@@ -113,36 +105,14 @@ fn an_entry_without_a_file_or_too_long_says_so() {
 
 #[test]
 fn drift_of_two_policies() {
-    let mut report = report();
-    report.verdict = Verdict::Finding;
-    let mut extra = drift(
-        DriftClass::Extra,
-        PolicyRef::network_policy("shop", "allow-all-temp"),
-        "opens shop to every pod: 212 flows that Git denies",
-    );
-    extra.by = Some("kubectl-create 2026-11-20T08:57:12Z".to_owned());
-    extra.flows = 212;
-    let mut changed = drift(
-        DriftClass::Changed,
-        PolicyRef::network_policy("redis", "network-policy"),
-        "ingress[0].ports: Git 6379, live 6379+6380",
-    );
-    changed.declared = Some(Origin::at("infra/k8s/redis/network-policy.yaml", 12, 7));
-    changed.diff = String::from(" ingress:\n - ports:\n   - port: 6379\n+  - port: 6380\n");
-    report.drift = vec![extra, changed];
-    golden_run("drift", &report);
+    golden_run("drift", &story::two_drifts());
 }
 
 #[test]
 fn packets_do_otherwise() {
     let mut report = report();
     report.verdict = Verdict::Finding;
-    let mut open = wrong(
-        flow("crossplane-system/job", "plana-odoo-acme/odoo", 8069, Decision::Denied),
-        FlowResult::Enforcement,
-        Outcome::Open,
-    );
-    open.node = Some("worker-3".to_owned());
+    let mut open = story::open_by_mistake();
     open.note = Some("30 s after the merge".to_owned());
     open.controls = Some(Controls {
         target: Some("same target open from envoy-gateway-system".to_owned()),
@@ -159,13 +129,6 @@ fn packets_do_otherwise() {
 fn could_not_tell() {
     let mut report = report();
     report.verdict = Verdict::Inconclusive;
-    let mut replaced = wrong(
-        flow("pulse-account/api", "pulse-data/web", 8000, Decision::Allowed),
-        FlowResult::Inconclusive,
-        Outcome::TargetDown,
-    );
-    replaced.state = Some(Unseen::Pending);
-    replaced.note = Some("the pod was replaced during the probe".to_owned());
     let mut bare = wrong(
         flow("mautrix/bridge", "redis/redis", 6379, Decision::Denied),
         FlowResult::Inconclusive,
@@ -174,7 +137,7 @@ fn could_not_tell() {
     bare.state = Some(Unseen::Unprobeable);
     bare.note = Some("mautrix/bridge has no nc".to_owned());
     report.flows = three_flows();
-    report.flows.extend([replaced, bare]);
+    report.flows.extend([story::replaced_target(), bare]);
     report.standing = Standing { pending: 1, unprobeable: 1, ..Standing::default() };
     golden_run("could_not_tell", &report);
 }
@@ -205,21 +168,7 @@ fn a_rule_that_does_nothing() {
 
 #[test]
 fn first_run() {
-    let mut report = report();
-    report.first_run = true;
-    report.flows = three_flows();
-    let rule = |name: &str, direction| RuleRef {
-        policy: PolicyRef::network_policy(name, "network-policy"),
-        direction,
-        index: 0,
-    };
-    for flow in &mut report.flows {
-        flow.why = Why::FirstRun;
-        flow.before = None;
-    }
-    // Two flows show three rules.
-    report.flows[0].rules = vec![rule("pulse-account", Direction::Egress), rule("pulse-events", Direction::Ingress)];
-    report.flows[2].rules = vec![rule("pulse-account", Direction::Egress), rule("pulse-banking", Direction::Ingress)];
+    let mut report = story::first_run();
     report.findings = vec![finding(
         FindingRule::MissingEntry,
         Severity::Info,
@@ -410,10 +359,7 @@ fn the_weekly_line() {
 
 #[test]
 fn the_log_and_the_json() {
-    let mut report = report();
-    report.verdict = Verdict::Finding;
-    report.flows = three_flows();
-    report.flows[0] = missing_entry();
+    let report = story::one_side_missing();
     golden("text", &text::to_text(&report, &options()));
     golden("json", &json::to_json(&report));
     assert_eq!(serde_json::from_str::<Report>(&json::to_json(&report)).unwrap(), report);

@@ -4,42 +4,29 @@
 #[path = "support/sample.rs"]
 #[expect(dead_code, reason = "a part of the samples is used here")]
 mod sample;
+#[path = "support/story.rs"]
+mod story;
 
 use netpol_verify::{
     model::*,
     report::{
-        Message, MessageOptions, message,
+        Message, message,
         page::{Shown, page},
         thread,
     },
 };
-use sample::{BEFORE, drift, flow, missing_entry, report, revision, three_flows, wrong};
+use sample::{BEFORE, report, revision, three_flows};
+use story::{first_run, one_side_missing, open_by_mistake, options, replaced_target, two_drifts};
 
 /// The story of four merges.
 fn story() -> Vec<(&'static str, Report)> {
     vec![
         ("The first run", first_run()),
-        ("A new flow, egress side only", one_side_only()),
+        ("A new flow, egress side only", one_side_missing()),
         ("Both sides", both_sides()),
         ("A merge, and a change by hand", drifted()),
-        ("A target that was replaced", replaced_target()),
+        ("A target that was replaced", unsure()),
     ]
-}
-
-fn first_run() -> Report {
-    let mut first = report();
-    first.first_run = true;
-    first.flows = three_flows();
-    first.flows.iter_mut().for_each(|flow| flow.why = Why::FirstRun);
-    first
-}
-
-fn one_side_only() -> Report {
-    let mut missing = report();
-    missing.verdict = Verdict::Finding;
-    missing.flows = three_flows();
-    missing.flows[0] = missing_entry();
-    missing
 }
 
 fn both_sides() -> Report {
@@ -50,54 +37,23 @@ fn both_sides() -> Report {
 }
 
 fn drifted() -> Report {
-    let mut drifted = report();
-    drifted.verdict = Verdict::Finding;
-    let mut extra = drift(
-        DriftClass::Extra,
-        PolicyRef::network_policy("shop", "allow-all-temp"),
-        "opens shop to every pod: 212 flows that Git denies",
-    );
-    extra.by = Some("kubectl-create 2026-11-20T08:57:12Z".to_owned());
-    let mut changed = drift(
-        DriftClass::Changed,
-        PolicyRef::network_policy("redis", "network-policy"),
-        "ingress[0].ports: Git 6379, live 6379+6380",
-    );
-    changed.declared = Some(Origin::at("infra/k8s/redis/network-policy.yaml", 12, 7));
-    changed.diff = String::from(" ingress:\n - ports:\n   - port: 6379\n+  - port: 6380\n");
-    drifted.drift = vec![extra, changed];
-    drifted.flows = vec![wrong(
-        flow("crossplane-system/job", "plana-odoo-acme/odoo", 8069, Decision::Denied),
-        FlowResult::Enforcement,
-        Outcome::Open,
-    )];
-    drifted.flows[0].node = Some("worker-3".to_owned());
+    let mut drifted = two_drifts();
+    drifted.flows = vec![open_by_mistake()];
     drifted
 }
 
-fn replaced_target() -> Report {
+fn unsure() -> Report {
     let mut unsure = report();
     unsure.verdict = Verdict::Inconclusive;
-    let mut replaced = wrong(
-        flow("pulse-account/api", "pulse-data/web", 8000, Decision::Allowed),
-        FlowResult::Inconclusive,
-        Outcome::TargetDown,
-    );
-    replaced.note = Some("the pod was replaced during the probe".to_owned());
-    replaced.state = Some(Unseen::Pending);
     unsure.flows = three_flows();
-    unsure.flows.push(replaced);
+    unsure.flows.push(replaced_target());
     unsure.standing.open = vec![("x".to_owned(), Some(revision(BEFORE)))];
     unsure
 }
 
 #[test]
 fn the_page_stands_alone_and_shows_every_message() {
-    let options = MessageOptions {
-        commit_url: Some("https://git.example.org/infra/commit/{sha}".to_owned()),
-        mention: vec!["@oncall:example.org".to_owned()],
-        ..MessageOptions::default()
-    };
+    let options = options();
     let told: Vec<(&str, Message, Vec<Message>)> = story()
         .iter()
         .map(|(caption, report)| (*caption, message::root(report, &options, true), thread::thread(report, &options)))

@@ -12,7 +12,8 @@
 //! ```
 //!
 //! A [`Scene`] holds one of each, all in namespaces of its own, so that scenarios run beside each other. Nothing here
-//! shares code with the verifier: reports are read by the published schema only.
+//! shares code with the verifier: reports are read by the published schema only. The demo alone lays its page out with the
+//! verifier's renderer.
 
 pub mod audit;
 pub mod cluster;
@@ -22,10 +23,10 @@ pub mod git;
 pub mod install;
 pub mod log;
 pub mod objects;
-pub mod page;
 pub mod poll;
 pub mod report;
 pub mod room;
+pub mod rules;
 pub mod scene;
 pub mod verifier;
 

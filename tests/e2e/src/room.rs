@@ -34,6 +34,10 @@ pub struct Message {
     pub mentions: Vec<String>,
     /// The message in whose thread it stands.
     pub thread: Option<String>,
+    /// The event's content.
+    pub content: Value,
+    /// When the server took it, such as `09:12 UTC`.
+    pub at: String,
 }
 
 impl Message {
@@ -52,6 +56,8 @@ impl Message {
     fn parse(event: &Value) -> Self {
         let relation = "/content/m.relates_to";
         let is_thread = text(event, &format!("{relation}/rel_type")) == "m.thread";
+        let at = event.get("origin_server_ts").and_then(Value::as_i64);
+        let at = at.and_then(|at| jiff::Timestamp::from_millisecond(at).ok());
         let mentioned = event.pointer("/content/m.mentions/user_ids").and_then(Value::as_array);
         Self {
             event: text(event, "/event_id").to_owned(),
@@ -59,6 +65,8 @@ impl Message {
             html: text(event, "/content/formatted_body").to_owned(),
             kind: text(event, "/content/msgtype").to_owned(),
             mentions: mentioned.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect(),
+            content: event.get("content").cloned().unwrap_or_default(),
+            at: at.map(|at| at.strftime("%H:%M UTC").to_string()).unwrap_or_default(),
             thread: is_thread.then(|| text(event, &format!("{relation}/event_id")).to_owned()),
         }
     }

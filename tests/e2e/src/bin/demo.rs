@@ -4,7 +4,11 @@
 use std::{path::Path, process::ExitCode};
 
 use anyhow::{Context, Result, ensure};
-use e2e::{DataPlane, Finished, Scene, Setup, page, page::Chapter, scenario};
+use e2e::{DataPlane, Finished, Scene, Setup, scenario};
+use netpol_verify::report::{
+    Message,
+    page::{Shown, page},
+};
 
 const ACCOUNT: &str = "infra/k8s/pulse-account/network-policy.yaml";
 const BANKING: &str = "infra/k8s/pulse-banking/network-policy.yaml";
@@ -28,6 +32,14 @@ fn egress(comment: &str, app: &str, port: u16) -> String {
     - {{protocol: TCP, port: {port}}}
 "
     )
+}
+
+/// What somebody did, and what the room then said.
+struct Chapter {
+    title: String,
+    at: String,
+    message: Message,
+    thread: Vec<Message>,
 }
 
 fn main() -> ExitCode {
@@ -71,7 +83,7 @@ async fn story(scene: &Scene) -> Result<()> {
     chapters.push(tell(scene, title, &run, 1).await?);
 
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.cache/demo-cluster.html");
-    std::fs::write(&path, page::html(&chapters)).with_context(|| format!("cannot write {}", path.display()))?;
+    std::fs::write(&path, html(&chapters)).with_context(|| format!("cannot write {}", path.display()))?;
     println!("\nThe four messages, as a client shows them: {}", path.canonicalize()?.display());
     Ok(())
 }
@@ -87,7 +99,27 @@ async fn tell(scene: &Scene, title: &str, run: &Finished, code: i64) -> Result<C
     }
     println!("(exit code {})", run.code);
     ensure!(run.code == code, "the story wants exit code {code} here\n{}", run.report()?);
-    Ok(Chapter { title: title.to_owned(), messages: [vec![message], thread].concat() })
+    let read = |message: &e2e::Message| Message::from_content(&message.content).context("no text message");
+    Ok(Chapter {
+        title: title.to_owned(),
+        at: message.at.clone(),
+        thread: thread.iter().map(read).collect::<Result<_>>()?,
+        message: read(&message)?,
+    })
+}
+
+fn html(chapters: &[Chapter]) -> String {
+    let shown: Vec<Shown<'_>> = chapters
+        .iter()
+        .map(|Chapter { title, at, message, thread }| Shown {
+            sender: "netpol-verify",
+            at,
+            caption: title,
+            message,
+            thread,
+        })
+        .collect();
+    page("What the room saw", &shown)
 }
 
 /// A thread's message, as far as it fits beside a story; the page has all of it.

@@ -9,10 +9,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use e2e::{Scene, Setup, scenario};
-
-const SHOP: &str = "infra/k8s/shop/network-policy.yaml";
-const STORE: &str = "infra/k8s/store/network-policy.yaml";
+use e2e::{
+    Scene, Setup,
+    rules::{SHOP, STORE, egress, ingress},
+    scenario,
+};
 
 /// Ports that are open before the measured merge, and after it: it closes two flows and opens three.
 const BEFORE: [u16; 2] = [7001, 7002];
@@ -39,7 +40,7 @@ async fn measure(scene: &Scene, runs: usize) -> Result<()> {
     let (shop, store) = (scene.git.read(SHOP)?, scene.git.read(STORE)?);
     let open = |ports: &[u16]| -> Result<()> {
         let egress: String = ports.iter().map(|port| egress(*port)).collect();
-        let ingress: String = ports.iter().map(|port| ingress(*port)).collect();
+        let ingress: String = ports.iter().map(|port| ingress("web", *port)).collect();
         scene.git.write(SHOP, &(shop.clone() + &scene.text(&egress)))?;
         scene.git.write(STORE, &(store.clone() + &scene.text(&ingress)))
     };
@@ -84,26 +85,4 @@ async fn one(scene: &Scene, run: usize) -> Result<Duration> {
 fn span(started: &str, finished: &str) -> Option<i64> {
     let (started, finished): (jiff::Timestamp, jiff::Timestamp) = (started.parse().ok()?, finished.parse().ok()?);
     Some(finished.duration_since(started).as_secs())
-}
-
-fn egress(port: u16) -> String {
-    format!(
-        "  - to:
-    - namespaceSelector: {{matchLabels: {{kubernetes.io/metadata.name: xx-store}}}}
-      podSelector: {{matchLabels: {{app: db}}}}
-    ports:
-    - {{protocol: TCP, port: {port}}}
-"
-    )
-}
-
-fn ingress(port: u16) -> String {
-    format!(
-        "    - from:
-        - namespaceSelector: {{matchLabels: {{kubernetes.io/metadata.name: xx-shop}}}}
-          podSelector: {{matchLabels: {{app: web}}}}
-      ports:
-        - {{protocol: TCP, port: {port}}}
-"
-    )
 }

@@ -1,48 +1,16 @@
 //! The changes that scenarios make to the shop's policies, and how its messages are read.
 
 use anyhow::Result;
+pub use e2e::rules::{SHOP, STORE, egress, ingress};
 use e2e::{
     Message, Scene,
     report::{Flow, Origin},
 };
 
-/// The policies of the source namespace.
-pub const SHOP: &str = "infra/k8s/shop/network-policy.yaml";
-/// The policies of the destination namespace.
-pub const STORE: &str = "infra/k8s/store/network-policy.yaml";
 /// The only source pods.
 pub const WEB: (&str, &str) = ("shop", "app=web");
 /// The only target pods.
 pub const DB: (&str, &str) = ("store", "app=db");
-
-/// The egress side of a flow to another port of the database.
-pub fn egress(port: u16) -> String {
-    format!(
-        "  - to:
-    - namespaceSelector: {{matchLabels: {{kubernetes.io/metadata.name: xx-store}}}}
-      podSelector: {{matchLabels: {{app: db}}}}
-    ports:
-    - {{protocol: TCP, port: {port}}}
-"
-    )
-}
-
-/// The ingress side of it, from one app of the shop.
-pub fn ingress(app: &str, port: u16) -> String {
-    format!(
-        "    - from:
-        - namespaceSelector:
-            matchLabels:
-              kubernetes.io/metadata.name: xx-shop
-          podSelector:
-            matchLabels:
-              app: {app}
-      ports:
-        - protocol: TCP
-          port: {port}
-"
-    )
-}
 
 /// The ingress side of the sessions flow, as the fixture has it.
 pub const SESSIONS_INGRESS: &str = "    # sessions of all that the shop's team runs

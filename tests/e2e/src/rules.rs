@@ -1,0 +1,37 @@
+//! The small shop's files, and the rules that merges add to them.
+
+/// The policies of the source namespace.
+pub const SHOP: &str = "infra/k8s/shop/network-policy.yaml";
+/// The policies of the destination namespace.
+pub const STORE: &str = "infra/k8s/store/network-policy.yaml";
+
+/// The egress side of a flow to another port of the database.
+#[must_use]
+pub fn egress(port: u16) -> String {
+    format!(
+        "  - to:
+    - namespaceSelector: {{matchLabels: {{kubernetes.io/metadata.name: xx-store}}}}
+      podSelector: {{matchLabels: {{app: db}}}}
+    ports:
+    - {{protocol: TCP, port: {port}}}
+"
+    )
+}
+
+/// The ingress side of it, from one app of the shop.
+#[must_use]
+pub fn ingress(app: &str, port: u16) -> String {
+    format!(
+        "    - from:
+        - namespaceSelector:
+            matchLabels:
+              kubernetes.io/metadata.name: xx-shop
+          podSelector:
+            matchLabels:
+              app: {app}
+      ports:
+        - protocol: TCP
+          port: {port}
+"
+    )
+}
