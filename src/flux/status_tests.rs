@@ -68,9 +68,19 @@ fn an_applied_revision_has_its_digest_and_no_trouble() {
     assert!(!status.suspended);
 }
 
+/// How a Kustomization and its source differ from good ones, the reason that is told, and whether it is final.
+type Way = (Value, Value, &'static str, bool);
+
+fn check(ways: &[Way]) {
+    for (kustomization_change, source_change, reason, is_final) in ways {
+        let seen = told(&kustomization(kustomization_change.clone()), Some(&source(source_change.clone())));
+        assert_eq!(seen, Some(((*reason).to_owned(), *is_final)), "{kustomization_change} with {source_change}");
+    }
+}
+
 #[test]
-fn each_way_not_to_be_applied_is_told_with_its_finality() {
-    let table = [
+fn each_failure_to_apply_is_told_with_its_finality() {
+    check(&[
         (failing("BuildFailed", "kustomize build failed: x"), json!({}), "BuildFailed", true),
         (
             failing("ReconciliationFailed", "NetworkPolicy/a/b dry-run failed: … is invalid: spec.x"),
@@ -101,6 +111,12 @@ fn each_way_not_to_be_applied_is_told_with_its_finality() {
             "InvalidCELExpression",
             true,
         ),
+    ]);
+}
+
+#[test]
+fn what_is_under_way_or_suspended_is_never_final() {
+    check(&[
         (json!({"status": {"conditions": [ready("Unknown", "Progressing", "x")]}}), json!({}), "Progressing", false),
         (json!({"status": {"conditions": []}}), json!({}), "Progressing", false),
         (json!({"metadata": {"generation": 4}}), json!({}), "Progressing", false),
@@ -123,11 +139,7 @@ fn each_way_not_to_be_applied_is_told_with_its_finality() {
             "GitOperationFailed",
             false,
         ),
-    ];
-    for (kustomization_change, source_change, reason, is_final) in table {
-        let seen = told(&kustomization(kustomization_change.clone()), Some(&source(source_change.clone())));
-        assert_eq!(seen, Some((reason.to_owned(), is_final)), "{kustomization_change} with {source_change}");
-    }
+    ]);
     assert_eq!(told(&kustomization(json!({})), None), Some(("ArtifactFailed".to_owned(), false)));
 }
 

@@ -86,11 +86,19 @@ async fn quick<O: Outside>(
     let now = outside.clock().now();
     if weekly::is_due(&settings.config, &state, &now) {
         weekly::after_run(&settings.config, &acceptances(&settings.config, &now), &mut state, false, &now);
-        deliver::mark_tried(outside, &mut state);
-        outside.store().save(&state).await?;
-        deliver::deliver(outside, &mut state).await?;
+        send(outside, &mut state).await?;
     }
     Ok(Ended { report: None, exit: with_outbox(verdict, &state), note })
+}
+
+/// State with the messages first, then the room.
+async fn send<O: Outside>(outside: &O, state: &mut State) -> Result<deliver::Delivered, Fault> {
+    if !outside.lock().is_held() {
+        return Err("the Lease was lost during the run: nothing was written, another run will look again".into());
+    }
+    deliver::mark_tried(outside, state);
+    outside.store().save(state).await?;
+    deliver::deliver(outside, state).await
 }
 
 /// What is accepted on the day of this moment.
@@ -220,7 +228,7 @@ impl<O: Outside> Run<'_, O> {
         conclusion.conclude(report);
     }
 
-    /// State with the messages first, then the room.
+    /// Remembers the run and tells it.
     async fn finish(
         &self,
         before: &State,
@@ -251,12 +259,7 @@ impl<O: Outside> Run<'_, O> {
         };
         let told = telling.tell(&mut next);
         weekly::after_run(&self.settings.config, &self.acceptances(), &mut next, told, &report.finished);
-        if !self.outside.lock().is_held() {
-            return Err("the Lease was lost during the run: nothing was written, another run will look again".into());
-        }
-        deliver::mark_tried(self.outside, &mut next);
-        self.outside.store().save(&next).await?;
-        let delivered = deliver::deliver(self.outside, &mut next).await?;
+        let delivered = send(self.outside, &mut next).await?;
         let exit = with_outbox(report.verdict, &next);
         let note = delivered.trouble.unwrap_or_else(|| report.verdict.word().to_owned());
         self.event(&report).await;

@@ -25,6 +25,16 @@ async fn create(scene: &Scene, yaml: &str, how: &[&str]) -> Result<()> {
     scene.cluster.kubectl(&[&["create", "-f", &*path], how].concat()).await.map(drop)
 }
 
+/// The newest message is red and names these policies.
+async fn names_all(scene: &Scene, names: &[&str]) -> Result<()> {
+    let message = scene.room.last().await?;
+    assert!(message.first_line().starts_with('❌'), "{}", message.body);
+    for name in names {
+        assert!(message.body.contains(name), "{name} is named: {}", message.body);
+    }
+    Ok(())
+}
+
 #[test]
 fn d_live_changes_are_told_with_their_place_and_their_author() -> Result<()> {
     scenario(Setup::default(), async |scene| {
@@ -53,11 +63,7 @@ fn d_live_changes_are_told_with_their_place_and_their_author() -> Result<()> {
         assert!(extra.by.as_deref().is_some_and(|by| by.contains("kubectl-create")), "{:?}", extra.by);
         assert!(extra.flows > 0, "it opens flows: {extra:?}");
 
-        let message = scene.room.last().await?;
-        assert!(message.first_line().starts_with('❌'), "{}", message.body);
-        for name in ["allow-ingress", "default-deny-all", "allow-all-temp"] {
-            assert!(message.body.contains(name), "{name} is named: {}", message.body);
-        }
+        names_all(scene, &["allow-ingress", "default-deny-all", "allow-all-temp"]).await?;
 
         // The control: put back as Git has it, the same look finds nothing.
         scene.delete(ALLOW_ALL).await?;

@@ -85,47 +85,53 @@ fn named(port: &NetworkPolicyPort) -> bool {
     matches!(port.port, Some(IntOrString::String(_)))
 }
 
+/// What drawn policies must hold somewhere, as JSON.
+const IN_POLICIES: [&str; 23] = [
+    r#""operator":"In""#,
+    r#""operator":"NotIn""#,
+    r#""operator":"Exists""#,
+    r#""operator":"DoesNotExist""#,
+    r#""key":"absent""#,
+    r#""podSelector":{}"#,
+    r#""namespaceSelector":{}"#,
+    r#""from":[]"#,
+    r#""to":[]"#,
+    r#""ports":[]"#,
+    r#""ingress":[]"#,
+    r#""egress":[]"#,
+    r#""policyTypes":[]"#,
+    r#""policyTypes":["Ingress"]"#,
+    r#""policyTypes":["Egress"]"#,
+    r#""policyTypes":["Ingress","Egress"]"#,
+    r#""except":["#,
+    r#""endPort":"#,
+    r#""port":"web""#,
+    r#""protocol":"UDP""#,
+    r#""protocol":"SCTP""#,
+    r#""app":"""#,
+    "kubernetes.io/metadata.name",
+];
+
+/// What drawn pods must hold somewhere, as JSON.
+const IN_PODS: [&str; 7] = [
+    "hostNetwork",
+    "Succeeded",
+    "Failed",
+    "deletionTimestamp",
+    "initContainers",
+    r#""restartPolicy":"Always""#,
+    r#""gw":"""#,
+];
+
 #[test]
 fn everything_occurs() {
     let drawn: Vec<Cluster> = (0..SEEDS).map(|seed| cluster(seed, &Shape::default())).collect();
     let text = serde_json::to_string(&drawn.iter().flat_map(|cluster| &cluster.policies).collect::<Vec<_>>()).unwrap();
-    for needle in [
-        r#""operator":"In""#,
-        r#""operator":"NotIn""#,
-        r#""operator":"Exists""#,
-        r#""operator":"DoesNotExist""#,
-        r#""key":"absent""#,
-        r#""podSelector":{}"#,
-        r#""namespaceSelector":{}"#,
-        r#""from":[]"#,
-        r#""to":[]"#,
-        r#""ports":[]"#,
-        r#""ingress":[]"#,
-        r#""egress":[]"#,
-        r#""policyTypes":[]"#,
-        r#""policyTypes":["Ingress"]"#,
-        r#""policyTypes":["Egress"]"#,
-        r#""policyTypes":["Ingress","Egress"]"#,
-        r#""except":["#,
-        r#""endPort":"#,
-        r#""port":"web""#,
-        r#""protocol":"UDP""#,
-        r#""protocol":"SCTP""#,
-        r#""app":"""#,
-        "kubernetes.io/metadata.name",
-    ] {
+    for needle in IN_POLICIES {
         assert!(text.contains(needle), "no policy has {needle}");
     }
     let pods = serde_json::to_string(&drawn.iter().flat_map(|cluster| &cluster.pods).collect::<Vec<_>>()).unwrap();
-    for needle in [
-        "hostNetwork",
-        "Succeeded",
-        "Failed",
-        "deletionTimestamp",
-        "initContainers",
-        r#""restartPolicy":"Always""#,
-        r#""gw":"""#,
-    ] {
+    for needle in IN_PODS {
         assert!(pods.contains(needle), "no pod has {needle}");
     }
     let spec = |check: fn(&NetworkPolicy) -> bool| drawn.iter().flat_map(|cluster| &cluster.policies).any(check);
