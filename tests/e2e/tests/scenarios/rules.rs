@@ -54,6 +54,7 @@ fn m_a_source_without_pods_waits_and_is_verified_once_it_runs() -> Result<()> {
             || report.not_probed.iter().any(|one| one.reason.contains("waiting"))
             || report.findings.iter().any(|one| one.message.contains("waiting"));
         assert!(waits, "the rule waits: {report}");
+        let told = scene.room.last().await?;
         let said = scene.room.top().await?.len();
         let run = scene.verifier.run_scheduled().await?;
         assert_eq!((run.code, scene.room.top().await?.len()), (0, said), "told once, then only counted");
@@ -63,6 +64,8 @@ fn m_a_source_without_pods_waits_and_is_verified_once_it_runs() -> Result<()> {
         let report = run.expect(0)?;
         let flow = report.flow(&scene.text("xx-shop/batch"), &scene.text("xx-store/db"), 5432);
         assert_eq!((flow.observed.as_str(), flow.result.as_str()), ("open", "verified"));
+        let cleared = scene.room.thread(&told).await?.iter().filter(|reply| reply.body.contains("clears")).count();
+        assert_eq!(cleared, 1, "and says so once, in the thread of the message that told it");
         Ok(())
     })
 }
