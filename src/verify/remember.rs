@@ -138,7 +138,9 @@ fn flows(state: &State, ended: &Ended<'_>, comparison: &Comparison) -> BTreeMap<
         let key = flow.key();
         let reason = flow.note.clone().unwrap_or_else(|| "Git and live disagreed on it".to_owned());
         let missing = touched_missing(comparison, &key);
-        let known = comparison.recall.record(state, &key, &flow.rules);
+        // Decided otherwise it is another question, told by another message.
+        let same = |then: &&FlowRecord| then.flow.as_ref().is_none_or(|then| then.declared == flow.declared);
+        let known = comparison.recall.record(state, &key, &flow.rules).filter(same);
         let flow = Some(conclude::recorded(flow));
         let record = FlowRecord { flow, missing, ..record(ended, known, unseen, reason) };
         next.insert(key, record);

@@ -134,3 +134,16 @@ async fn a_pending_flow_that_is_found_wrong_says_so_in_its_thread() {
     assert_eq!((wrong.exit, wrong.flow(BANK).result), (1, FlowResult::MissingEntry), "{wrong:#?}");
     assert!(reply(&wrong, &told).starts_with("❌ main@0000002: seen now, and not as it should be (1 flow)\n"));
 }
+
+#[tokio::test]
+async fn a_pending_flow_that_another_merge_decides_otherwise_is_cleared_in_that_merges_thread() {
+    let (fake, mut files) = checked().await;
+    fake.pod_of("bank/api", |p| p.info.ready = false);
+    waits(files.bank_egress().bank_ingress(), &fake).await;
+    let closed = waits(files.remove("infra/shop/bank.yaml").remove("infra/bank/web.yaml"), &fake).await;
+    assert!(closed.headline().contains("1 of 1 changed flow could not be verified"), "{}", closed.headline());
+    fake.pod_of("bank/api", |p| p.info.ready = true);
+    let seen = fake.scheduled().await;
+    assert_eq!((seen.exit, seen.flow(BANK).result), (0, FlowResult::Verified), "{seen:#?}");
+    assert!(reply(&seen, &closed).starts_with("✅ clears main@0000003 (1 flow)\n"));
+}
