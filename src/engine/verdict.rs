@@ -155,6 +155,13 @@ pub fn rule_ports(rule: &Rule, destination: &End<'_>) -> PortSet {
     ports.iter().flat_map(|port| ranges(port, destination)).collect()
 }
 
+/// The same one by one, in the rule's order; one set of all ports where it names none.
+#[must_use]
+pub fn port_entries(rule: &Rule, destination: &End<'_>) -> Vec<PortSet> {
+    let Some(ports) = &rule.ports else { return vec![PortSet::all()] };
+    ports.iter().map(|port| ranges(port, destination).into_iter().collect()).collect()
+}
+
 fn ranges(port: &PortMatch, destination: &End<'_>) -> Vec<PortRange> {
     match port {
         PortMatch::Protocol(protocol) => vec![PortRange { protocol: *protocol, from: 1, to: u16::MAX }],

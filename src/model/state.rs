@@ -207,6 +207,9 @@ pub struct FlowRecord {
     pub flow: Option<RecordedFlow>,
     /// The rule, where a rule waits, and its content: positions in a list shift.
     pub rule: Option<(RuleRef, String)>,
+    /// Keys of the rule's peers and ports that wait; empty where all of it does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<String>,
     /// The side that denies what a rule of its merge opened on the other, where that is so.
     pub missing: Option<Direction>,
 }

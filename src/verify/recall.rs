@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::compare::Material;
 use crate::{
     engine::{
-        touched::{Origin, Target, TouchedFlow, endpoint},
+        touched::{Origin, Retried, Target, TouchedFlow, endpoint},
         verdict,
         world::{End, World},
     },
@@ -18,7 +18,7 @@ pub struct Recall {
     /// Flows, each with why it is looked at again.
     pub flows: Vec<(RecordedFlow, Why)>,
     /// Rules that matched nothing then, under their position of now.
-    pub rules: Vec<RuleRef>,
+    pub rules: Vec<Retried>,
     /// The keys of rules that wait in the state, under their position of now.
     pub waited: BTreeMap<RuleRef, String>,
     /// Keys of rules that are not declared any more.
@@ -39,7 +39,7 @@ pub fn recall(material: &Material<'_>, rule_keys: &BTreeMap<RuleRef, String>) ->
                 recall.missing.push(flow.key());
             }
         }
-        recall.rule(key, finding.rule.as_ref(), rule_keys);
+        recall.rule(key, finding.rule.as_ref(), &[], rule_keys);
         if material.trigger != Trigger::Schedule {
             recall.flows.extend(finding.flips.iter().map(|flow| (flow.clone(), Why::OpenFinding)));
         }
@@ -51,7 +51,7 @@ pub fn recall(material: &Material<'_>, rule_keys: &BTreeMap<RuleRef, String>) ->
                 recall.missing.push(flow.key());
             }
         }
-        if let Some(now) = recall.rule(key, record.rule.as_ref(), rule_keys) {
+        if let Some(now) = recall.rule(key, record.rule.as_ref(), &record.parts, rule_keys) {
             recall.waited.insert(now, key.clone());
         }
     }
@@ -62,11 +62,13 @@ pub fn recall(material: &Material<'_>, rule_keys: &BTreeMap<RuleRef, String>) ->
 }
 
 impl Recall {
-    /// Finds a rule of then among those of now by its content, nearest to its old position.
+    /// Finds a rule of then among those of now by its content, nearest to its old position; `parts` are what matched
+    /// nothing, none of them: all of it.
     fn rule(
         &mut self,
         key: &str,
         rule: Option<&(RuleRef, String)>,
+        parts: &[String],
         now: &BTreeMap<RuleRef, String>,
     ) -> Option<RuleRef> {
         let (then, content) = rule?;
@@ -74,8 +76,12 @@ impl Recall {
             now.iter().filter(|(r, k)| r.policy == then.policy && r.direction == then.direction && *k == content);
         let found = same.map(|(r, _)| r).min_by_key(|r| r.index.abs_diff(then.index));
         match found {
-            Some(found) if !self.rules.contains(found) => self.rules.push(found.clone()),
-            Some(_) => {}
+            Some(found) => match self.rules.iter_mut().find(|known| known.rule == *found) {
+                None => self.rules.push(Retried { rule: found.clone(), parts: parts.to_vec() }),
+                Some(known) if known.parts.is_empty() => {}
+                Some(known) if parts.is_empty() => known.parts.clear(),
+                Some(known) => known.parts.extend(parts.iter().cloned()),
+            },
             None => self.gone_rules.push(key.to_owned()),
         }
         found.cloned()

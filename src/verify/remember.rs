@@ -155,7 +155,7 @@ fn record(ended: &Ended<'_>, known: Option<&FlowRecord>, state: Unseen, reason: 
         Some(known) => (known.since.clone(), known.revision.clone(), known.thread.clone()),
         None => (ended.report.finished.clone(), ended.revision.clone(), None),
     };
-    FlowRecord { state, reason, since, revision, thread, flow: None, rule: None, missing: None }
+    FlowRecord { state, reason, since, revision, thread, flow: None, rule: None, parts: Vec::new(), missing: None }
 }
 
 /// Rules that match no pod yet.
@@ -167,7 +167,7 @@ fn waiting(state: &State, ended: &Ended<'_>, comparison: &Comparison) -> impl It
         let known = comparison.recall.waited.get(&silent.rule).and_then(|then| state.flows.get(then));
         let rule = Some((silent.rule.clone(), content.clone()));
         let record = record(ended, known, Unseen::Waiting, silent.reason.clone());
-        Some((key, FlowRecord { rule, ..record }))
+        Some((key, FlowRecord { rule, parts: silent.parts.clone(), ..record }))
     })
 }
 

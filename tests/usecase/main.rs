@@ -6,6 +6,7 @@ mod drift;
 mod fake;
 mod kills;
 mod labels;
+mod lists;
 mod merges;
 mod random;
 mod room;

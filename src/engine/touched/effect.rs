@@ -2,70 +2,29 @@
 
 use super::Views;
 use crate::engine::near_miss;
-use crate::model::{Finding, FindingRule, Labels, NamespaceMatch, Peer, Policy, Rule, RuleRef, Selector, Severity};
+use crate::model::{Finding, FindingRule, Labels, NamespaceMatch, Policy, Rule, RuleRef, Selector, Severity};
 
-/// What a rule that yields no flow is.
-pub(super) enum Effect {
+/// What a selector that yields no flow is, in words.
+pub(super) enum Silence {
     /// A mistake: something nearly matches, or its namespace does not exist.
-    None(Box<Finding>),
-    /// It waits for something to match, in words.
+    Mistake(String),
+    /// It waits for something to match.
     Waits(String),
 }
 
 /// Tells a mistake from a policy that came before its app.
-pub(super) fn judge(views: &Views<'_>, policy: &Policy, rule: &Rule, reference: &RuleRef) -> Effect {
-    let world = views.input.declared;
-    let subjects = views.classes().iter().any(|c| world.selects(&policy.subject.namespaces, &policy.subject.pods, c));
-    if !subjects {
-        return selector(views, policy, rule, reference, &policy.subject.namespaces, &policy.subject.pods);
-    }
-    let mut reasons = Vec::new();
-    for (namespaces, pods) in selectors(rule) {
-        match selector(views, policy, rule, reference, namespaces, pods) {
-            Effect::Waits(reason) => reasons.push(reason),
-            mistake @ Effect::None(_) => return mistake,
-        }
-    }
-    if reasons.is_empty() {
-        reasons.push("no pod declares its ports".to_owned());
-    }
-    Effect::Waits(reasons.join("; "))
-}
-
-/// A peer that is a mistake, beside others that are none.
-pub(super) fn mistaken_peer(views: &Views<'_>, policy: &Policy, rule: &Rule, reference: &RuleRef) -> Option<Finding> {
-    selectors(rule).find_map(|(namespaces, pods)| match selector(views, policy, rule, reference, namespaces, pods) {
-        Effect::None(finding) => Some(*finding),
-        Effect::Waits(_) => None,
-    })
-}
-
-fn selectors(rule: &Rule) -> impl Iterator<Item = (&NamespaceMatch, &Selector)> {
-    rule.peers.iter().flatten().filter_map(|peer| match peer {
-        Peer::Pods { namespaces, pods } => Some((namespaces, pods)),
-        Peer::Block { .. } => None,
-    })
-}
-
-fn selector(
-    views: &Views<'_>,
-    policy: &Policy,
-    rule: &Rule,
-    reference: &RuleRef,
-    namespaces: &NamespaceMatch,
-    pods: &Selector,
-) -> Effect {
+pub(super) fn peer(views: &Views<'_>, namespaces: &NamespaceMatch, pods: &Selector) -> Silence {
     let world = views.input.declared;
     let mut named = views.classes().iter().filter(|c| world.names(namespaces, pods, c)).peekable();
     if named.peek().is_some() {
         let only_host = named.all(|class| class.host_network);
         let reason = if only_host { "only pods with hostNetwork have" } else { "no pod declares its ports that has" };
-        return Effect::Waits(format!("{reason} {}", words(pods)));
+        return Silence::Waits(format!("{reason} {}", words(pods)));
     }
     let matching: Vec<&String> =
         world.namespaces.iter().filter(|(n, l)| namespaces.matches(n, l)).map(|(n, _)| n).collect();
     if matching.is_empty() {
-        return no_namespace(views, policy, rule, reference, namespaces);
+        return no_namespace(views, namespaces);
     }
     let labels: Vec<&Labels> = views
         .classes()
@@ -75,22 +34,19 @@ fn selector(
         .collect();
     if let Some(near) = near_miss::near_misses(pods, &labels) {
         let count = if near.pods == 1 { "1 pod".to_owned() } else { format!("{} pods", near.pods) };
-        let text =
-            format!("no pod in {} has label `{}`; `{}` exists ({count})", names(&matching), near.wanted, near.exists);
-        return Effect::None(Box::new(no_effect(policy, rule, reference, &text)));
+        return Silence::Mistake(format!(
+            "no pod in {} has label `{}`; `{}` exists ({count})",
+            names(&matching),
+            near.wanted,
+            near.exists
+        ));
     }
-    Effect::Waits(format!("no pod in {} has {}", names(&matching), words(pods)))
+    Silence::Waits(format!("no pod in {} has {}", names(&matching), words(pods)))
 }
 
-fn no_namespace(
-    views: &Views<'_>,
-    policy: &Policy,
-    rule: &Rule,
-    reference: &RuleRef,
-    namespaces: &NamespaceMatch,
-) -> Effect {
+fn no_namespace(views: &Views<'_>, namespaces: &NamespaceMatch) -> Silence {
     let world = views.input.declared;
-    let text = match namespaces {
+    Silence::Mistake(match namespaces {
         NamespaceMatch::Named(name) => format!("namespace {name} does not exist"),
         NamespaceMatch::Selected(selector) => {
             let labels: Vec<&Labels> = world.namespaces.values().collect();
@@ -102,14 +58,14 @@ fn no_namespace(
                 }
                 (None, Some(near)) => format!("no namespace has label `{}`; `{}` exists", near.wanted, near.exists),
                 // A label, and no name, promises namespaces to come.
-                (None, None) => return Effect::Waits(format!("no namespace has {}", words(selector))),
+                (None, None) => return Silence::Waits(format!("no namespace has {}", words(selector))),
             }
         }
-    };
-    Effect::None(Box::new(no_effect(policy, rule, reference, &text)))
+    })
 }
 
-fn no_effect(policy: &Policy, rule: &Rule, reference: &RuleRef, text: &str) -> Finding {
+/// The finding that a rule has no effect, or not all of it.
+pub(super) fn no_effect(policy: &Policy, rule: &Rule, reference: &RuleRef, text: &str) -> Finding {
     let place = rule.origin.as_ref().map(|o| format!(" ({})", o.short())).unwrap_or_default();
     let name = policy.id.short();
     Finding {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! before × live ───────▶ [changed] flips, isolation that began or ended collapsed to one flow a class
-//! rules of this merge ─▶ [rules]   one flow of each; one-sided rules; rules that match nothing
+//! rules of this merge ─▶ [rules]   one flow of each peer and port; one-sided ones; those that match nothing
 //! first run, new namespaces ▶ [first] each rule once, one denied flow an isolated workload and direction
 //! state ───────────────▶ [recorded] pending, waiting, open findings, a person's rerun
 //! ```
@@ -10,7 +10,10 @@
 mod changed;
 mod effect;
 mod first;
+mod openings;
+mod parts;
 mod ports;
+mod ranges;
 mod recorded;
 mod rules;
 
@@ -92,13 +95,24 @@ pub struct TouchedFlow {
     pub note: Option<String>,
 }
 
-/// A rule that yields no flow.
+/// A rule that yields no flow, or not for all of its peers and ports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SilentRule {
     /// The rule.
     pub rule: RuleRef,
     /// What it does not match, for people.
     pub reason: String,
+    /// Keys of the peers and ports that match nothing; empty where all of it does.
+    pub parts: Vec<String>,
+}
+
+/// A rule of an earlier merge that matched nothing then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retried {
+    /// The rule, at its position of now.
+    pub rule: RuleRef,
+    /// Keys of its peers and ports that matched nothing, as in [`SilentRule::parts`]; empty: all of it.
+    pub parts: Vec<String>,
 }
 
 /// Everything that a run has to look at.
@@ -106,9 +120,9 @@ pub struct SilentRule {
 pub struct Touched {
     /// Flows, each once.
     pub flows: Vec<TouchedFlow>,
-    /// `no-effect` findings and notes on rules that open one side for some of their flows.
+    /// `no-effect` findings, and notes on rules that open one side for some of their flows.
     pub findings: Vec<Finding>,
-    /// Rules that wait for something to match.
+    /// Rules that wait for something to match, as a whole or in part.
     pub waiting: Vec<SilentRule>,
     /// Recorded flows whose workload is gone.
     pub gone: Vec<String>,
@@ -135,7 +149,7 @@ pub struct Input<'a> {
     /// Flows of the state, each with why it is looked at again.
     pub recorded: &'a [(RecordedFlow, Why)],
     /// Rules of earlier merges that matched nothing then.
-    pub retried_rules: &'a [RuleRef],
+    pub retried_rules: &'a [Retried],
     /// Whether there was no check before.
     pub first_run: bool,
 }

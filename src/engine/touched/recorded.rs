@@ -2,7 +2,7 @@
 
 use ipnet::IpNet;
 
-use super::{Collected, Outside, Target, TouchedFlow, Views, rules};
+use super::{Collected, Outside, Target, TouchedFlow, Views, ranges};
 use crate::{
     engine::world::{End, Family},
     model::{Decision, Direction, Endpoint, Protocol, RecordedFlow, Why},
@@ -52,7 +52,7 @@ fn from_outside(
 ) -> Option<TouchedFlow> {
     let to = End::pods(views.class(destination)?, Family::of(net.network()));
     let allowed = views.declared.side(Direction::Ingress, destination, End::outside(net.network()), to)?;
-    allowed.contains(port.0, port.1).then(|| rules::from_range(net, destination, port, why))
+    allowed.contains(port.0, port.1).then(|| ranges::from_range(net, destination, port, why))
 }
 
 /// The workload's class that can be probed, else any of its classes.

@@ -1,46 +1,45 @@
-//! Rules of a merge: each must yield a flow that is seen, and none may open one side only.
+//! Rules of a merge: each of their peers and ports must yield a flow that is seen, and none may open one side only.
 
-use ipnet::IpNet;
-
-use super::{Collected, Origin, SilentRule, Target, Touched, TouchedFlow, Views, changed, effect, ports};
-use crate::{
-    engine::{
-        verdict,
-        world::{Class, End, Family},
-    },
-    model::{
-        Decision, Direction, Finding, FindingRule, Peer, Policy, Protocol, Rule, RuleRef, Severity, Subject, Unseen,
-        Why,
-    },
+use super::{
+    Collected, Origin, SilentRule, Touched, TouchedFlow, Views, changed, effect,
+    openings::{Opening, Openings, Units},
+    parts::{self, Parts},
 };
+use crate::model::{Decision, Direction, Finding, FindingRule, Peer, Policy, PortMatch, Rule, RuleRef, Severity, Why};
 
 /// Looks at the rules of this merge, at those that waited, and on a first run at all.
 pub(super) fn collect(views: &Views<'_>, flows: &mut Collected, result: &mut Touched) {
-    for (reference, why) in wanted(views) {
-        let Some((policy, rule)) = find(views, &reference) else { continue };
-        let openings = Openings::of(views, policy, rule, &reference);
-        openings.conclude(views, why, flows, result);
+    let input = views.input;
+    if input.first_run {
+        for reference in declared(views) {
+            let Some((policy, rule)) = find(views, &reference) else { continue };
+            Openings::of(views, policy, rule, &reference).first_run(views, flows, result);
+        }
+        return;
+    }
+    for reference in input.changed_rules {
+        let Some((policy, rule)) = find(views, reference) else { continue };
+        let parts = Parts::since_before(views, policy, rule, reference.direction);
+        Openings::of(views, policy, rule, reference).conclude(views, (Why::Rule, &parts), flows, result);
+    }
+    for retried in input.retried_rules.iter().filter(|r| !input.changed_rules.contains(&r.rule)) {
+        let Some((policy, rule)) = find(views, &retried.rule) else { continue };
+        let named = || Parts::named(rule, &retried.parts);
+        let parts = if retried.parts.is_empty() { Parts::all(rule) } else { named() };
+        Openings::of(views, policy, rule, &retried.rule).conclude(views, (Why::Retried, &parts), flows, result);
     }
 }
 
-fn wanted(views: &Views<'_>) -> Vec<(RuleRef, Why)> {
-    let input = views.input;
-    let mut wanted: Vec<(RuleRef, Why)> = Vec::new();
-    if !input.first_run {
-        wanted.extend(input.changed_rules.iter().map(|r| (r.clone(), Why::Rule)));
-        wanted.extend(
-            input.retried_rules.iter().filter(|r| !input.changed_rules.contains(r)).map(|r| (r.clone(), Why::Retried)),
-        );
-        return wanted;
-    }
-    for policy in input.declared.policies.iter().filter(|p| input.git.contains(&p.id)) {
-        for direction in [Direction::Ingress, Direction::Egress] {
-            let rules = policy.rules(direction).unwrap_or_default();
-            let named = rules.iter().map(|r| RuleRef { policy: policy.id.clone(), direction, index: r.index });
-            wanted.extend(named.map(|r| (r, Why::FirstRun)));
-        }
-    }
-    wanted
+/// All rules of Git.
+fn declared(views: &Views<'_>) -> Vec<RuleRef> {
+    let policies = views.input.declared.policies.iter().filter(|p| views.input.git.contains(&p.id));
+    let rules = policies.flat_map(|policy| {
+        [Direction::Ingress, Direction::Egress].into_iter().flat_map(move |direction| {
+            let rules = policy.rules(direction).unwrap_or_default().iter();
+            rules.map(move |rule| RuleRef { policy: policy.id.clone(), direction, index: rule.index })
+        })
+    });
+    rules.collect()
 }
 
 fn find<'a>(views: &Views<'a>, reference: &RuleRef) -> Option<(&'a Policy, &'a Rule)> {
@@ -49,115 +48,129 @@ fn find<'a>(views: &Views<'a>, reference: &RuleRef) -> Option<(&'a Policy, &'a R
     Some((policy, rule))
 }
 
-/// A flow that a rule opens on its side.
-#[derive(Clone)]
-struct Opening {
-    source: usize,
-    target: Target,
-    family: Family,
-    port: (Protocol, u16),
-    decision: Decision,
-    /// Whether a selector names the peer, and not only a range of addresses that it happens to lie in.
-    by_selector: bool,
+/// A part of a rule that waits for something to match.
+struct Silent {
+    /// The positions of its peer or of its port.
+    peer: Option<usize>,
+    port: Option<usize>,
+    key: String,
+    reason: String,
 }
 
-/// All flows that a rule opens on its side, and what the other side says.
-struct Openings<'p> {
-    reference: RuleRef,
-    policy: &'p Policy,
-    rule: &'p Rule,
-    all: Vec<Opening>,
+impl Silent {
+    /// Whether it is among these parts.
+    fn is_of(&self, rule: &Rule, parts: &Parts) -> bool {
+        let among = |wanted: Option<usize>, count: usize| wanted.map_or(0..count, |at| at..at + 1);
+        let mut peers = among(self.peer, parts::peer_count(rule));
+        peers.any(|peer| among(self.port, parts::port_count(rule)).any(|port| parts.is_new(peer, port)))
+    }
 }
 
-impl<'p> Openings<'p> {
-    fn of(views: &Views<'_>, policy: &'p Policy, rule: &'p Rule, reference: &RuleRef) -> Self {
-        let mut openings = Self { reference: reference.clone(), policy, rule, all: Vec::new() };
-        let world = views.input.declared;
-        let selected = |index: &usize| {
-            let class = views.class(*index);
-            class.is_some_and(|c| world.selects(&policy.subject.namespaces, &policy.subject.pods, c))
-        };
-        for subject in (0..views.classes().len()).filter(selected) {
-            for peer in 0..views.classes().len() {
-                openings.between(views, subject, peer);
-            }
-            if reference.direction == Direction::Egress {
-                openings.outside(views, subject);
-            }
-        }
-        openings
-    }
-
-    fn between(&mut self, views: &Views<'_>, subject: usize, peer: usize) {
-        let (source, destination) = match self.reference.direction {
-            Direction::Egress => (subject, peer),
-            Direction::Ingress => (peer, subject),
-        };
-        if !views.is_pair(source, destination) {
-            return;
-        }
-        for family in views.families(source, destination) {
-            let (Some(peer_class), Some(to)) = (views.class(peer), views.class(destination)) else { continue };
-            let (world, end) = (views.input.declared, End::pods(peer_class, family));
-            if !verdict::rule_matches_peer(world, self.rule, &end) {
-                continue;
-            }
-            let named = |peer: &Peer| matches!(peer, Peer::Pods { .. }) && world.peer_matches(peer, &end);
-            let by_selector = self.rule.peers.iter().flatten().any(named);
-            let set = verdict::rule_ports(self.rule, &End::pods(to, family));
-            let passed = views.declared.between(source, destination, family);
-            for port in ports::representatives(&set, Some(to)) {
-                let target = Target::Class(destination);
-                let decision = match &passed {
-                    None => Decision::Undefined,
-                    Some(ports) if ports.contains(port.0, port.1) => Decision::Allowed,
-                    Some(_) => Decision::Denied,
-                };
-                self.all.push(Opening { source, target, family, port, decision, by_selector });
-            }
-        }
-    }
-
-    fn outside(&mut self, views: &Views<'_>, source: usize) {
-        for outside in views.input.outside {
-            let end = End::outside(outside.address);
-            if !verdict::rule_matches_peer(views.input.declared, self.rule, &end) {
-                continue;
-            }
-            let set = verdict::rule_ports(self.rule, &end);
-            for &port in outside.ports.iter().filter(|p| set.contains(Protocol::Tcp, **p)) {
-                let (target, family) = (Target::Outside(outside.clone()), Family::of(outside.address));
-                let decision = super::decision(&views.declared, (source, &target), family, (Protocol::Tcp, port));
-                let port = (Protocol::Tcp, port);
-                self.all.push(Opening { source, target, family, port, decision, by_selector: false });
-            }
-        }
-    }
-
-    fn conclude(&self, views: &Views<'_>, why: Why, flows: &mut Collected, result: &mut Touched) {
+impl Openings<'_> {
+    /// No rule is of this merge: one flow shows that it works, and what it lacks is a note.
+    fn first_run(&self, views: &Views<'_>, flows: &mut Collected, result: &mut Touched) {
         let (allowed, denied): (Vec<&Opening>, Vec<&Opening>) =
             self.all.iter().partition(|o| o.decision != Decision::Denied);
-        // Only a selector says that these very pods are meant: that pods inside an open range are closed is as intended.
-        let one_sided: Vec<&Opening> = denied.iter().copied().filter(|o| o.by_selector).collect();
-        if allowed.is_empty() && one_sided.is_empty() {
+        let one_sided = denied.iter().filter(|o| o.by_selector).count();
+        if !allowed.is_empty() {
+            self.exercise(views, Why::FirstRun, &allowed, flows);
+        } else if one_sided > 0 {
+            result.findings.push(self.partly(one_sided));
+        } else {
+            self.nothing(views, Why::FirstRun, flows, result);
+            return;
+        }
+        let (mistakes, _) = self.silent(views);
+        result.findings.extend(self.mistake(&mistakes, Why::FirstRun));
+    }
+
+    /// A flow for each peer and port that this merge brought, and a missing entry for each that the other side denies.
+    fn conclude(&self, views: &Views<'_>, (why, parts): (Why, &Parts), flows: &mut Collected, result: &mut Touched) {
+        if self.subject(views).is_none() {
             self.nothing(views, why, flows, result);
             return;
         }
-        if allowed.is_empty() {
-            self.one_sided(views, why, &one_sided, flows, result);
-        } else {
-            self.exercise(views, why, &allowed, flows);
-            if why == Why::Rule && !denied.is_empty() && self.is_narrow() {
-                result.findings.push(self.partly(denied.len(), self.all.len()));
-            }
+        let units = self.units();
+        let missing = self.missing(&units, parts);
+        for unit in &missing {
+            self.one_sided(views, why, &self.denied(|o| shows(self, o, unit)), flows);
         }
-        // A mistake in one peer must not hide behind another that works.
-        let mistake = effect::mistaken_peer(views, self.policy, self.rule, &self.reference);
-        result.findings.extend(mistake.map(|finding| softened(finding, why)));
+        let mut yields = self.show(views, why, parts, flows) || !missing.is_empty();
+        for flow in self.unprobeable(views, why, &units, parts) {
+            flows.add(flow);
+            yields = true;
+        }
+        let (mistakes, mut waiting) = self.silent(views);
+        // A rule that this merge changed is looked at in full: what waited under its content of before is not recorded
+        // under that of now.
+        waiting.retain(|silent| why == Why::Rule || silent.is_of(self.rule, parts));
+        yields |= !mistakes.is_empty() || !waiting.is_empty() && !self.all.is_empty();
+        if !yields {
+            // Nothing of it is new, or nothing at all matches: the rule as a whole.
+            self.whole(views, why, flows, result);
+            return;
+        }
+        result.findings.extend(self.mistake(&mistakes, why));
+        if !waiting.is_empty() {
+            let reasons: Vec<&str> = waiting.iter().map(|silent| silent.reason.as_str()).collect();
+            let (rule, reason) = (self.reference.clone(), reasons.join("; "));
+            let parts = waiting.iter().map(|silent| silent.key.clone()).collect();
+            result.waiting.push(SilentRule { rule, reason, parts });
+        }
+        let untold = self.denied(|o| !missing.iter().any(|unit| shows(self, o, unit)));
+        if !untold.is_empty() {
+            self.note(why, self.denied(|_| true).len(), result);
+        }
+    }
+
+    /// Peers with ports of this merge that the other side denies, where it denies the peer whatever the port, or the
+    /// port whatever the peer: an entry was forgotten there. A rule for several peers and ports of which each has its
+    /// own is no mistake.
+    fn missing(&self, units: &Units, parts: &Parts) -> Vec<(usize, usize)> {
+        let peer_works = |peer: usize| units.allowed.iter().any(|(p, _)| *p == peer);
+        let port_works = |port: usize| units.allowed.iter().any(|(p, e)| *e == port && self.is_narrow(*p));
+        let forgotten = |(peer, port): &(usize, usize)| {
+            let is_new = parts.is_new(*peer, *port) && self.is_narrow(*peer);
+            is_new && (!peer_works(*peer) || !port_works(*port))
+        };
+        units.denied.iter().copied().filter(forgotten).collect()
+    }
+
+    /// Only a selector says that these very pods are meant: that pods inside an open range are closed is as intended.
+    fn denied(&self, wanted: impl Fn(&Opening) -> bool) -> Vec<&Opening> {
+        let denied = self.all.iter().filter(|o| o.decision == Decision::Denied && o.by_selector);
+        denied.filter(|o| wanted(o)).collect()
+    }
+
+    /// One flow for each peer and each port of this merge that is let through.
+    fn show(&self, views: &Views<'_>, why: Why, parts: &Parts, flows: &mut Collected) -> bool {
+        let of_peer = |o: &Opening, peer: usize| self.shows(o, peer) && parts.is_new(peer, o.entry);
+        let of_port = |o: &Opening, port: usize| o.entry == port && o.peers.iter().any(|p| of_peer(o, *p));
+        let mut shown: Vec<&Opening> = Vec::new();
+        let mut look = |wanted: &dyn Fn(&Opening) -> bool| {
+            let fitting: Vec<&Opening> =
+                self.all.iter().filter(|o| o.decision != Decision::Denied && wanted(o)).collect();
+            if !shown.iter().any(|o| wanted(o)) {
+                shown.extend(self.exercise(views, why, &fitting, flows));
+            }
+        };
+        for peer in 0..parts::peer_count(self.rule) {
+            look(&|o| of_peer(o, peer));
+        }
+        for port in 0..parts::port_count(self.rule) {
+            look(&|o| of_port(o, port));
+        }
+        !shown.is_empty()
     }
 
     /// One flow that shows the rule at work: one that is looked at anyway, else the best to probe.
-    fn exercise(&self, views: &Views<'_>, why: Why, allowed: &[&Opening], flows: &mut Collected) {
+    fn exercise<'o>(
+        &self,
+        views: &Views<'_>,
+        why: Why,
+        allowed: &[&'o Opening],
+        flows: &mut Collected,
+    ) -> Option<&'o Opening> {
         let known = |o: &&&Opening| {
             flows.iter().any(|f| {
                 f.source == Origin::Class(o.source)
@@ -166,30 +179,71 @@ impl<'p> Openings<'p> {
                     && f.unseen.is_none()
             })
         };
-        let chosen = allowed.iter().find(known).copied().or_else(|| Self::best(views, allowed));
-        if let Some(opening) = chosen {
-            let mut flow = flow(views, opening, why);
-            flow.rules.push(self.reference.clone());
-            flows.add(flow);
-        }
-    }
-
-    fn best<'o>(views: &Views<'_>, openings: &[&'o Opening]) -> Option<&'o Opening> {
-        openings.iter().copied().min_by_key(|o| {
-            let is_unseen = views.unseen(o.source, &o.target, o.port.0, o.decision).is_some();
-            changed::rank_of(views, Origin::Class(o.source), &o.target, o.port, is_unseen)
-        })
-    }
-
-    fn one_sided(&self, views: &Views<'_>, why: Why, denied: &[&Opening], flows: &mut Collected, result: &mut Touched) {
-        if why == Why::FirstRun {
-            result.findings.push(self.partly(denied.len(), self.all.len()));
-            return;
-        }
-        let Some(opening) = Self::best(views, denied) else { return };
+        let opening = allowed.iter().find(known).copied().or_else(|| best(views, allowed))?;
         let mut flow = flow(views, opening, why);
         flow.rules.push(self.reference.clone());
-        flow.covers = denied.len() - 1;
+        flows.add(flow);
+        Some(opening)
+    }
+
+    /// What no probe can see: ranges that no configured host shows, and pods in their node's network.
+    fn unprobeable(&self, views: &Views<'_>, why: Why, units: &Units, parts: &Parts) -> Vec<TouchedFlow> {
+        let mut found = Vec::new();
+        for peer in 0..parts::peer_count(self.rule) {
+            let is_open = |port: &usize| parts.is_new(peer, *port) && !units.allowed.contains(&(peer, *port));
+            let unseen: Vec<usize> = (0..parts::port_count(self.rule)).filter(is_open).collect();
+            match self.peer(peer) {
+                Some(Peer::Pods { .. }) if self.is_silent(peer) => found.extend(self.host(views, why, peer)),
+                // Whatever pods answer, nothing names the world outside.
+                None if unseen.len() < parts::port_count(self.rule) => {}
+                Some(Peer::Block { .. }) | None if !unseen.is_empty() => {
+                    found.extend(self.range(views, why, peer, &unseen));
+                }
+                _ => {}
+            }
+        }
+        found
+    }
+
+    fn is_silent(&self, peer: usize) -> bool {
+        !self.all.iter().any(|o| o.peers.contains(&peer))
+    }
+
+    /// Selectors that match nothing: mistakes in words, and those that wait. A port that no pod declares waits too.
+    fn silent(&self, views: &Views<'_>) -> (Vec<String>, Vec<Silent>) {
+        let (mut mistakes, mut waiting) = (Vec::new(), Vec::new());
+        for peer in (0..parts::peer_count(self.rule)).filter(|peer| self.is_silent(*peer)) {
+            let Some(selector @ Peer::Pods { namespaces, pods }) = self.peer(peer) else { continue };
+            if self.host(views, Why::Rule, peer).is_some() {
+                continue;
+            }
+            match effect::peer(views, namespaces, pods) {
+                effect::Silence::Mistake(text) => mistakes.push(text),
+                effect::Silence::Waits(reason) => {
+                    waiting.push(Silent { peer: Some(peer), port: None, key: parts::peer_key(selector), reason });
+                }
+            }
+        }
+        let undeclared = |entry: usize| !self.all.is_empty() && !self.all.iter().any(|o| o.entry == entry);
+        for (entry, port) in self.rule.ports.iter().flatten().enumerate().filter(|(entry, _)| undeclared(*entry)) {
+            if let PortMatch::Named { name, .. } = port {
+                let reason = format!("no pod declares port `{name}`");
+                waiting.push(Silent { peer: None, port: Some(entry), key: parts::port_key(port), reason });
+            }
+        }
+        (mistakes, waiting)
+    }
+
+    /// The other side denies what the rule opens: one flow that says so.
+    fn one_sided(&self, views: &Views<'_>, why: Why, denied: &[&Opening], flows: &mut Collected) {
+        let ask = |opening: &Opening| flow(views, opening, why);
+        let never: Vec<&Opening> =
+            denied.iter().copied().filter(|o| ask(o).before != Some(Decision::Allowed)).collect();
+        // What was open and lost a side is a closure; beside it an entry may lack all the same.
+        let Some(opening) = best(views, if never.is_empty() { denied } else { &never }) else { return };
+        let mut flow = ask(opening);
+        flow.rules.push(self.reference.clone());
+        flow.covers = denied.len().saturating_sub(1);
         if flow.before == Some(Decision::Allowed) {
             flow.why = Why::Closure;
         } else {
@@ -199,19 +253,62 @@ impl<'p> Openings<'p> {
         flows.add(flow);
     }
 
-    /// A peer that names no pods, or all namespaces, opens towards everybody: that others deny is as intended.
-    fn is_narrow(&self) -> bool {
-        let wide = |peer: &Peer| match peer {
-            Peer::Block { .. } => true,
-            Peer::Pods { namespaces, .. } => {
-                matches!(namespaces, crate::model::NamespaceMatch::Selected(selector) if selector.is_everything())
-            }
-        };
-        self.rule.peers.as_ref().is_some_and(|peers| !peers.iter().any(wide))
+    /// The rule as a whole, of which nothing is new, or nothing works.
+    fn whole(&self, views: &Views<'_>, why: Why, flows: &mut Collected, result: &mut Touched) {
+        let allowed: Vec<&Opening> = self.all.iter().filter(|o| o.decision != Decision::Denied).collect();
+        let denied = self.denied(|_| true);
+        if self.exercise(views, why, &allowed, flows).is_some() {
+            self.note(why, denied.len(), result);
+        } else if !denied.is_empty() {
+            self.one_sided(views, why, &denied, flows);
+        } else {
+            self.nothing(views, why, flows, result);
+        }
     }
 
-    fn partly(&self, denied: usize, all: usize) -> Finding {
-        let side = self.reference.direction.opposite().word();
+    /// The rule opens nothing towards pods or configured hosts: an address range, or a selector that matches nothing.
+    fn nothing(&self, views: &Views<'_>, why: Why, flows: &mut Collected, result: &mut Touched) {
+        let peers = || 0..parts::peer_count(self.rule);
+        let ports: Vec<usize> = (0..parts::port_count(self.rule)).collect();
+        let range = || peers().find_map(|peer| self.range(views, why, peer, &ports));
+        if let Some(flow) = range().or_else(|| peers().find_map(|peer| self.host(views, why, peer))) {
+            flows.add(flow);
+            return;
+        }
+        let (mistakes, reasons): (Vec<String>, Vec<String>) = if self.subject(views).is_some() {
+            let (mistakes, waiting) = self.silent(views);
+            (mistakes, waiting.into_iter().map(|silent| silent.reason).collect())
+        } else {
+            match effect::peer(views, &self.policy.subject.namespaces, &self.policy.subject.pods) {
+                effect::Silence::Mistake(text) => (vec![text], Vec::new()),
+                effect::Silence::Waits(reason) => (Vec::new(), vec![reason]),
+            }
+        };
+        if !mistakes.is_empty() {
+            result.findings.extend(self.mistake(&mistakes, why));
+            return;
+        }
+        let reason = if reasons.is_empty() { "no pod declares its ports".to_owned() } else { reasons.join("; ") };
+        result.waiting.push(SilentRule { rule: self.reference.clone(), reason, parts: Vec::new() });
+    }
+
+    /// On a first run no rule is of this merge: its mistakes are notes.
+    fn mistake(&self, texts: &[String], why: Why) -> Option<Finding> {
+        let severity = if why == Why::FirstRun { Severity::Info } else { Severity::Error };
+        let finding = || effect::no_effect(self.policy, self.rule, &self.reference, &texts.join("; "));
+        (!texts.is_empty()).then(|| Finding { severity, ..finding() })
+    }
+
+    /// What the other side denies of a rule that works for others is worth a note, where pods are named.
+    fn note(&self, why: Why, denied: usize, result: &mut Touched) {
+        let is_narrow = (0..parts::peer_count(self.rule)).all(|peer| self.is_narrow(peer));
+        if why == Why::Rule && denied > 0 && is_narrow {
+            result.findings.push(self.partly(denied));
+        }
+    }
+
+    fn partly(&self, denied: usize) -> Finding {
+        let (side, all) = (self.reference.direction.opposite().word(), self.all.len());
         Finding {
             key: format!("one-sided/{}", self.reference),
             rule: FindingRule::MissingEntry,
@@ -226,115 +323,19 @@ impl<'p> Openings<'p> {
             about: Some(self.reference.clone()),
         }
     }
+}
 
-    /// The rule opens nothing towards pods or configured hosts: an address range, or a selector that matches nothing.
-    fn nothing(&self, views: &Views<'_>, why: Why, flows: &mut Collected, result: &mut Touched) {
-        if let Some(flow) = self.range(views, why).or_else(|| self.host(views, why)) {
-            flows.add(flow);
-            return;
-        }
-        match effect::judge(views, self.policy, self.rule, &self.reference) {
-            effect::Effect::None(finding) => result.findings.push(softened(*finding, why)),
-            effect::Effect::Waits(reason) => {
-                result.waiting.push(SilentRule { rule: self.reference.clone(), reason });
-            }
-        }
-    }
+fn shows(openings: &Openings<'_>, opening: &Opening, unit: &(usize, usize)) -> bool {
+    opening.entry == unit.1 && openings.shows(opening, unit.0)
+}
 
-    /// The peers are pods in their node's network, which no selector matches: a flow that nobody can verify.
-    fn host(&self, views: &Views<'_>, why: Why) -> Option<TouchedFlow> {
-        let subject = self.subject(views)?;
-        let named = |class: &Class| {
-            self.rule.peers.iter().flatten().any(|peer| match peer {
-                Peer::Pods { namespaces, pods } => views.input.declared.names(namespaces, pods, class),
-                Peer::Block { .. } => false,
-            })
-        };
-        let peer = views.classes().iter().position(|c| c.host_network && named(c))?;
-        let (source, destination) = match self.reference.direction {
-            Direction::Egress => (subject, peer),
-            Direction::Ingress => (peer, subject),
-        };
-        let to = views.class(destination)?;
-        let family = views.families(source, destination).first().copied()?;
-        let port = ports::best(&verdict::rule_ports(self.rule, &End::pods(to, family)), Some(to))?;
-        let mut flow = views.flow(source, Target::Class(destination), family, port, why);
-        flow.rules.push(self.reference.clone());
-        Some(flow)
-    }
-
-    /// The first class that the policy applies to.
-    fn subject(&self, views: &Views<'_>) -> Option<usize> {
-        let Subject { namespaces, pods } = &self.policy.subject;
-        views.classes().iter().position(|c| views.input.declared.selects(namespaces, pods, c))
-    }
-
-    fn range(&self, views: &Views<'_>, why: Why) -> Option<TouchedFlow> {
-        let blocks = self.rule.peers.iter().flatten().find_map(|peer| match peer {
-            Peer::Block { cidr, except } => representative(*cidr, except),
-            Peer::Pods { .. } => None,
-        });
-        let any = || if self.rule.peers.is_none() { "0.0.0.0/0".parse().ok() } else { None };
-        let net = blocks.or_else(any)?;
-        let subject = self.subject(views)?;
-        let (to, family) = (End::outside(net.network()), Family::of(net.network()));
-        match self.reference.direction {
-            Direction::Egress => {
-                let port = ports::best(&verdict::rule_ports(self.rule, &to), None)?;
-                let mut flow = views.flow(subject, Target::Range(net), family, port, why);
-                flow.rules.push(self.reference.clone());
-                Some(flow)
-            }
-            Direction::Ingress => {
-                let class = views.class(subject)?;
-                let set = verdict::rule_ports(self.rule, &End::pods(class, family));
-                let flow = from_range(net, subject, ports::best(&set, Some(class))?, why);
-                Some(TouchedFlow { rules: vec![self.reference.clone()], ..flow })
-            }
-        }
-    }
+fn best<'o>(views: &Views<'_>, openings: &[&'o Opening]) -> Option<&'o Opening> {
+    openings.iter().copied().min_by_key(|o| {
+        let is_unseen = views.unseen(o.source, &o.target, o.port.0, o.decision).is_some();
+        changed::rank_of(views, Origin::Class(o.source), &o.target, o.port, is_unseen)
+    })
 }
 
 fn flow(views: &Views<'_>, opening: &Opening, why: Why) -> TouchedFlow {
     views.flow(opening.source, opening.target.clone(), opening.family, opening.port, why)
-}
-
-/// A flow that is allowed from outside the cluster, where nothing can be probed from.
-pub(super) fn from_range(net: IpNet, destination: usize, port: (Protocol, u16), why: Why) -> TouchedFlow {
-    let reason = format!("nothing to probe from lies in {net}: it is outside the cluster");
-    TouchedFlow {
-        source: Origin::Range(net),
-        target: Target::Class(destination),
-        family: Family::of(net.network()),
-        protocol: port.0,
-        port: port.1,
-        why,
-        before: None,
-        declared: Decision::Allowed,
-        live: Decision::Allowed,
-        missing: None,
-        rules: Vec::new(),
-        covers: 0,
-        unseen: Some((Unseen::Unprobeable, reason)),
-        note: None,
-    }
-}
-
-/// The block, or where its first address is an exception the first part of it without any: verdicts about a range are
-/// asked of its first address.
-fn representative(cidr: IpNet, except: &[IpNet]) -> Option<IpNet> {
-    if !except.iter().any(|net| net.contains(&cidr.network())) {
-        return Some(cidr);
-    }
-    if except.iter().any(|net| net.contains(&cidr)) {
-        return None;
-    }
-    let halves = cidr.subnets(cidr.prefix_len().saturating_add(1)).ok()?;
-    halves.into_iter().find_map(|half| representative(half, except))
-}
-
-/// On a first run no rule is of this merge: its mistakes are notes.
-fn softened(finding: Finding, why: Why) -> Finding {
-    let severity = if why == Why::FirstRun { Severity::Info } else { finding.severity };
-    Finding { severity, ..finding }
 }

@@ -1,6 +1,8 @@
 //! A merge in a small cluster, and the flows that it touches as lines of text.
 
 mod changed;
+mod peers;
+mod ranges;
 mod recorded;
 mod rules;
 mod silent;
@@ -22,7 +24,7 @@ struct Merge {
     outside: Vec<Outside>,
     new: BTreeSet<String>,
     recorded: Vec<(RecordedFlow, Why)>,
-    retried: Vec<RuleRef>,
+    retried: Vec<Retried>,
 }
 
 impl Merge {

@@ -50,22 +50,6 @@ fn an_unnecessary_rule_still_shows_one_flow() {
 }
 
 #[test]
-fn a_rule_with_several_peers_is_a_note_where_one_of_them_is_denied() {
-    let both = json!([app("redis/redis")[0], app("shop/api")[0]]);
-    let answer = ingress("redis/redis", app("shop/web"), &[8080]);
-    let some = adding(cluster(), &[egress("shop/web", both.clone(), &[8080]), answer]).run();
-    assert_eq!(some.flows(), ["shop/web -> redis/redis:8080/TCP Changed denied>allowed"]);
-    let text = "NetworkPolicy/shop/web-egress egress[0] opens 2 flows on its side, ingress denies 1 of them";
-    assert_eq!(some.findings(), [(Severity::Info, text)]);
-    let none = adding(cluster(), &[egress("shop/web", both, &[8080])]);
-    assert_eq!(
-        none.flows(),
-        ["shop/web -> redis/redis:8080/TCP OneSided denied>denied, lacks ingress, covers 1"],
-        "where none is allowed it is a missing entry"
-    );
-}
-
-#[test]
 fn a_wide_peer_is_one_line_and_no_note() {
     let wide = egress("shop/web", json!([{"namespaceSelector": {}}]), &[8080]);
     let closed = adding(cluster(), std::slice::from_ref(&wide));

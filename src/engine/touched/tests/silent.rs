@@ -89,7 +89,38 @@ fn a_mistake_does_not_hide_behind_a_peer_that_works() {
     let text = "shop/web-egress egress[0] (shop/web-egress.yaml:20): no pod in redis has label `app: Redis`; `app: redis` exists (2 pods)";
     assert_eq!(near.findings(), [(Severity::Error, text)]);
     let far = adding(cluster(), to(peers("redis/sentinel")));
-    assert_eq!((far.findings(), far.waiting()), (vec![], vec![]), "the control: an app to come");
+    let waits = "NetworkPolicy/shop/web-egress egress[0]: no pod in redis has label `app: sentinel`";
+    assert_eq!((far.findings(), far.waiting()), (vec![], vec![waits.to_owned()]), "an app to come waits");
+}
+
+/// The peer once was forgotten: nobody looked at it when its pods came.
+#[test]
+fn a_peer_that_waited_is_looked_at_when_it_matches_and_its_neighbours_are_not() {
+    let policies = || {
+        let peers = json!([app("redis/redis")[0], app("redis/sentinel")[0]]);
+        vec![deny_all("shop"), deny_all("redis"), to(peers)]
+    };
+    let waiting = Merge::new(cluster(), vec![deny_all("shop"), deny_all("redis")], policies()).run().touched.waiting;
+    let [silent] = waiting.as_slice() else { panic!("{waiting:?}") };
+    let mut merge = Merge::new(cluster(), policies(), policies());
+    merge.retried = vec![Retried { rule: silent.rule.clone(), parts: silent.parts.clone() }];
+    assert_eq!((merge.run().flows(), merge.run().touched.waiting), (vec![], waiting.clone()), "still not there");
+    merge.cluster = cluster().app("redis/sentinel", 1);
+    assert_eq!(merge.flows(), ["shop/web -> redis/sentinel:8080/TCP OneSided denied>denied, lacks ingress"]);
+}
+
+#[test]
+fn a_port_that_nobody_declares_waits_beside_one_that_works() {
+    let rule = policy(
+        "shop/web-egress",
+        json!({"podSelector": {"matchLabels": {"app": "web"}}, "policyTypes": ["Egress"],
+            "egress": [{"to": app("redis/redis"), "ports": [{"port": 8080}, {"port": "metrics"}]}]}),
+    );
+    let ran = adding(cluster(), rule.clone());
+    assert_eq!(ran.waiting(), ["NetworkPolicy/shop/web-egress egress[0]: no pod declares port `metrics`"]);
+    let metrics = port("metrics", 9090, Protocol::Tcp);
+    let declared = cluster().with("redis/redis", |p| p.ports.push(metrics.clone()));
+    assert_eq!(adding(declared, rule).waiting(), [""; 0], "the control");
 }
 
 #[test]
@@ -104,7 +135,7 @@ fn a_rule_that_waited_is_looked_at_again_until_it_matches() {
     let policies = || vec![deny_all("shop"), to(app("redis/sentinel"))];
     let mut merge = Merge::new(cluster(), policies(), policies());
     assert_eq!(merge.flows(), [""; 0], "no rule of this merge, none retried");
-    merge.retried = vec![rule("shop/web-egress", Direction::Egress, 0)];
+    merge.retried = vec![Retried { rule: rule("shop/web-egress", Direction::Egress, 0), parts: Vec::new() }];
     assert_eq!(
         merge.run().waiting(),
         ["NetworkPolicy/shop/web-egress egress[0]: no pod in redis has label `app: sentinel`"]
