@@ -5,7 +5,7 @@
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Drift, Finding, FindingRule, FlowReport, KustomizationRef};
+use crate::model::{Drift, Finding, FindingRule, FlowReport, KustomizationRef, without_family};
 
 /// One entry of the configuration's `accept` list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,7 +22,7 @@ pub struct Accept {
 /// What an acceptance names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Accepted {
-    /// A flow by its key, such as `pulse-data/web -> 0.0.0.0/0:443/TCP`.
+    /// A flow by its key, such as `pulse-data/web -> 0.0.0.0/0:443/TCP`, over both address families.
     Flow(String),
     /// Every drift of the policy of this name, such as `NetworkPolicy/legacy/allow-all`.
     Policy(String),
@@ -114,10 +114,11 @@ impl From<Accept> for Written {
     }
 }
 
-/// The flow with single spaces, as [`FlowReport::key`] writes it.
+/// The flow with single spaces, as [`FlowReport::key`] writes it, for both address families.
 fn flow_key(flow: &str) -> Result<String, InvalidAccept> {
     let (source, destination) = flow.split_once("->").ok_or(InvalidAccept::Flow)?;
     let (source, destination) = (source.trim(), destination.trim());
+    let destination = without_family(destination);
     let (address, port) = destination.rsplit_once(':').ok_or(InvalidAccept::Flow)?;
     let (number, protocol) = port.split_once('/').ok_or(InvalidAccept::Flow)?;
     let known = matches!(protocol, "TCP" | "UDP" | "SCTP") && number.parse::<u16>().is_ok();
@@ -157,6 +158,7 @@ impl<'a> Acceptances<'a> {
     /// The date until which the flow of this key is accepted, if it is.
     #[must_use]
     pub fn flow_key(&self, key: &str) -> Option<String> {
+        let key = without_family(key);
         self.until(|what| matches!(what, Accepted::Flow(flow) if flow == key))
     }
 
@@ -256,6 +258,7 @@ mod tests {
         let date = |text: &str| Some(text.to_owned());
         assert_eq!(accepted.flow_key("pulse-data/web -> 0.0.0.0/0:443/TCP"), date("2027-03-01"));
         assert_eq!(accepted.flow_key("pulse-data/web -> 0.0.0.0/0:44/TCP"), None);
+        assert_eq!(accepted.flow_key("pulse-data/web -> 0.0.0.0/0:443/TCP (IPv6)"), date("2027-03-01"), "one flow");
         assert_eq!(accepted.drift(&drift("legacy")), date("2027-01-31"));
         assert_eq!(accepted.drift(&drift("shop")), None);
         assert_eq!(accepted.finding(&finding(FindingRule::Baseline, Some("legacy"))), date("2027-01-31"));

@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, fmt};
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::Protocol;
+
 /// Labels of a pod or namespace.
 pub type Labels = BTreeMap<String, String>;
 
@@ -67,6 +69,26 @@ impl fmt::Display for Endpoint {
             Self::Host { name } => write!(f, "node {name}"),
         }
     }
+}
+
+/// What the key of a flow ends with where it is the IPv6 one of two.
+const IPV6: &str = " (IPv6)";
+
+/// `source -> destination:port/PROTOCOL`: how the state, messages and `accept` name a flow.
+///
+/// Where both ends have addresses of both families, policies may decide the two otherwise (`ipBlock`): the flow over
+/// IPv4 has the plain key, that over IPv6 ends with ` (IPv6)`. A flow without such a twin has the plain key, whatever
+/// its family.
+#[must_use]
+pub fn flow_key(source: &Endpoint, destination: &Endpoint, port: (Protocol, u16), ipv6: bool) -> String {
+    let suffix = if ipv6 { IPV6 } else { "" };
+    format!("{source} -> {destination}:{}/{}{suffix}", port.1, port.0)
+}
+
+/// The key of a flow for both families.
+#[must_use]
+pub fn without_family(key: &str) -> &str {
+    key.strip_suffix(IPV6).unwrap_or(key)
 }
 
 /// The wire form: one flat object with a `kind`.

@@ -17,7 +17,7 @@ mod snapshot;
 mod state;
 
 pub use declared::{Declared, KustomizationStatus, NotApplied, PolicyDocument, Rendering};
-pub use endpoint::{Endpoint, Labels, Workload};
+pub use endpoint::{Endpoint, Labels, Workload, flow_key, without_family};
 pub use finding::{Entry, Finding, Rule as FindingRule, Severity};
 pub use name::{KustomizationRef, ObjectRef, PodRef, PolicyRef, Revision};
 pub use origin::{Origin, Origins, Via};

@@ -249,6 +249,9 @@ pub struct FlowReport {
     pub protocol: Protocol,
     /// The port.
     pub port: u16,
+    /// Whether it is the IPv6 one of two flows between the same ends: see [`super::flow_key`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ipv6: bool,
     /// `exec` or `ephemeral`.
     pub via: Option<String>,
     /// Why it is here.
@@ -291,10 +294,10 @@ pub struct FlowReport {
 }
 
 impl FlowReport {
-    /// `source -> destination:port/PROTOCOL`: the key in the state and in `accept`.
+    /// [`super::flow_key`]: the key in the state and in `accept`.
     #[must_use]
     pub fn key(&self) -> String {
-        format!("{} -> {}:{}/{}", self.source, self.destination, self.port, self.protocol)
+        super::flow_key(&self.source, &self.destination, (self.protocol, self.port), self.ipv6)
     }
 }
 

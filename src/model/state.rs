@@ -178,13 +178,16 @@ pub struct RecordedFlow {
     pub port: u16,
     /// What was declared then.
     pub declared: Decision,
+    /// Whether it is the IPv6 one of two: see [`super::flow_key`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ipv6: bool,
 }
 
 impl RecordedFlow {
-    /// `source -> destination:port/PROTOCOL`.
+    /// [`super::flow_key`].
     #[must_use]
     pub fn key(&self) -> String {
-        format!("{} -> {}:{}/{}", self.source, self.destination, self.port, self.protocol)
+        super::flow_key(&self.source, &self.destination, (self.protocol, self.port), self.ipv6)
     }
 }
 

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::clean;
-use crate::model::{Decision, Endpoint, FlowReport, Outcome, Protocol, Unseen};
+use crate::model::{Decision, Endpoint, FlowReport, Outcome, Protocol, Unseen, without_family};
 
 /// The longest name that is shown: Kubernetes' own limit is 253, and the JSON report has it in full.
 pub const NAME: usize = 100;
@@ -57,7 +57,9 @@ pub fn port(port: u16, protocol: Protocol) -> String {
 
 /// `pulse-account/api → pulse-events/web:3001`.
 pub fn flow(flow: &FlowReport) -> String {
-    format!("{} → {}:{}", endpoint(&flow.source), endpoint(&flow.destination), port(flow.port, flow.protocol))
+    let family = if flow.ipv6 { " (IPv6)" } else { "" };
+    let port = port(flow.port, flow.protocol);
+    format!("{} → {}:{port}{family}", endpoint(&flow.source), endpoint(&flow.destination))
 }
 
 /// A finding's key as people read it: arrows for flows, spaces for the rest.
@@ -65,10 +67,12 @@ pub fn key(key: &str) -> String {
     if let Some(namespace) = key.strip_prefix("relabelled/").and_then(|rest| rest.split_once('/')) {
         return format!("relabelled: {}", namespace.1);
     }
-    match key.strip_prefix("drift/").and_then(|rest| rest.split_once('/')) {
-        Some((class, policy)) => format!("{class}: {policy}"),
-        None => key.trim_start_matches("waiting/").replace(" -> ", " → ").trim_end_matches("/TCP").to_owned(),
+    if let Some((class, policy)) = key.strip_prefix("drift/").and_then(|rest| rest.split_once('/')) {
+        return format!("{class}: {policy}");
     }
+    let plain = without_family(key);
+    let family = key.strip_prefix(plain).unwrap_or_default();
+    format!("{}{family}", plain.trim_start_matches("waiting/").replace(" -> ", " → ").trim_end_matches("/TCP"))
 }
 
 /// What a connection does, as a verb: `times out`.
@@ -146,6 +150,14 @@ mod tests {
             (list(&parts[..1]), list(&parts[..2]), list(&parts)),
             ("a".into(), "a and b".into(), "a, b and c".into())
         );
+    }
+
+    #[test]
+    fn keys_are_read_as_flows_over_either_family() {
+        assert_eq!(key("shop/web -> redis/redis:6379/TCP"), "shop/web → redis/redis:6379");
+        assert_eq!(key("shop/web -> redis/redis:6379/TCP (IPv6)"), "shop/web → redis/redis:6379 (IPv6)");
+        assert_eq!(key("shop/web -> redis/redis:53/UDP (IPv6)"), "shop/web → redis/redis:53/UDP (IPv6)");
+        assert_eq!(key("drift/extra/NetworkPolicy/shop/temp"), "extra: NetworkPolicy/shop/temp");
     }
 
     #[test]

@@ -98,6 +98,7 @@ impl Assembler<'_> {
             node: None,
             protocol: flow.protocol,
             port: flow.port,
+            ipv6: flow.ipv6,
             via: None,
             why: flow.why,
             before: flow.before,

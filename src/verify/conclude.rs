@@ -331,5 +331,6 @@ pub fn recorded(flow: &FlowReport) -> RecordedFlow {
         protocol: flow.protocol,
         port: flow.port,
         declared: flow.declared,
+        ipv6: flow.ipv6,
     }
 }

@@ -124,5 +124,12 @@ pub fn recorded(world: &World, flow: &TouchedFlow) -> Option<RecordedFlow> {
         Origin::Range(net) => endpoint(world, &Target::Range(net))?,
     };
     let destination = endpoint(world, &flow.target)?;
-    Some(RecordedFlow { source, destination, protocol: flow.protocol, port: flow.port, declared: flow.declared })
+    Some(RecordedFlow {
+        source,
+        destination,
+        protocol: flow.protocol,
+        port: flow.port,
+        declared: flow.declared,
+        ipv6: flow.ipv6,
+    })
 }

@@ -70,6 +70,7 @@ pub fn flow(source: &str, destination: &str, port: u16, declared: Decision) -> F
         node: Some("worker-1".to_owned()),
         protocol: Protocol::Tcp,
         port,
+        ipv6: false,
         via: Some("exec".to_owned()),
         why: Why::Changed,
         before: Some(if open { Decision::Denied } else { Decision::Allowed }),

@@ -47,6 +47,7 @@ fn flow(world: &World, source: &str, target: Target, port: u16) -> TouchedFlow {
         source: Origin::Class(source),
         target,
         family: Family::V4,
+        ipv6: false,
         protocol: Protocol::Tcp,
         port,
         why: Why::Changed,

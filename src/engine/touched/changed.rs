@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Collected, Origin, Target, TouchedFlow, Views, first, ports};
+use super::{Collected, Origin, Target, TouchedFlow, Views, families, first, ports};
 use crate::{
     engine::{
         matrix::Matrix,
@@ -30,15 +30,18 @@ pub(super) fn collect(views: &Views<'_>, flows: &mut Collected) {
     }
 }
 
+/// The destination's namespace, what Git decides now, and whether it is over IPv6 alone.
+type HiddenKey = (String, bool, bool);
+
 /// Flows that the merge changed in Git while something live holds them as they were: they have to be seen once that is
 /// gone. One for each namespace and decision, since a policy of the baseline may hide a whole namespace.
-fn hidden(views: &Views<'_>, before: &Matrix<'_>) -> BTreeMap<(String, bool), Vec<TouchedFlow>> {
-    let mut found: BTreeMap<(String, bool), Vec<TouchedFlow>> = BTreeMap::new();
+fn hidden(views: &Views<'_>, before: &Matrix<'_>) -> BTreeMap<HiddenKey, Vec<TouchedFlow>> {
+    let mut found: BTreeMap<HiddenKey, Vec<TouchedFlow>> = BTreeMap::new();
     for (source, destination) in pairs(views) {
         for family in views.families(source, destination) {
             let all = [before, &views.declared, &views.live].map(|m| m.between(source, destination, family));
             let [Some(then), Some(declared), Some(live)] = all else { continue };
-            if then == declared || declared == live {
+            if then == declared || declared == live || views.is_as_over_ipv4(source, destination, family) {
                 continue;
             }
             let sets = [then.difference(&declared), declared.difference(&then)];
@@ -46,7 +49,8 @@ fn hidden(views: &Views<'_>, before: &Matrix<'_>) -> BTreeMap<(String, bool), Ve
                 let flow = views.flow(source, Target::Class(destination), family, port, Why::Changed);
                 let namespace = views.class(destination).map(|c| c.workload.namespace.clone()).unwrap_or_default();
                 if flow.declared != flow.live {
-                    found.entry((namespace, flow.declared == Decision::Allowed)).or_default().push(flow);
+                    let key = (namespace, flow.declared == Decision::Allowed, flow.ipv6);
+                    found.entry(key).or_default().push(flow);
                 }
             }
         }
@@ -60,9 +64,9 @@ fn pairs<'v>(views: &'v Views<'_>) -> impl Iterator<Item = (usize, usize)> + 'v 
     all.filter(|(source, destination)| views.is_pair(*source, *destination))
 }
 
-/// Flows that flipped only because isolation began or ended: the policies, the direction, and the node whose
-/// dataplane has to follow.
-type IsolationKey = (Vec<PolicyRef>, Direction, Option<String>, bool);
+/// Flows that flipped only because isolation began or ended: the policies, the direction, the node whose dataplane has
+/// to follow, whether it began, and whether it is over IPv6 alone.
+type IsolationKey = (Vec<PolicyRef>, Direction, Option<String>, bool, bool);
 
 fn flips(views: &Views<'_>, before: &Matrix<'_>) -> Vec<TouchedFlow> {
     let mut result = Vec::new();
@@ -91,7 +95,7 @@ fn pair_flips(
         let (then, now) =
             (before.between(source, destination, family), views.live.between(source, destination, family));
         let (Some(then), Some(now)) = (then, now) else { continue };
-        if then == now {
+        if then == now || views.is_as_over_ipv4(source, destination, family) {
             continue;
         }
         for set in [then.difference(&now), now.difference(&then)] {
@@ -195,7 +199,7 @@ fn isolation(views: &Views<'_>, before: &Matrix<'_>, flow: &TouchedFlow) -> Opti
     }
     let (direction, class) = *subjects.first()?;
     let policies = denying.isolating(direction, class).map(|p| p.id.clone()).collect();
-    Some((policies, direction, views.class(class)?.node.clone(), began))
+    Some((policies, direction, views.class(class)?.node.clone(), began, flow.ipv6))
 }
 
 /// Which flow represents a class best: one that can be probed, towards a port that something declares.
@@ -261,14 +265,16 @@ pub fn relabelled(then: &World, now: &World, is_watched: &dyn Fn(&str) -> bool) 
             if same(then) && namespaces.iter().all(|n| then.namespaces.get(*n) == now.namespaces.get(*n)) {
                 continue;
             }
-            let (a, b) =
-                (before.between(source, destination, Family::V4), after.between(source, destination, Family::V4));
-            let (Some(a), Some(b)) = (a, b) else { continue };
-            if let Some(port) = ports::best(&a.difference(&b), Some(to)) {
-                result.push(Flipped { source, destination, port, now: Decision::Denied });
+            let (mut lost, mut gained) = (PortSet::empty(), PortSet::empty());
+            for family in families(from, to) {
+                let ports = [&before, &after].map(|matrix| matrix.between(source, destination, family));
+                let [Some(old), Some(new)] = ports else { continue };
+                lost = lost.union(&old.difference(&new));
+                gained = gained.union(&new.difference(&old));
             }
-            if let Some(port) = ports::best(&b.difference(&a), Some(to)) {
-                result.push(Flipped { source, destination, port, now: Decision::Allowed });
+            for (set, now) in [(lost, Decision::Denied), (gained, Decision::Allowed)] {
+                let port = ports::best(&set, Some(to));
+                result.extend(port.map(|port| Flipped { source, destination, port, now }));
             }
         }
     }

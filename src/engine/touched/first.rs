@@ -66,11 +66,11 @@ struct Candidate {
 
 impl Candidate {
     fn of(views: &Views<'_>, source: usize, destination: usize) -> Option<Self> {
-        let family = views.families(source, destination).first().copied()?;
-        let allowed = views.live.between(source, destination, family)?;
         let tcp: PortSet = PortSet::all().iter().filter(|r| r.protocol == Protocol::Tcp).collect();
-        let denied = tcp.difference(&allowed);
-        let port = ports::best(&denied, views.class(destination))?;
+        let (family, port) = views.families(source, destination).into_iter().find_map(|family| {
+            let denied = tcp.difference(&views.live.between(source, destination, family)?);
+            Some((family, ports::best(&denied, views.class(destination))?))
+        })?;
         let target = Target::Class(destination);
         let is_unseen = views.unseen(source, &target, port.0, Decision::Denied).is_some();
         let rank = changed::rank_of(views, Origin::Class(source), &target, port, is_unseen);

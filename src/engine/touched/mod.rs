@@ -8,6 +8,7 @@
 //! ```
 
 mod changed;
+mod collected;
 mod effect;
 mod first;
 mod openings;
@@ -17,10 +18,7 @@ mod ranges;
 mod recorded;
 mod rules;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::{collections::BTreeSet, net::IpAddr};
 
 use ipnet::IpNet;
 
@@ -30,6 +28,7 @@ use super::{
 };
 use crate::model::{Decision, Direction, Endpoint, Finding, PolicyRef, Protocol, RecordedFlow, RuleRef, Unseen, Why};
 pub use changed::{Flipped, relabelled};
+use collected::Collected;
 
 /// A configured host outside the cluster, resolved.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,6 +70,8 @@ pub struct TouchedFlow {
     pub target: Target,
     /// The address family.
     pub family: Family,
+    /// Whether it is over IPv6 between ends that have IPv4 too: then its key says so.
+    pub ipv6: bool,
     /// The protocol.
     pub protocol: Protocol,
     /// The port.
@@ -183,45 +184,6 @@ pub fn touched(input: &Input<'_>) -> Touched {
     result
 }
 
-type Key = (Origin, Target, Protocol, u16);
-
-/// Flows by their key: what is found twice is one flow with the reasons of both.
-#[derive(Default)]
-struct Collected {
-    flows: BTreeMap<Key, TouchedFlow>,
-}
-
-impl Collected {
-    fn add(&mut self, flow: TouchedFlow) {
-        let key = (flow.source, flow.target.clone(), flow.protocol, flow.port);
-        match self.flows.get_mut(&key) {
-            None => {
-                self.flows.insert(key, flow);
-            }
-            Some(known) => {
-                known.rules.extend(flow.rules);
-                known.rules.sort();
-                known.rules.dedup();
-                known.covers = known.covers.max(flow.covers);
-                known.missing = known.missing.or(flow.missing);
-                known.before = known.before.or(flow.before);
-                known.note = known.note.take().or(flow.note);
-                if flow.missing.is_some() {
-                    known.why = flow.why;
-                }
-            }
-        }
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &TouchedFlow> {
-        self.flows.values()
-    }
-
-    fn into_flows(self) -> Vec<TouchedFlow> {
-        self.flows.into_values().collect()
-    }
-}
-
 impl Input<'_> {
     /// Whether a namespace is this verifier's concern: probes may start there, or Git has a policy for it. What happens
     /// between other namespaces is other people's.
@@ -254,12 +216,34 @@ impl<'a> Views<'a> {
         source != destination || self.class(source).is_some_and(|c| c.pods.len() > 1)
     }
 
-    /// The address families that both classes have; IPv4 for workloads without pods.
     fn families(&self, source: usize, destination: usize) -> Vec<Family> {
-        let has = |index: usize, family: Family| {
-            self.class(index).is_some_and(|c| c.ips.is_empty() && family == Family::V4 || family.pick(&c.ips).is_some())
+        match (self.class(source), self.class(destination)) {
+            (Some(source), Some(destination)) => families(source, destination),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether a flow over this family has a twin over IPv4.
+    fn is_second(&self, source: usize, target: &Target, family: Family) -> bool {
+        family == Family::V6
+            && match target {
+                Target::Class(index) => self.families(source, *index).contains(&Family::V4),
+                Target::Outside(outside) => {
+                    let mut twins = self.input.outside.iter().filter(|o| o.name.is_some() && o.name == outside.name);
+                    twins.any(|twin| Family::of(twin.address) == Family::V4)
+                }
+                // Its name has the family.
+                Target::Range(_) => false,
+            }
+    }
+
+    /// Whether all policy sets decide the same over IPv4 as over `family`.
+    fn is_as_over_ipv4(&self, source: usize, destination: usize, family: Family) -> bool {
+        let same = |matrix: &Matrix<'a>| {
+            matrix.between(source, destination, family) == matrix.between(source, destination, Family::V4)
         };
-        [Family::V4, Family::V6].into_iter().filter(|f| has(source, *f) && has(destination, *f)).collect()
+        self.is_second(source, &Target::Class(destination), family)
+            && [self.before.as_ref(), Some(&self.declared), Some(&self.live)].into_iter().flatten().all(same)
     }
 
     fn end(&self, target: &Target, family: Family) -> Option<End<'a>> {
@@ -277,6 +261,7 @@ impl<'a> Views<'a> {
         TouchedFlow {
             source: Origin::Class(source),
             family,
+            ipv6: self.is_second(source, &target, family),
             protocol: port.0,
             port: port.1,
             why,
@@ -338,6 +323,19 @@ fn decision(matrix: &Matrix<'_>, flow: (usize, &Target), family: Family, port: (
         Some(ports) if ports.contains(port.0, port.1) => Decision::Allowed,
         Some(_) => Decision::Denied,
     }
+}
+
+/// The address families that both classes have; IPv4 for workloads without pods.
+fn families(source: &Class, destination: &Class) -> Vec<Family> {
+    let has = |class: &Class, other: &Class, family: Family| {
+        if class.ips.is_empty() {
+            // It will have the family of the other.
+            return family == Family::V4 || !other.ips.is_empty() && Family::V4.pick(&other.ips).is_none();
+        }
+        family.pick(&class.ips).is_some()
+    };
+    let both = |f: &Family| has(source, destination, *f) && has(destination, source, *f);
+    [Family::V4, Family::V6].into_iter().filter(both).collect()
 }
 
 /// How a class or host is named in reports.

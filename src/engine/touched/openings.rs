@@ -25,7 +25,12 @@ pub(super) struct Opening {
     pub(super) entry: usize,
     /// Whether a selector names the peer, and not only a range of addresses that it happens to lie in.
     pub(super) by_selector: bool,
+    /// Whether it is over IPv6 as over IPv4: there is no need to look at both.
+    pub(super) is_twin: bool,
 }
+
+/// A peer with a port, by their positions, over one address family.
+pub(super) type Unit = (Family, usize, usize);
 
 /// All flows that a rule opens on its side.
 pub(super) struct Openings<'p> {
@@ -37,8 +42,8 @@ pub(super) struct Openings<'p> {
 
 /// Peers with ports that are let through, and those that the other side denies altogether.
 pub(super) struct Units {
-    pub(super) allowed: BTreeSet<(usize, usize)>,
-    pub(super) denied: BTreeSet<(usize, usize)>,
+    pub(super) allowed: BTreeSet<Unit>,
+    pub(super) denied: BTreeSet<Unit>,
 }
 
 impl<'p> Openings<'p> {
@@ -84,10 +89,23 @@ impl<'p> Openings<'p> {
                         Some(_) => Decision::Denied,
                     };
                     let (target, peers) = (Target::Class(destination), peers.clone());
-                    self.all.push(Opening { source, target, family, port, decision, peers, entry, by_selector });
+                    let is_twin = false;
+                    self.add(Opening { source, target, family, port, decision, peers, entry, by_selector, is_twin });
                 }
             }
         }
+    }
+
+    fn add(&mut self, opening: Opening) {
+        let four = Opening { family: Family::V4, ..opening.clone() };
+        let mut of_pair = self.all.iter().rev().take_while(|o| o.source == four.source && o.target == four.target);
+        let is_twin = opening.family == Family::V6 && of_pair.any(|known| *known == four);
+        self.all.push(Opening { is_twin, ..opening });
+    }
+
+    /// The flows, each once where both families agree.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Opening> {
+        self.all.iter().filter(|o| !o.is_twin)
     }
 
     fn outside(&mut self, views: &Views<'_>, source: usize) {
@@ -103,8 +121,18 @@ impl<'p> Openings<'p> {
                     let port = (Protocol::Tcp, port);
                     let decision = super::decision(&views.declared, (source, &target), family, port);
                     let (target, peers) = (target.clone(), peers.clone());
-                    let by_selector = false;
-                    self.all.push(Opening { source, target, family, port, decision, peers, entry, by_selector });
+                    let (by_selector, is_twin) = (false, false);
+                    self.all.push(Opening {
+                        source,
+                        target,
+                        family,
+                        port,
+                        decision,
+                        peers,
+                        entry,
+                        by_selector,
+                        is_twin,
+                    });
                 }
             }
         }
@@ -128,9 +156,10 @@ impl<'p> Openings<'p> {
 
     /// The parts of the rule by what the other side says to them.
     pub(super) fn units(&self) -> Units {
-        let of = |wanted: &dyn Fn(&Opening) -> bool| -> BTreeSet<(usize, usize)> {
+        let of = |wanted: &dyn Fn(&Opening) -> bool| -> BTreeSet<Unit> {
             let openings = self.all.iter().filter(|o| wanted(o));
-            openings.flat_map(|o| o.peers.iter().filter(|p| self.shows(o, **p)).map(|p| (*p, o.entry))).collect()
+            let unit = |o: &Opening, peer: usize| (o.family, peer, o.entry);
+            openings.flat_map(|o| o.peers.iter().filter(|p| self.shows(o, **p)).map(move |p| unit(o, *p))).collect()
         };
         let allowed = of(&|o| o.decision != Decision::Denied);
         let denied = of(&|o| o.decision == Decision::Denied && o.by_selector);

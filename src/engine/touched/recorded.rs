@@ -13,7 +13,7 @@ pub(super) fn collect(views: &Views<'_>, flows: &mut Collected) -> Vec<String> {
     let mut gone = Vec::new();
     for (recorded, why) in views.input.recorded {
         match found(views, recorded, *why) {
-            Some(flow) => flows.add(flow),
+            Some(flow) => flows.add_recorded(flow),
             None => gone.push(recorded.key()),
         }
     }
@@ -28,18 +28,31 @@ fn found(views: &Views<'_>, recorded: &RecordedFlow, why: Why) -> Option<Touched
     }
     let source = class(views, &recorded.source)?;
     let target = match &recorded.destination {
-        Endpoint::External { name, cidrs } => outside(views, name.as_deref(), cidrs)?,
+        Endpoint::External { name, cidrs } => outside(views, name.as_deref(), cidrs, recorded.ipv6)?,
         other => Target::Class(class(views, other)?),
     };
     let family = match &target {
-        Target::Class(index) => views.families(source, *index).first().copied().unwrap_or(Family::V4),
+        Target::Class(index) => between(views, source, *index, recorded.ipv6)?,
         Target::Outside(outside) => Family::of(outside.address),
         Target::Range(net) => Family::of(net.network()),
     };
-    let flow = views.flow(source, target, family, (recorded.protocol, recorded.port), why);
+    let port = (recorded.protocol, recorded.port);
+    let flow = TouchedFlow { ipv6: recorded.ipv6, ..views.flow(source, target, family, port, why) };
     // Nothing but a rule asks for a range: without one it is of no interest any more.
     let is_gone = matches!(flow.target, Target::Range(_)) && flow.declared != Decision::Allowed;
     (!is_gone).then_some(flow)
+}
+
+/// The family over which it is looked at; `None` where its ends have no IPv6 any more.
+fn between(views: &Views<'_>, source: usize, destination: usize, ipv6: bool) -> Option<Family> {
+    let runs = |index: usize| views.class(index).is_some_and(|c| !c.ips.is_empty());
+    let families = views.families(source, destination);
+    if !ipv6 {
+        return Some(families.first().copied().unwrap_or(Family::V4));
+    }
+    // One that runs no pod now may have it again.
+    let may = families.contains(&Family::V6) || !runs(source) || !runs(destination);
+    may.then_some(Family::V6)
 }
 
 /// A flow from a range, as long as Git allows it.
@@ -62,12 +75,15 @@ fn class(views: &Views<'_>, endpoint: &Endpoint) -> Option<usize> {
     of_workload().find(|(_, c)| c.usable).or_else(|| of_workload().next()).map(|(index, _)| index)
 }
 
-fn outside(views: &Views<'_>, name: Option<&str>, cidrs: &[IpNet]) -> Option<Target> {
+fn outside(views: &Views<'_>, name: Option<&str>, cidrs: &[IpNet], ipv6: bool) -> Option<Target> {
     let same = |o: &&Outside| match name {
         Some(name) => o.name.as_deref() == Some(name),
         None => cidrs.contains(&IpNet::from(o.address)),
     };
-    match views.input.outside.iter().find(same) {
+    let of_family = |o: &&Outside| (Family::of(o.address) == Family::V6) == ipv6;
+    let mut of_name = views.input.outside.iter().filter(same);
+    let first = of_name.next();
+    match first.into_iter().chain(of_name).find(of_family).or_else(|| first.filter(|_| !ipv6)) {
         Some(outside) => Some(Target::Outside(outside.clone())),
         None if name.is_none() => cidrs.first().map(|net| Target::Range(*net)),
         None => None,

@@ -2,10 +2,13 @@
 
 use super::{
     Collected, Origin, SilentRule, Touched, TouchedFlow, Views, changed, effect,
-    openings::{Opening, Openings, Units},
+    openings::{Opening, Openings, Unit, Units},
     parts::{self, Parts},
 };
-use crate::model::{Decision, Direction, Finding, FindingRule, Peer, Policy, PortMatch, Rule, RuleRef, Severity, Why};
+use crate::{
+    engine::world::Family,
+    model::{Decision, Direction, Finding, FindingRule, Peer, Policy, PortMatch, Rule, RuleRef, Severity, Why},
+};
 
 /// Looks at the rules of this merge, at those that waited, and on a first run at all.
 pub(super) fn collect(views: &Views<'_>, flows: &mut Collected, result: &mut Touched) {
@@ -70,7 +73,7 @@ impl Openings<'_> {
     /// No rule is of this merge: one flow shows that it works, and what it lacks is a note.
     fn first_run(&self, views: &Views<'_>, flows: &mut Collected, result: &mut Touched) {
         let (allowed, denied): (Vec<&Opening>, Vec<&Opening>) =
-            self.all.iter().partition(|o| o.decision != Decision::Denied);
+            self.iter().partition(|o| o.decision != Decision::Denied);
         let one_sided = denied.iter().filter(|o| o.by_selector).count();
         if !allowed.is_empty() {
             self.exercise(views, Why::FirstRun, &allowed, flows);
@@ -126,19 +129,22 @@ impl Openings<'_> {
     /// Peers with ports of this merge that the other side denies, where it denies the peer whatever the port, or the
     /// port whatever the peer: an entry was forgotten there. A rule for several peers and ports of which each has its
     /// own is no mistake.
-    fn missing(&self, units: &Units, parts: &Parts) -> Vec<(usize, usize)> {
-        let peer_works = |peer: usize| units.allowed.iter().any(|(p, _)| *p == peer);
-        let port_works = |port: usize| units.allowed.iter().any(|(p, e)| *e == port && self.is_narrow(*p));
-        let forgotten = |(peer, port): &(usize, usize)| {
+    fn missing(&self, units: &Units, parts: &Parts) -> Vec<Unit> {
+        let allowed = |family: Family| units.allowed.iter().filter(move |(f, _, _)| *f == family);
+        let peer_works = |family: Family, peer: usize| allowed(family).any(|(_, p, _)| *p == peer);
+        let port_works =
+            |family: Family, port: usize| allowed(family).any(|(_, p, e)| *e == port && self.is_narrow(*p));
+        let forgotten = |(family, peer, port): &Unit| {
             let is_new = parts.is_new(*peer, *port) && self.is_narrow(*peer);
-            is_new && (!peer_works(*peer) || !port_works(*port))
+            let forgotten = is_new && (!peer_works(*family, *peer) || !port_works(*family, *port));
+            forgotten && self.iter().any(|o| shows(self, o, &(*family, *peer, *port)))
         };
         units.denied.iter().copied().filter(forgotten).collect()
     }
 
     /// Only a selector says that these very pods are meant: that pods inside an open range are closed is as intended.
     fn denied(&self, wanted: impl Fn(&Opening) -> bool) -> Vec<&Opening> {
-        let denied = self.all.iter().filter(|o| o.decision == Decision::Denied && o.by_selector);
+        let denied = self.iter().filter(|o| o.decision == Decision::Denied && o.by_selector);
         denied.filter(|o| wanted(o)).collect()
     }
 
@@ -148,8 +154,7 @@ impl Openings<'_> {
         let of_port = |o: &Opening, port: usize| o.entry == port && o.peers.iter().any(|p| of_peer(o, *p));
         let mut shown: Vec<&Opening> = Vec::new();
         let mut look = |wanted: &dyn Fn(&Opening) -> bool| {
-            let fitting: Vec<&Opening> =
-                self.all.iter().filter(|o| o.decision != Decision::Denied && wanted(o)).collect();
+            let fitting: Vec<&Opening> = self.iter().filter(|o| o.decision != Decision::Denied && wanted(o)).collect();
             if !shown.iter().any(|o| wanted(o)) {
                 shown.extend(self.exercise(views, why, &fitting, flows));
             }
@@ -175,7 +180,7 @@ impl Openings<'_> {
             flows.iter().any(|f| {
                 f.source == Origin::Class(o.source)
                     && f.target == o.target
-                    && (f.protocol, f.port) == o.port
+                    && (f.protocol, f.port, f.family) == (o.port.0, o.port.1, o.family)
                     && f.unseen.is_none()
             })
         };
@@ -190,7 +195,8 @@ impl Openings<'_> {
     fn unprobeable(&self, views: &Views<'_>, why: Why, units: &Units, parts: &Parts) -> Vec<TouchedFlow> {
         let mut found = Vec::new();
         for peer in 0..parts::peer_count(self.rule) {
-            let is_open = |port: &usize| parts.is_new(peer, *port) && !units.allowed.contains(&(peer, *port));
+            let works = |port: usize| units.allowed.iter().any(|(_, p, e)| (*p, *e) == (peer, port));
+            let is_open = |port: &usize| parts.is_new(peer, *port) && !works(*port);
             let unseen: Vec<usize> = (0..parts::port_count(self.rule)).filter(is_open).collect();
             match self.peer(peer) {
                 Some(Peer::Pods { .. }) if self.is_silent(peer) => found.extend(self.host(views, why, peer)),
@@ -255,7 +261,7 @@ impl Openings<'_> {
 
     /// The rule as a whole, of which nothing is new, or nothing works.
     fn whole(&self, views: &Views<'_>, why: Why, flows: &mut Collected, result: &mut Touched) {
-        let allowed: Vec<&Opening> = self.all.iter().filter(|o| o.decision != Decision::Denied).collect();
+        let allowed: Vec<&Opening> = self.iter().filter(|o| o.decision != Decision::Denied).collect();
         let denied = self.denied(|_| true);
         if self.exercise(views, why, &allowed, flows).is_some() {
             self.note(why, denied.len(), result);
@@ -308,7 +314,7 @@ impl Openings<'_> {
     }
 
     fn partly(&self, denied: usize) -> Finding {
-        let (side, all) = (self.reference.direction.opposite().word(), self.all.len());
+        let (side, all) = (self.reference.direction.opposite().word(), self.iter().count());
         Finding {
             key: format!("one-sided/{}", self.reference),
             rule: FindingRule::MissingEntry,
@@ -325,8 +331,8 @@ impl Openings<'_> {
     }
 }
 
-fn shows(openings: &Openings<'_>, opening: &Opening, unit: &(usize, usize)) -> bool {
-    opening.entry == unit.1 && openings.shows(opening, unit.0)
+fn shows(openings: &Openings<'_>, opening: &Opening, (family, peer, port): &Unit) -> bool {
+    opening.family == *family && opening.entry == *port && openings.shows(opening, *peer)
 }
 
 fn best<'o>(views: &Views<'_>, openings: &[&'o Opening]) -> Option<&'o Opening> {

@@ -1,12 +1,15 @@
 //! A merge in a small cluster, and the flows that it touches as lines of text.
 
 mod changed;
+mod families;
 mod peers;
 mod ranges;
 mod recorded;
 mod rules;
 mod silent;
 mod speed;
+
+use std::collections::BTreeMap;
 
 use super::*;
 use crate::{
@@ -121,11 +124,12 @@ impl Ran {
         let name = |target: &Target| endpoint(&self.live, target).unwrap().to_string();
         let before = flow.before.map(|d| format!("{d}>")).unwrap_or_default();
         let mut line = format!(
-            "{} -> {}:{}/{} {:?} {before}{}",
+            "{} -> {}:{}/{}{} {:?} {before}{}",
             name(&source),
             name(&flow.target),
             flow.port,
             flow.protocol,
+            if flow.ipv6 { " (IPv6)" } else { "" },
             flow.why,
             flow.live
         );

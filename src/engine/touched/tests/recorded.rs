@@ -11,7 +11,7 @@ fn cluster() -> Cluster {
 }
 
 fn flow(source: Endpoint, destination: Endpoint, port: u16) -> RecordedFlow {
-    RecordedFlow { source, destination, protocol: Protocol::Tcp, port, declared: Allowed }
+    RecordedFlow { source, destination, protocol: Protocol::Tcp, port, declared: Allowed, ipv6: false }
 }
 
 fn range(cidr: &str) -> Endpoint {
