@@ -87,44 +87,47 @@ metadata:
   namespace: pulse-events
 ";
 
+/// Ways to write a policy, each with its name.
+const STYLES: [(&str, &str); 10] = [
+    (
+        "flow selectors, dashes under their keys",
+        "spec:\n  podSelector: {matchLabels: {app: web}}\n  policyTypes: [Ingress]\n  ingress:\n  - from:\n    - podSelector: {matchLabels: {app: old}}\n    ports:\n    - {protocol: TCP, port: 80}\n",
+    ),
+    (
+        "block selectors, indented dashes",
+        "spec:\n  podSelector:\n    matchLabels:\n      app: web\n  policyTypes:\n    - Ingress\n  ingress:\n    - from:\n        - namespaceSelector:\n            matchLabels:\n              kubernetes.io/metadata.name: redis\n          podSelector:\n            matchLabels:\n              app: old\n      ports:\n        - protocol: TCP\n          port: 80\n",
+    ),
+    (
+        "four spaces, wide dashes",
+        "spec:\n    podSelector:\n        matchLabels:\n            app: web\n    ingress:\n        -   from:\n                -   podSelector:\n                        matchLabels:\n                            app: old\n            ports:\n                -   port: 80\n",
+    ),
+    (
+        "other fields and comments after the rules",
+        "spec:\n  # who may come in\n  ingress:\n    # the old one\n    - from:\n        - podSelector: {}   # all of ours\n      # nothing else\n  # isolate\n  policyTypes: [Ingress]\n  podSelector: {matchLabels: {app: web}}\n",
+    ),
+    (
+        "flow rules in a block list",
+        "spec:\n  podSelector: {}\n  ingress:\n  - {from: [{podSelector: {}}], ports: [{port: 80}]}\n  - {}\n",
+    ),
+    (
+        "an anchor and its alias",
+        "spec:\n  podSelector: &web\n    matchLabels:\n      app: web\n  ingress:\n  - from:\n    - podSelector: *web\n    ports:\n    - port: 80\n  - from:\n    - podSelector: *web\n",
+    ),
+    ("absent", "spec:\n  podSelector: {matchLabels: {app: web}}\n  policyTypes:\n  - Ingress\n# the end\n"),
+    (
+        "absent, with the other direction's style",
+        "spec:\n  podSelector: {matchLabels: {app: web}}\n  policyTypes: [Ingress, Egress]\n  egress:\n    - to:\n        - podSelector:\n            matchLabels:\n              app: db\n",
+    ),
+    ("empty list", "spec:\n  podSelector: {matchLabels: {app: web}}\n  ingress: []\n  policyTypes: [Ingress]\n"),
+    (
+        "list in flow style",
+        "spec:\n  podSelector: {matchLabels: {app: web}}\n  ingress: [{from: [{podSelector: {matchLabels: {on: \"true\"}}}]}]\n  policyTypes: [Ingress]\n",
+    ),
+];
+
 #[test]
 fn the_entry_can_be_pasted_into_every_style_of_file() {
-    for (name, spec) in [
-        (
-            "flow selectors, dashes under their keys",
-            "spec:\n  podSelector: {matchLabels: {app: web}}\n  policyTypes: [Ingress]\n  ingress:\n  - from:\n    - podSelector: {matchLabels: {app: old}}\n    ports:\n    - {protocol: TCP, port: 80}\n",
-        ),
-        (
-            "block selectors, indented dashes",
-            "spec:\n  podSelector:\n    matchLabels:\n      app: web\n  policyTypes:\n    - Ingress\n  ingress:\n    - from:\n        - namespaceSelector:\n            matchLabels:\n              kubernetes.io/metadata.name: redis\n          podSelector:\n            matchLabels:\n              app: old\n      ports:\n        - protocol: TCP\n          port: 80\n",
-        ),
-        (
-            "four spaces, wide dashes",
-            "spec:\n    podSelector:\n        matchLabels:\n            app: web\n    ingress:\n        -   from:\n                -   podSelector:\n                        matchLabels:\n                            app: old\n            ports:\n                -   port: 80\n",
-        ),
-        (
-            "other fields and comments after the rules",
-            "spec:\n  # who may come in\n  ingress:\n    # the old one\n    - from:\n        - podSelector: {}   # all of ours\n      # nothing else\n  # isolate\n  policyTypes: [Ingress]\n  podSelector: {matchLabels: {app: web}}\n",
-        ),
-        (
-            "flow rules in a block list",
-            "spec:\n  podSelector: {}\n  ingress:\n  - {from: [{podSelector: {}}], ports: [{port: 80}]}\n  - {}\n",
-        ),
-        (
-            "an anchor and its alias",
-            "spec:\n  podSelector: &web\n    matchLabels:\n      app: web\n  ingress:\n  - from:\n    - podSelector: *web\n    ports:\n    - port: 80\n  - from:\n    - podSelector: *web\n",
-        ),
-        ("absent", "spec:\n  podSelector: {matchLabels: {app: web}}\n  policyTypes:\n  - Ingress\n# the end\n"),
-        (
-            "absent, with the other direction's style",
-            "spec:\n  podSelector: {matchLabels: {app: web}}\n  policyTypes: [Ingress, Egress]\n  egress:\n    - to:\n        - podSelector:\n            matchLabels:\n              app: db\n",
-        ),
-        ("empty list", "spec:\n  podSelector: {matchLabels: {app: web}}\n  ingress: []\n  policyTypes: [Ingress]\n"),
-        (
-            "list in flow style",
-            "spec:\n  podSelector: {matchLabels: {app: web}}\n  ingress: [{from: [{podSelector: {matchLabels: {on: \"true\"}}}]}]\n  policyTypes: [Ingress]\n",
-        ),
-    ] {
+    for (name, spec) in STYLES {
         for (before, after) in [("", ""), ("# first\n---\n", "---\napiVersion: v1\nkind: ConfigMap\n")] {
             let yaml = format!("{before}{HEAD}{spec}{after}");
             let parsed = documents(FILE, &yaml);

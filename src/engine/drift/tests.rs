@@ -116,12 +116,12 @@ fn an_edit_by_hand_is_named_with_its_place_and_its_author() {
     assert!(found.diff.contains('+') && found.diff.contains("6380"), "{}", found.diff);
 }
 
-#[test]
-fn a_summary_says_the_first_difference_in_words() {
+/// What Git has, what is live, the words for it, and the line in Git.
+fn differences() -> [(Value, Value, &'static str, u32); 7] {
     let web = |ingress: Value| json!({"podSelector": {"matchLabels": {"app": "web"}}, "ingress": ingress});
     let from =
         |name: &str| json!({"from": [{"namespaceSelector": {"matchLabels": {"name": name}}, "podSelector": {}}]});
-    for (git, now, summary, line) in [
+    [
         (web(json!([])), json!({}), "podSelector: Git app=web, live all", 7),
         (web(json!([])), web(json!([{}])), "ingress[0]: Git lacks it, live from anyone on every port", 1),
         (
@@ -154,7 +154,12 @@ fn a_summary_says_the_first_difference_in_words() {
             "ingress[0].from: Git 10.0.0.0/8 except 10.1.0.0/16, live 10.0.0.0/8",
             10,
         ),
-    ] {
+    ]
+}
+
+#[test]
+fn a_summary_says_the_first_difference_in_words() {
+    for (git, now, summary, line) in differences() {
         let found = one(&[in_git("shop", "web", git)], &[live(document("shop", "web", now), vec![flux()])]);
         assert_eq!(found.summary, summary);
         assert_eq!(found.declared.and_then(|origin| origin.line), Some(line), "{summary}");

@@ -165,51 +165,34 @@ fn opt_out(pod: &mut PodInfo) {
 /// Whether and why a flow was not probed.
 type Reason = Option<(Unseen, String)>;
 
-#[test]
-fn what_cannot_be_probed_says_why() {
+/// Clusters, and why shop/web cannot be seen there.
+fn unseen_in() -> [(&'static str, Cluster, Reason); 8] {
     let mesh = |p: &mut PodInfo| {
         p.containers.push(Container { name: "istio-proxy".to_owned(), image: "p:1".to_owned(), running: true });
     };
     let other_value = |p: &mut PodInfo| drop(p.annotations.insert(OPT_OUT.0.to_owned(), "enabled".to_owned()));
-    let optedout = "has opted out (netpol-verify/probe: disabled)";
-    let rows: [(&str, Cluster, Reason); 8] = [
+    let never = |text: String| Some((Unseen::Unprobeable, text));
+    let opted_out = |pod: &str| never(format!("{pod} has opted out (netpol-verify/probe: disabled)"));
+    let proxied = |pod: &str| never(format!("istio-proxy answers for {pod}: it accepts every connection"));
+    let pending = |text: &str| Some((Unseen::Pending, text.to_owned()));
+    let not_ready = |p: &mut PodInfo| p.ready = false;
+    let going = |p: &mut PodInfo| p.terminating = true;
+    let (web, redis) = ("shop/web", "redis/redis");
+    [
         ("the control", cluster(), None),
-        ("another value of the annotation", cluster().with("shop/web", other_value), None),
-        (
-            "source opted out",
-            cluster().with("shop/web", opt_out),
-            Some((Unseen::Unprobeable, format!("shop/web-1 {optedout}"))),
-        ),
-        (
-            "target opted out",
-            cluster().with("redis/redis", opt_out),
-            Some((Unseen::Unprobeable, format!("redis/redis-3 {optedout}"))),
-        ),
-        (
-            "a mesh proxy at the target",
-            cluster().with("redis/redis", mesh),
-            Some((
-                Unseen::Unprobeable,
-                "istio-proxy answers for redis/redis-3: it accepts every connection".to_owned(),
-            )),
-        ),
-        (
-            "a mesh proxy at the source",
-            cluster().with("shop/web", mesh),
-            Some((Unseen::Unprobeable, "istio-proxy answers for shop/web-1: it accepts every connection".to_owned())),
-        ),
-        (
-            "target not Ready",
-            cluster().with("redis/redis", |p| p.ready = false),
-            Some((Unseen::Pending, "no pod of redis/redis is Ready".to_owned())),
-        ),
-        (
-            "source going away",
-            cluster().with("shop/web", |p| p.terminating = true),
-            Some((Unseen::Pending, "no pod of shop/web is Ready".to_owned())),
-        ),
-    ];
-    for (name, cluster, expected) in rows {
+        ("another value of the annotation", cluster().with(web, other_value), None),
+        ("source opted out", cluster().with(web, opt_out), opted_out("shop/web-1")),
+        ("target opted out", cluster().with(redis, opt_out), opted_out("redis/redis-3")),
+        ("a mesh proxy at the target", cluster().with(redis, mesh), proxied("redis/redis-3")),
+        ("a mesh proxy at the source", cluster().with(web, mesh), proxied("shop/web-1")),
+        ("target not Ready", cluster().with(redis, not_ready), pending("no pod of redis/redis is Ready")),
+        ("source going away", cluster().with(web, going), pending("no pod of shop/web is Ready")),
+    ]
+}
+
+#[test]
+fn what_cannot_be_probed_says_why() {
+    for (name, cluster, expected) in unseen_in() {
         let plan = plan(&cluster, &["shop/web"], &limits());
         let got = plan.unseen.first().map(|(_, unseen, reason)| (*unseen, reason.clone()));
         assert_eq!((got, plan.probes.len()), (expected.clone(), usize::from(expected.is_none())), "{name}");

@@ -16,20 +16,28 @@ fn second(pod: &PodInfo) -> bool {
     pod.id.name == "web-2"
 }
 
+/// A peer that a pod's own name matters to.
+fn named_peer() -> Policy {
+    policy(
+        "shop/peer",
+        json!({"podSelector": {}, "ingress": [{"from": [{"podSelector": {"matchExpressions":
+            [{"key": "statefulset.kubernetes.io/pod-name", "operator": "Exists"}]}}]}]}),
+    )
+}
+
+/// All addresses but the second pod's.
+fn but_one() -> Policy {
+    policy(
+        "shop/but",
+        json!({"podSelector": {}, "ingress": [{"from": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.0.0.3/32"]}}]}]}),
+    )
+}
+
 #[test]
 fn pods_of_a_workload_are_apart_only_where_a_policy_can_tell_them_apart() {
     let plain = policy("shop/all", json!({"podSelector": {}}));
     let by_name = |key: &str| policy("shop/one", json!({"podSelector": {"matchLabels": {key: "web-1"}}}));
-    let as_peer = policy(
-        "shop/peer",
-        json!({"podSelector": {}, "ingress": [{"from": [{"podSelector": {"matchExpressions":
-            [{"key": "statefulset.kubernetes.io/pod-name", "operator": "Exists"}]}}]}]}),
-    );
     let half = ingress("shop/web", block("10.0.0.2/32"), &[8080]);
-    let but_one = policy(
-        "shop/but",
-        json!({"podSelector": {}, "ingress": [{"from": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.0.0.3/32"]}}]}]}),
-    );
     let nothing = |_: &mut PodInfo| ();
     let named = |p: &mut PodInfo| {
         p.labels.insert("statefulset.kubernetes.io/pod-name".to_owned(), p.id.name.clone());
@@ -47,10 +55,10 @@ fn pods_of_a_workload_are_apart_only_where_a_policy_can_tell_them_apart() {
         ("template hashes differ, nobody asks", classes_of(nothing, &plain), vec![2]),
         ("template hash in a selector", classes_of(nothing, &by_name("pod-template-hash")), vec![1, 1]),
         ("pod names differ, nobody asks (N5)", classes_of(named, &plain), vec![2]),
-        ("pod name in a peer (N5)", classes_of(named, &as_peer), vec![1, 1]),
+        ("pod name in a peer (N5)", classes_of(named, &named_peer()), vec![1, 1]),
         ("an ordinary label differs", classes_of(versioned, &plain), vec![1, 1]),
         ("one address is in a block", classes_of(nothing, &half), vec![1, 1]),
-        ("one address is an exception", classes_of(nothing, &but_one), vec![1, 1]),
+        ("one address is an exception", classes_of(nothing, &but_one()), vec![1, 1]),
         ("a named port has another number", classes_of(other_port, &plain), vec![1, 1]),
         ("one is on its node's network", classes_of(on_host, &plain), vec![1, 1]),
     ];

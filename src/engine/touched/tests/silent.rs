@@ -23,11 +23,11 @@ fn labelled(namespace: &str, key: &str, value: &str) -> Value {
         "podSelector": {"matchLabels": {key: value}}}])
 }
 
-#[test]
-fn a_rule_that_matches_nothing_is_a_mistake_or_waits() {
+/// Peers of `shop/web`: what waits, or else what is a mistake.
+fn silent_peers() -> [(&'static str, Value, Result<String, String>); 7] {
     let place = "shop/web-egress egress[0] (shop/web-egress.yaml:20)";
     let rule = "NetworkPolicy/shop/web-egress egress[0]";
-    let rows: [(&str, Value, Result<String, String>); 7] = [
+    [
         (
             "near miss",
             app("redis/Redis"),
@@ -51,8 +51,12 @@ fn a_rule_that_matches_nothing_is_a_mistake_or_waits() {
             json!([{"namespaceSelector": {"matchLabels": {"tenant": "yes"}}}]),
             Ok(format!("{rule}: no namespace has label `tenant: yes`")),
         ),
-    ];
-    for (name, peers, expected) in rows {
+    ]
+}
+
+#[test]
+fn a_rule_that_matches_nothing_is_a_mistake_or_waits() {
+    for (name, peers, expected) in silent_peers() {
         let ran = adding(cluster(), to(peers));
         let got: Vec<String> = ran.flows();
         assert_eq!(got, [""; 0], "{name}");
