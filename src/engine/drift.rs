@@ -52,9 +52,14 @@ impl Swap {
     /// differently are the ones that the drift changes.
     #[must_use]
     pub fn apply(&self, declared: &[PolicyDocument]) -> Vec<PolicyDocument> {
-        let identities: Vec<Identity> = [&self.declared, &self.live].into_iter().flatten().map(identity).collect();
-        let rest = declared.iter().filter(|document| !identities.contains(&identity(document)));
+        let rest = declared.iter().filter(|document| !self.replaces(document));
         rest.chain(&self.live).cloned().collect()
+    }
+
+    /// Whether the document is one of the two sides.
+    #[must_use]
+    pub fn replaces(&self, document: &PolicyDocument) -> bool {
+        [&self.declared, &self.live].into_iter().flatten().any(|side| identity(side) == identity(document))
     }
 }
 

@@ -59,6 +59,8 @@ impl<'w> Matrix<'w> {
     /// The ports allowed from one class to another; `None` where undefined.
     #[must_use]
     pub fn between(&self, source: usize, destination: usize, family: Family) -> Option<PortSet> {
+        #[cfg(test)]
+        work::count();
         let (from, to) = (End::pods(self.class(source)?, family), End::pods(self.class(destination)?, family));
         let egress = self.side(Direction::Egress, source, to, to)?;
         if egress.is_empty() && self.class(destination).is_some_and(|c| !c.host_network) {
@@ -66,6 +68,22 @@ impl<'w> Matrix<'w> {
         }
         let ingress = self.side(Direction::Ingress, destination, from, to)?;
         Some(egress.intersection(&ingress))
+    }
+
+    /// The ports that rules at either end name, one by one; those of rules without ports are left out.
+    #[must_use]
+    pub fn port_entries(&self, source: usize, destination: usize, family: Family) -> Vec<PortSet> {
+        let ends = self.class(source).zip(self.class(destination));
+        let Some((from, to)) = ends.map(|(from, to)| (End::pods(from, family), End::pods(to, family))) else {
+            return Vec::new();
+        };
+        let mut entries = Vec::new();
+        for (direction, subject, peer) in [(Direction::Egress, source, to), (Direction::Ingress, destination, from)] {
+            let rules = self.isolating(direction, subject).flat_map(|p| p.rules(direction).unwrap_or_default());
+            let at_hand = rules.filter(|r| r.ports.is_some() && verdict::rule_matches_peer(self.world, r, &peer));
+            entries.extend(at_hand.flat_map(|rule| verdict::port_entries(rule, &to)));
+        }
+        entries
     }
 
     /// The ports allowed from a class to an outside address; `None` where undefined.
@@ -145,9 +163,89 @@ impl<'w> Matrix<'w> {
     }
 }
 
+/// Where two policy sets over the same classes may decide otherwise: elsewhere the one need not be asked again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    egress: Vec<bool>,
+    ingress: Vec<bool>,
+    ends: Vec<bool>,
+}
+
+impl Difference {
+    /// Compares what applies to each class, and its labels and ports.
+    #[must_use]
+    pub fn new(a: &Matrix<'_>, b: &Matrix<'_>) -> Self {
+        let classes = || 0..a.world.classes.len().max(b.world.classes.len());
+        let namespace = |world: &World, class: &Class| world.namespaces.get(&class.workload.namespace).cloned();
+        let is_other = |index: usize| match (a.class(index), b.class(index)) {
+            (Some(x), Some(y)) => x != y || namespace(a.world, x) != namespace(b.world, y),
+            _ => true,
+        };
+        let rules = |direction| classes().map(|index| !a.has_rules_of(b, direction, index)).collect();
+        Self {
+            egress: rules(Direction::Egress),
+            ingress: rules(Direction::Ingress),
+            ends: classes().map(is_other).collect(),
+        }
+    }
+
+    /// Whether a flow between these classes may be decided otherwise.
+    #[must_use]
+    pub fn may_be_between(&self, source: usize, destination: usize) -> bool {
+        self.may_be_from(source) || at(&self.ingress, destination) || at(&self.ends, destination)
+    }
+
+    /// Whether a flow from this class to the world outside may be decided otherwise.
+    #[must_use]
+    pub fn may_be_from(&self, source: usize) -> bool {
+        at(&self.egress, source) || at(&self.ends, source)
+    }
+}
+
+fn at(list: &[bool], index: usize) -> bool {
+    list.get(index).copied().unwrap_or(true)
+}
+
+impl Matrix<'_> {
+    /// Whether the same rules apply to a class, in the same order, wherever they stand.
+    fn has_rules_of(&self, other: &Matrix<'_>, direction: Direction, class: usize) -> bool {
+        fn rules(policy: &Policy, direction: Direction) -> &[Rule] {
+            policy.rules(direction).unwrap_or_default()
+        }
+        let means = |x: &Rule, y: &Rule| x.action == y.action && x.peers == y.peers && x.ports == y.ports;
+        let same = |(x, y): (&Policy, &Policy)| {
+            let (left, right) = (rules(x, direction), rules(y, direction));
+            x.tier == y.tier && left.len() == right.len() && left.iter().zip(right).all(|(l, r)| means(l, r))
+        };
+        self.applied(direction, class).len() == other.applied(direction, class).len()
+            && self.isolating(direction, class).zip(other.isolating(direction, class)).all(same)
+    }
+}
+
 fn applied(world: &World, direction: Direction, class: &Class) -> Vec<usize> {
     let applies = |policy: &Policy| {
         policy.rules(direction).is_some() && world.selects(&policy.subject.namespaces, &policy.subject.pods, class)
     };
     world.policies.iter().enumerate().filter(|(_, p)| applies(p)).map(|(index, _)| index).collect()
+}
+
+/// How often pairs were asked about: what a test can bound without a clock.
+#[cfg(test)]
+pub(super) mod work {
+    use std::cell::Cell;
+
+    thread_local! {
+        static ASKED: Cell<usize> = const { Cell::new(0) };
+    }
+
+    pub(super) fn count() {
+        ASKED.set(ASKED.get() + 1);
+    }
+
+    /// How many questions `of` asks, and its result.
+    pub(in crate::engine) fn asked<T>(of: impl FnOnce() -> T) -> (usize, T) {
+        let before = ASKED.get();
+        let result = of();
+        (ASKED.get() - before, result)
+    }
 }

@@ -189,6 +189,20 @@ fn earlier(class: &Class, records: &[ClassRecord]) -> Class {
     Class { labels: then.labels.clone(), ports: then.ports.clone(), ..class.clone() }
 }
 
+/// The address families that both classes have; IPv4 for workloads without pods.
+#[must_use]
+pub fn families(source: &Class, destination: &Class) -> Vec<Family> {
+    let has = |class: &Class, other: &Class, family: Family| {
+        if class.ips.is_empty() {
+            // It will have the family of the other.
+            return family == Family::V4 || !other.ips.is_empty() && Family::V4.pick(&other.ips).is_none();
+        }
+        family.pick(&class.ips).is_some()
+    };
+    let both = |f: &Family| has(source, destination, *f) && has(destination, source, *f);
+    [Family::V4, Family::V6].into_iter().filter(both).collect()
+}
+
 /// Groups the pods of a snapshot into classes under all policy sets that will be asked about them.
 #[must_use]
 pub fn classes(snapshot: &Snapshot, policies: &[&Policy]) -> Vec<Class> {

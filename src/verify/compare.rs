@@ -12,10 +12,10 @@ use crate::{
     engine::{
         accept::Acceptances,
         drift::{self, DriftContext, DriftOutcome},
-        matrix::Matrix,
+        matrix::{Difference, Matrix},
         normal, read,
         touched::{self, Outside, Touched},
-        world::{self, Family, World},
+        world::{self, World},
     },
     model::{
         Declared, Drift, DriftClass, Finding, KustomizationRef, ObjectRef, Policy, PolicyDocument, PolicyRef,
@@ -213,15 +213,15 @@ fn read_all<'d>(documents: impl IntoIterator<Item = &'d PolicyDocument>, finding
 
 /// Fills in how many workload pairs each drift changes; an extra policy that changes none is info.
 fn counted(outcome: DriftOutcome, documents: &[PolicyDocument], worlds: &Worlds) -> Vec<Drift> {
-    let world = |documents: &[PolicyDocument]| {
-        let read = documents.iter().filter(|d| read::understands(d)).filter_map(|d| read::policy(d).ok());
-        worlds.declared.with_policies(read.collect())
-    };
-    let declared = world(documents);
+    let read = |document: &PolicyDocument| read::policy(document).ok().filter(|_| read::understands(document));
+    let policies: Vec<_> = documents.iter().filter_map(|d| Some((d, read(d)?))).collect();
+    let world = |policies: Vec<Policy>| worlds.declared.with_policies(policies);
+    let declared = world(policies.iter().map(|(_, policy)| policy.clone()).collect());
     let base = Matrix::new(&declared);
     let mut result = outcome.drift;
     for (drift, swap) in result.iter_mut().zip(&outcome.swaps).take(COUNTED_DRIFTS) {
-        let other = world(&swap.apply(documents));
+        let rest = policies.iter().filter(|(document, _)| !swap.replaces(document)).map(|(_, policy)| policy.clone());
+        let other = world(rest.chain(swap.live.as_ref().and_then(read)).collect());
         drift.flows = differing_pairs(&base, &Matrix::new(&other));
         if drift.class == DriftClass::Extra && drift.flows == 0 && is_understood(swap) {
             drift.severity = Severity::Info;
@@ -234,13 +234,17 @@ fn is_understood(swap: &drift::Swap) -> bool {
     swap.live.as_ref().is_none_or(read::understands)
 }
 
+/// Pairs that the two decide otherwise over some address family; those that no changed policy touches are not asked.
 fn differing_pairs(a: &Matrix<'_>, b: &Matrix<'_>) -> usize {
+    let difference = Difference::new(a, b);
+    let differs = |source: usize, destination: usize| {
+        let ends = a.class(source).zip(a.class(destination));
+        let mut families = ends.map(|(from, to)| world::families(from, to)).unwrap_or_default().into_iter();
+        families.any(|family| a.between(source, destination, family) != b.between(source, destination, family))
+    };
     let count = a.world.classes.len();
     let pairs = (0..count).flat_map(|source| (0..count).map(move |destination| (source, destination)));
-    pairs
-        .filter(|(s, d)| s != d)
-        .filter(|(s, d)| a.between(*s, *d, Family::V4) != b.between(*s, *d, Family::V4))
-        .count()
+    pairs.filter(|(s, d)| s != d && difference.may_be_between(*s, *d) && differs(*s, *d)).count()
 }
 
 fn rule_keys(documents: &[PolicyDocument]) -> BTreeMap<RuleRef, String> {

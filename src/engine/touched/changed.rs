@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{Collected, Origin, Target, TouchedFlow, Views, families, first, ports};
+use super::{Collected, Differences, Origin, Target, TouchedFlow, Views, first, ports};
 use crate::{
     engine::{
-        matrix::Matrix,
-        world::{End, Family, World},
+        matrix::{Difference, Matrix},
+        world::{End, Family, World, families},
     },
     model::{Decision, Direction, PolicyRef, PortSet, Protocol, Why},
 };
@@ -15,13 +15,17 @@ use crate::{
 pub(super) fn collect(views: &Views<'_>, flows: &mut Collected) {
     let Some(before) = &views.before else { return };
     let mut classes: BTreeMap<IsolationKey, Vec<TouchedFlow>> = BTreeMap::new();
-    for flow in flips(views, before) {
+    let differences = Differences {
+        before_and_live: Difference::new(before, &views.live),
+        declared_and_live: Difference::new(&views.declared, &views.live),
+    };
+    for flow in flips(views, before, &differences.before_and_live) {
         match isolation(views, before, &flow) {
             Some(key) => classes.entry(key).or_default().push(flow),
             None => flows.add(flow),
         }
     }
-    let hidden = hidden(views, before).into_values();
+    let hidden = hidden(views, before, &differences).into_values();
     for members in classes.into_values().chain(hidden) {
         let covers = members.len() - 1;
         if let Some(flow) = members.into_iter().min_by_key(|flow| rank(views, flow)) {
@@ -35,9 +39,9 @@ type HiddenKey = (String, bool, bool);
 
 /// Flows that the merge changed in Git while something live holds them as they were: they have to be seen once that is
 /// gone. One for each namespace and decision, since a policy of the baseline may hide a whole namespace.
-fn hidden(views: &Views<'_>, before: &Matrix<'_>) -> BTreeMap<HiddenKey, Vec<TouchedFlow>> {
+fn hidden(views: &Views<'_>, before: &Matrix<'_>, differences: &Differences) -> BTreeMap<HiddenKey, Vec<TouchedFlow>> {
     let mut found: BTreeMap<HiddenKey, Vec<TouchedFlow>> = BTreeMap::new();
-    for (source, destination) in pairs(views) {
+    for (source, destination) in pairs(views, &differences.declared_and_live) {
         for family in views.families(source, destination) {
             let all = [before, &views.declared, &views.live].map(|m| m.between(source, destination, family));
             let [Some(then), Some(declared), Some(live)] = all else { continue };
@@ -45,7 +49,7 @@ fn hidden(views: &Views<'_>, before: &Matrix<'_>) -> BTreeMap<HiddenKey, Vec<Tou
                 continue;
             }
             let sets = [then.difference(&declared), declared.difference(&then)];
-            for port in sets.iter().flat_map(|set| ports::representatives(set, views.class(destination))) {
+            for port in sets.iter().flat_map(|set| ports::representatives(set, views.class(destination), &[])) {
                 let flow = views.flow(source, Target::Class(destination), family, port, Why::Changed);
                 let namespace = views.class(destination).map(|c| c.workload.namespace.clone()).unwrap_or_default();
                 if flow.declared != flow.live {
@@ -58,26 +62,28 @@ fn hidden(views: &Views<'_>, before: &Matrix<'_>) -> BTreeMap<HiddenKey, Vec<Tou
     found
 }
 
-fn pairs<'v>(views: &'v Views<'_>) -> impl Iterator<Item = (usize, usize)> + 'v {
+/// Pairs that may be decided otherwise.
+fn pairs<'v>(views: &'v Views<'_>, difference: &'v Difference) -> impl Iterator<Item = (usize, usize)> + 'v {
     let count = views.classes().len();
     let all = (0..count).flat_map(move |source| (0..count).map(move |destination| (source, destination)));
-    all.filter(|(source, destination)| views.is_pair(*source, *destination))
+    all.filter(|(source, destination)| {
+        difference.may_be_between(*source, *destination) && views.is_pair(*source, *destination)
+    })
 }
 
 /// Flows that flipped only because isolation began or ended: the policies, the direction, the node whose dataplane has
 /// to follow, whether it began, and whether it is over IPv6 alone.
 type IsolationKey = (Vec<PolicyRef>, Direction, Option<String>, bool, bool);
 
-fn flips(views: &Views<'_>, before: &Matrix<'_>) -> Vec<TouchedFlow> {
+fn flips(views: &Views<'_>, before: &Matrix<'_>, difference: &Difference) -> Vec<TouchedFlow> {
     let mut result = Vec::new();
-    for source in 0..views.classes().len() {
-        for destination in 0..views.classes().len() {
-            let watched = views.is_watched(source) || views.is_watched(destination);
-            if watched && views.is_pair(source, destination) {
-                pair_flips(views, before, source, destination, &mut result);
-            }
+    for (source, destination) in pairs(views, difference) {
+        if views.is_watched(source) || views.is_watched(destination) {
+            pair_flips(views, before, source, destination, &mut result);
         }
-        for outside in views.input.outside.iter().filter(|_| views.is_watched(source)) {
+    }
+    for source in (0..views.classes().len()).filter(|s| difference.may_be_from(*s) && views.is_watched(*s)) {
+        for outside in views.input.outside {
             outside_flips(views, before, source, &Target::Outside(outside.clone()), &mut result);
         }
     }
@@ -98,8 +104,9 @@ fn pair_flips(
         if then == now || views.is_as_over_ipv4(source, destination, family) {
             continue;
         }
+        let entries = [before, &views.live].map(|matrix| matrix.port_entries(source, destination, family)).concat();
         for set in [then.difference(&now), now.difference(&then)] {
-            for port in ports::representatives(&set, views.class(destination)) {
+            for port in ports::representatives(&set, views.class(destination), &entries) {
                 push(views, source, Target::Class(destination), family, port, result);
             }
         }

@@ -23,8 +23,8 @@ use std::{collections::BTreeSet, net::IpAddr};
 use ipnet::IpNet;
 
 use super::{
-    matrix::Matrix,
-    world::{Class, End, Family, World},
+    matrix::{Difference, Matrix},
+    world::{Class, End, Family, World, families},
 };
 use crate::model::{Decision, Direction, Endpoint, Finding, PolicyRef, Protocol, RecordedFlow, RuleRef, Unseen, Why};
 pub use changed::{Flipped, relabelled};
@@ -161,6 +161,12 @@ struct Views<'a> {
     before: Option<Matrix<'a>>,
     declared: Matrix<'a>,
     live: Matrix<'a>,
+}
+
+/// What changed between two views, and where Git and live may disagree.
+struct Differences {
+    before_and_live: Difference,
+    declared_and_live: Difference,
 }
 
 /// Finds all flows that a run has to see.
@@ -323,19 +329,6 @@ fn decision(matrix: &Matrix<'_>, flow: (usize, &Target), family: Family, port: (
         Some(ports) if ports.contains(port.0, port.1) => Decision::Allowed,
         Some(_) => Decision::Denied,
     }
-}
-
-/// The address families that both classes have; IPv4 for workloads without pods.
-fn families(source: &Class, destination: &Class) -> Vec<Family> {
-    let has = |class: &Class, other: &Class, family: Family| {
-        if class.ips.is_empty() {
-            // It will have the family of the other.
-            return family == Family::V4 || !other.ips.is_empty() && Family::V4.pick(&other.ips).is_none();
-        }
-        family.pick(&class.ips).is_some()
-    };
-    let both = |f: &Family| has(source, destination, *f) && has(destination, source, *f);
-    [Family::V4, Family::V6].into_iter().filter(both).collect()
 }
 
 /// How a class or host is named in reports.

@@ -82,7 +82,7 @@ impl<'p> Openings<'p> {
             let by_selector = peers.iter().any(|at| matches!(self.peer(*at), Some(Peer::Pods { .. })));
             let passed = views.declared.between(source, destination, family);
             for (entry, set) in verdict::port_entries(self.rule, &End::pods(to, family)).iter().enumerate() {
-                for port in ports::representatives(set, Some(to)) {
+                for port in ports::representatives(set, Some(to), &[]) {
                     let decision = match &passed {
                         None => Decision::Undefined,
                         Some(ports) if ports.contains(port.0, port.1) => Decision::Allowed,

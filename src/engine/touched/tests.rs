@@ -7,7 +7,7 @@ mod ranges;
 mod recorded;
 mod rules;
 mod silent;
-mod speed;
+mod work;
 
 use std::collections::BTreeMap;
 

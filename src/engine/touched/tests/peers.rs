@@ -103,6 +103,26 @@ fn a_new_port_does_not_hide_behind_one_that_works() {
     assert_eq!(ran.flows(), [shown], "the control: the port is an older one: {:?}", ran.findings());
 }
 
+/// More than eight ports in a row once were a range with one port that stood for it.
+#[test]
+fn each_port_of_a_long_row_is_looked_at() {
+    let row: Vec<u16> = (7001..=7012).collect();
+    let ports: Vec<Value> = row.iter().map(|port| json!({"port": port})).collect();
+    let rule = to(&[app("redis/redis")], Value::from(ports));
+    let opened = [rule.clone(), answer("redis/redis", &row)];
+    let changed = |word: &str| -> Vec<String> {
+        row.iter().map(|port| format!("shop/web -> redis/redis:{port}/TCP {word}")).collect()
+    };
+    assert_eq!(merge(&[], &opened).flows(), changed("Changed denied>allowed"));
+    assert_eq!(merge(&opened, &[]).flows(), changed("Changed allowed>denied"), "and of a rule that was removed");
+    assert_eq!(merge(&[], &[rule]).flows(), changed("OneSided denied>denied, lacks ingress"));
+    let range = to(&[app("redis/redis")], json!([{"port": 7001, "endPort": 7012}]));
+    let wide = [range, ingress("redis/redis", app("shop/web"), &[7001, 7005])];
+    let lines = merge(&[], &wide).run().flows();
+    let two = ["7001", "7005"].map(|port| format!("shop/web -> redis/redis:{port}/TCP Changed denied>allowed"));
+    assert_eq!(lines, two, "what the other side names of a range");
+}
+
 #[test]
 fn a_peer_without_any_port_lacks_each_of_them() {
     let flows = merge(&[], &[to(&[app("redis/redis")], both())]).flows();
