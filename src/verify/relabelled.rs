@@ -60,6 +60,7 @@ fn recorded(world: &World, flipped: &Flipped) -> Option<RecordedFlow> {
         destination: end(flipped.destination)?,
         protocol: flipped.port.0,
         port: flipped.port.1,
+        ipv6: flipped.ipv6,
         declared: flipped.now,
     })
 }
@@ -89,7 +90,8 @@ fn message(then: &World, now: &World, flipped: &[Flipped]) -> String {
     let name = |index: usize| now.classes.get(index).map(|c| c.workload.to_string()).unwrap_or_default();
     let named = flipped.iter().take(NAMED).map(|f| {
         let word = if f.now == Decision::Allowed { "opened" } else { "closed" };
-        format!("{} → {}:{} {word}", name(f.source), name(f.destination), f.port.1)
+        let family = if f.ipv6 { " (IPv6)" } else { "" };
+        format!("{} → {}:{}{family} {word}", name(f.source), name(f.destination), f.port.1)
     });
     let named: Vec<String> = named.collect();
     let more = flipped.len().saturating_sub(NAMED);
@@ -138,7 +140,8 @@ fn stands(declared: &World, flow: &RecordedFlow) -> bool {
         };
         declared.classes.iter().filter(move |c| Some(&c.workload) == workload.as_ref())
     };
-    let end = |class| End::pods(class, Family::V4);
+    let family = if flow.ipv6 { Family::V6 } else { Family::V4 };
+    let end = |class| End::pods(class, family);
     classes(&flow.source).any(|from| {
         classes(&flow.destination)
             .any(|to| verdict::flow(declared, end(from), end(to), flow.protocol, flow.port).decision() == flow.declared)

@@ -251,6 +251,8 @@ pub struct Flipped {
     pub destination: usize,
     /// A port.
     pub port: (Protocol, u16),
+    /// Whether it flips over IPv6 only.
+    pub ipv6: bool,
     /// What it is under the labels of now.
     pub now: Decision,
 }
@@ -276,12 +278,15 @@ pub fn relabelled(then: &World, now: &World, is_watched: &dyn Fn(&str) -> bool) 
             for family in families(from, to) {
                 let ports = [&before, &after].map(|matrix| matrix.between(source, destination, family));
                 let [Some(old), Some(new)] = ports else { continue };
-                lost = lost.union(&old.difference(&new));
-                gained = gained.union(&new.difference(&old));
-            }
-            for (set, now) in [(lost, Decision::Denied), (gained, Decision::Allowed)] {
-                let port = ports::best(&set, Some(to));
-                result.extend(port.map(|port| Flipped { source, destination, port, now }));
+                let ipv6 = family == Family::V6;
+                for (set, known, now) in [
+                    (old.difference(&new), &mut lost, Decision::Denied),
+                    (new.difference(&old), &mut gained, Decision::Allowed),
+                ] {
+                    let port = ports::best(&set.difference(known), Some(to));
+                    result.extend(port.map(|port| Flipped { source, destination, port, ipv6, now }));
+                    *known = known.union(&set);
+                }
             }
         }
     }
