@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use k8s_openapi::api::core::v1::Pod;
 use netpol_verify::{
     engine::{
-        matrix::Matrix,
+        matrix::{Difference, Matrix},
         verdict,
         world::{self, End, Family, World},
     },
@@ -37,6 +37,42 @@ proptest! {
         let namespaces = snapshot.namespaces.iter().map(|(name, info)| (name.clone(), info.labels.clone()));
         let world = World::new(namespaces.collect(), classes, policies);
         Comparison::new(&cluster, &world).all(salt % 1_000)?;
+    }
+
+}
+
+proptest! {
+    #![proptest_config(Config { cases: 500, failure_persistence: None, ..Config::default() })]
+
+    /// What is not asked again after a merge is not decided otherwise by it, whether policies or labels changed.
+    #[test]
+    fn what_a_merge_does_not_touch_is_as_before(
+        drawn in random::arb_cluster_of(shape()),
+        cut in any::<prop::sample::Index>(),
+        relabelled in any::<bool>(),
+    ) {
+        let policies = convert::policies(&drawn);
+        let snapshot = convert::snapshot(&drawn);
+        let classes = world::classes(&snapshot, &policies.iter().collect::<Vec<_>>());
+        let namespaces = snapshot.namespaces.iter().map(|(name, info)| (name.clone(), info.labels.clone()));
+        let all = World::new(namespaces.collect(), classes, policies.clone());
+        let mut fewer = policies;
+        if !fewer.is_empty() {
+            fewer.remove(cut.index(fewer.len()));
+        }
+        let mut rest = all.with_policies(fewer);
+        if relabelled {
+            rest.namespaces.values_mut().take(1).for_each(BTreeMap::clear);
+        }
+        let (before, after) = (Matrix::new(&all), Matrix::new(&rest));
+        let difference = Difference::new(&before, &after);
+        let count = all.classes.len();
+        for (source, destination) in (0..count).flat_map(|s| (0..count).map(move |d| (s, d))) {
+            for family in [Family::V4, Family::V6] {
+                let same = before.between(source, destination, family) == after.between(source, destination, family);
+                prop_assert!(same || difference.may_be_between(source, destination), "{source} to {destination}");
+            }
+        }
     }
 }
 

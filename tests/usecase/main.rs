@@ -4,6 +4,7 @@
 mod controls;
 mod drift;
 mod fake;
+mod families;
 mod kills;
 mod labels;
 mod lists;

@@ -87,8 +87,7 @@ metadata:
   namespace: pulse-events
 ";
 
-/// Ways to write a policy, each with its name.
-const STYLES: [(&str, &str); 10] = [
+const WAYS_TO_WRITE: [(&str, &str); 10] = [
     (
         "flow selectors, dashes under their keys",
         "spec:\n  podSelector: {matchLabels: {app: web}}\n  policyTypes: [Ingress]\n  ingress:\n  - from:\n    - podSelector: {matchLabels: {app: old}}\n    ports:\n    - {protocol: TCP, port: 80}\n",
@@ -127,7 +126,7 @@ const STYLES: [(&str, &str); 10] = [
 
 #[test]
 fn the_entry_can_be_pasted_into_every_style_of_file() {
-    for (name, spec) in STYLES {
+    for (name, spec) in WAYS_TO_WRITE {
         for (before, after) in [("", ""), ("# first\n---\n", "---\napiVersion: v1\nkind: ConfigMap\n")] {
             let yaml = format!("{before}{HEAD}{spec}{after}");
             let parsed = documents(FILE, &yaml);
