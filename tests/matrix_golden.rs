@@ -90,6 +90,18 @@ fn a_side_is_missing() {
 }
 
 #[test]
+fn one_entry_for_two_ports_is_shown_once() {
+    let mut report = story::one_side_missing();
+    let mut second = missing_entry();
+    second.port = 3002;
+    report.flows.push(second);
+    let body = message::root(&report, &options(), true).plain;
+    assert_eq!(body.matches("Add to ").count(), 1, "{body}");
+    assert_eq!(body.matches("The entry above opens it, too.").count(), 1, "{body}");
+    assert!(body.contains(":3001") && body.contains(":3002"), "{body}");
+}
+
+#[test]
 fn an_entry_without_a_file_or_too_long_says_so() {
     let mut report = report();
     report.verdict = Verdict::Finding;

@@ -30,7 +30,13 @@ pub fn items(report: &Report, judged: &Judged<'_>, options: &MessageOptions) -> 
         items.extend(judged.drifted.iter().map(|f| drifted(f)));
     }
     items.extend(judged.enforcement.iter().map(|f| enforcement(report, f)));
-    items.extend(judged.missing.iter().map(|f| missing(f)));
+    // One entry opens all ports of its rule: it is shown once.
+    let mut shown: Vec<&[Entry]> = Vec::new();
+    for flow in &judged.missing {
+        let is_shown = !flow.entries.is_empty() && shown.contains(&flow.entries.as_slice());
+        shown.push(&flow.entries);
+        items.push(missing(flow, is_shown));
+    }
     items.extend(judged.no_effect.iter().chain(&judged.errors).map(|f| finding(f)));
     items.extend(judged.excess.iter().map(|f| excess(f)));
     items.extend(judged.untold.iter().map(|f| untold(f)));
@@ -211,13 +217,17 @@ fn stands_for(flow: &FlowReport) -> String {
     if flow.covers == 0 { String::new() } else { format!(", as for {} like it", count(flow.covers, "more flow")) }
 }
 
-fn missing(flow: &FlowReport) -> Item {
+fn missing(flow: &FlowReport, is_shown: bool) -> Item {
     let why = because(flow).unwrap_or_else(|| {
         let sides: Vec<String> = flow.entries.iter().map(|entry| side(entry.side).to_owned()).collect();
         if sides.is_empty() { "one side is not open".to_owned() } else { format!("{} is not open", list(&sides)) }
     });
     let text = format!(" {}: {why}{}", does(flow.observed), stands_for(flow));
     let mut blocks = vec![Block::Line(vec![named(flow), Span::text(text)])];
+    if is_shown {
+        blocks.push(Block::More(vec![Span::text("The entry above opens it, too.")]));
+        return blocks;
+    }
     blocks.extend(flow.entries.iter().take(2).flat_map(entry));
     if flow.entries.is_empty() {
         blocks.push(Block::More(vec![Span::text("Open the other side too, or take this rule back.")]));
