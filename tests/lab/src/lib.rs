@@ -1,0 +1,3 @@
+//! A small cluster in one process, for tests and for the demonstration: it starts in well under a second, and fails when told to.
+
+pub mod net;

@@ -1,0 +1,1 @@
+//! The network of the lab: pods that are network namespaces, and a packet filter that enforces policies.
