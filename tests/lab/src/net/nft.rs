@@ -1,0 +1,193 @@
+//! The packet filter's tables, each replaced as a whole in one transaction.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use super::{Denial, PortRange, Protocol, Rules, Service};
+
+/// The table that enforces policies. Connections that are established stay, whatever the rules become.
+pub(super) fn policies(rules: &Rules, denial: Denial) -> String {
+    // Thousands of pairs have a few sets of ports between them: one chain for each set, one look-up for each packet.
+    let mut chains: BTreeMap<&BTreeSet<PortRange>, usize> = BTreeMap::new();
+    let mut pairs = Family::default();
+    for ((from, to), ports) in &rules.allowed {
+        let next = chains.len();
+        let chain = *chains.entry(ports).or_insert(next);
+        pairs.push(*from, format!("{from} . {to} : goto ports{chain}"));
+    }
+    let mut table = String::new();
+    for (ports, number) in chains {
+        line(&mut table, &format!("chain ports{number} {{\n{}  goto denied\n}}", accepted(ports)));
+    }
+    line(&mut table, &format!("chain denied {{\n{}}}", denied(denial)));
+    let pair = |family: &str| format!("type {family} . {family} : verdict");
+    pairs.write(&mut table, "map pairs", pair);
+    addresses(&mut table, "set from", &rules.egress);
+    addresses(&mut table, "set to", &rules.ingress);
+    line(
+        &mut table,
+        "chain judge {
+  ct state established,related accept
+  ip saddr . ip daddr vmap @pairs4
+  ip6 saddr . ip6 daddr vmap @pairs6
+  ip saddr @from4 goto denied
+  ip daddr @to4 goto denied
+  ip6 saddr @from6 goto denied
+  ip6 daddr @to6 goto denied
+}
+chain forward { type filter hook forward priority filter; jump judge; }
+chain input { type filter hook input priority filter; iifname != \"lo\" jump judge; }",
+    );
+    replaced("lab_policies", &table)
+}
+
+fn accepted(ports: &BTreeSet<PortRange>) -> String {
+    let mut rules = String::new();
+    let mut of: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for range in ports {
+        match range {
+            PortRange::Icmp => line(&mut rules, "  meta l4proto { icmp, ipv6-icmp } accept"),
+            PortRange::Ports { protocol, first, last } if first == last => {
+                of.entry(protocol).or_default().push(first.to_string());
+            }
+            PortRange::Ports { protocol, first, last } => {
+                of.entry(protocol).or_default().push(format!("{first}-{last}"));
+            }
+        }
+    }
+    for (protocol, ranges) in of {
+        line(&mut rules, &format!("  {protocol} dport {{ {} }} accept", ranges.join(", ")));
+    }
+    rules
+}
+
+fn denied(denial: Denial) -> &'static str {
+    match denial {
+        Denial::Drop => "  drop\n",
+        Denial::Reject => "  meta l4proto tcp reject with tcp reset\n  reject with icmpx port-unreachable\n",
+        Denial::Prohibit => "  reject with icmpx admin-prohibited\n",
+    }
+}
+
+/// The table that loses what goes to and comes from addresses of the dead; a policy that refuses goes first.
+pub(super) fn dead(dead: &BTreeSet<IpAddr>) -> String {
+    let mut table = String::new();
+    addresses(&mut table, "set dead", dead);
+    line(
+        &mut table,
+        "chain lose {
+  ip saddr @dead4 drop
+  ip daddr @dead4 drop
+  ip6 saddr @dead6 drop
+  ip6 daddr @dead6 drop
+}
+chain forward { type filter hook forward priority filter + 10; jump lose; }
+chain input { type filter hook input priority filter + 10; jump lose; }
+chain output { type filter hook output priority filter + 10; jump lose; }",
+    );
+    replaced("lab_dead", &table)
+}
+
+/// The table that sends connections to a Service on to its endpoints. Policies see the endpoint.
+pub(super) fn services(services: &[Service]) -> String {
+    let mut table = String::new();
+    let (mut ports, mut empty, mut own) = (Family::default(), Family::default(), Family::default());
+    for (number, service) in services.iter().enumerate() {
+        let protocol = name(service.protocol);
+        let port = format!("{} . {protocol} . {}", service.address, service.port);
+        if service.endpoints.is_empty() {
+            empty.push(service.address, port);
+            continue;
+        }
+        ports.push(service.address, format!("{port} : goto service{number}"));
+        let family = if service.address.is_ipv4() { "ip" } else { "ip6" };
+        let endpoints = service.endpoints.iter().enumerate();
+        let endpoints: Vec<String> = endpoints.map(|(n, (to, port))| format!("{n} : {to} . {port}")).collect();
+        let (count, endpoints) = (endpoints.len(), endpoints.join(", "));
+        line(
+            &mut table,
+            &format!(
+                "chain service{number} {{\n  meta l4proto {protocol} dnat {family} to numgen random mod {count} map \
+                 {{ {endpoints} }}\n}}"
+            ),
+        );
+        for (endpoint, _) in &service.endpoints {
+            own.push(*endpoint, format!("{endpoint} . {endpoint}"));
+        }
+    }
+    let port = |family: &str| format!("type {family} . inet_proto . inet_service");
+    ports.write(&mut table, "map ports", |family| format!("{} : verdict", port(family)));
+    empty.write(&mut table, "set empty", port);
+    own.write(&mut table, "set own", |family| format!("type {family} . {family}"));
+    // A pod that is its own Service's endpoint would not take packets from its own address.
+    line(
+        &mut table,
+        "chain forwarded {
+  ip daddr . meta l4proto . th dport vmap @ports4
+  ip6 daddr . meta l4proto . th dport vmap @ports6
+}
+chain prerouting { type nat hook prerouting priority dstnat; jump forwarded; }
+chain output { type nat hook output priority dstnat; jump forwarded; }
+chain nobody {
+  type filter hook prerouting priority dstnat + 10;
+  ip daddr . meta l4proto . th dport @empty4 reject
+  ip6 daddr . meta l4proto . th dport @empty6 reject
+}
+chain postrouting {
+  type nat hook postrouting priority srcnat;
+  ip saddr . ip daddr @own4 masquerade
+  ip6 saddr . ip6 daddr @own6 masquerade
+}",
+    );
+    replaced("lab_services", &table)
+}
+
+fn name(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tcp => "tcp",
+        Protocol::Udp => "udp",
+    }
+}
+
+/// Elements of two sets, one for each address family.
+#[derive(Default)]
+struct Family {
+    v4: BTreeSet<String>,
+    v6: BTreeSet<String>,
+}
+
+impl Family {
+    fn push(&mut self, family_of: IpAddr, element: String) {
+        if family_of.is_ipv4() { &mut self.v4 } else { &mut self.v6 }.insert(element);
+    }
+
+    fn write(&self, table: &mut String, name: &str, kind: impl Fn(&str) -> String) {
+        for (suffix, family, elements) in [("4", "ipv4_addr", &self.v4), ("6", "ipv6_addr", &self.v6)] {
+            let elements: Vec<&str> = elements.iter().map(String::as_str).collect();
+            // An empty list is a syntax error.
+            let listed = match elements.as_slice() {
+                [] => String::new(),
+                some => format!("; elements = {{ {} }}", some.join(", ")),
+            };
+            line(table, &format!("{name}{suffix} {{ {}{listed}; }}", kind(family)));
+        }
+    }
+}
+
+fn addresses(table: &mut String, name: &str, addresses: &BTreeSet<IpAddr>) {
+    let mut family = Family::default();
+    for address in addresses {
+        family.push(*address, address.to_string());
+    }
+    family.write(table, name, |family| format!("type {family}"));
+}
+
+fn replaced(name: &str, table: &str) -> String {
+    format!("table inet {name} {{}}\ndelete table inet {name}\ntable inet {name} {{\n{table}}}\n")
+}
+
+fn line(to: &mut String, text: &str) {
+    // Writing to a string cannot fail.
+    let _ = writeln!(to, "{text}");
+}

@@ -1,0 +1,140 @@
+//! Three judges of random clusters: the verifier's engine, the slow reading, and the lab's packets.
+
+#[path = "../../../support/convert.rs"]
+mod convert;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use futures::future::try_join_all;
+use lab::net::{Denial, Net, PodSpec, Protocol, Seen, Target};
+use netpol_verify::engine::verdict;
+use netpol_verify::engine::world::{self, End, Family, World};
+use netpol_verify::model::{Decision, PodRef, Protocol as Named};
+use oracle::random::{self, Flow, Shape};
+use oracle::{Answer, Cluster};
+
+/// A denied flow takes all of it, and all take it at once.
+const LIMIT: Duration = Duration::from_secs(1);
+
+fn shape() -> Shape {
+    // Pods in their node's network and finished ones have no network of their own here.
+    Shape { host_network: false, finished: false, ..Shape::default() }
+}
+
+fn place(end: oracle::End<'_>) -> String {
+    match end {
+        oracle::End::Pod(pod, _) => convert::id(pod).to_string(),
+        oracle::End::Address(address) => address.to_string(),
+    }
+}
+
+async fn build(cluster: &Cluster) -> Net {
+    let net = Net::start().await.unwrap();
+    let ports = || shape().ports.into_iter().flat_map(|port| [(Protocol::Tcp, port), (Protocol::Udp, port)]);
+    let spec = |name: String, addresses: Vec<IpAddr>| PodSpec {
+        name,
+        addresses,
+        ports: ports().collect(),
+        ..PodSpec::default()
+    };
+    let pods = cluster.pods.iter().map(|pod| spec(convert::id(pod).to_string(), convert::addresses(pod)));
+    let hosts = shape().outside.into_iter().map(|address| spec(address.to_string(), vec![address]));
+    let all: Vec<PodSpec> = pods.chain(hosts).collect();
+    try_join_all(all.iter().map(|spec| net.add_pod(spec))).await.unwrap();
+    net
+}
+
+/// What was seen of every flow that a random cluster has, in order.
+async fn packets(net: &Net, flows: &[Flow<'_>]) -> Vec<Seen> {
+    let mut by_source: BTreeMap<String, Vec<(usize, Target)>> = BTreeMap::new();
+    for (number, flow) in flows.iter().enumerate() {
+        let protocol = if flow.protocol == "TCP" { Protocol::Tcp } else { Protocol::Udp };
+        let target = Target { protocol, to: (flow.dst.address(), flow.port).into() };
+        by_source.entry(place(flow.src)).or_default().push((number, target));
+    }
+    let tried = by_source.iter().map(async |(source, targets)| {
+        let (numbers, targets): (Vec<usize>, Vec<Target>) = targets.iter().copied().unzip();
+        let seen = net.try_all(source, &targets, LIMIT).await?;
+        Ok::<_, lab::net::Error>(numbers.into_iter().zip(seen).collect::<Vec<_>>())
+    });
+    let mut seen: Vec<(usize, Seen)> = try_join_all(tried).await.unwrap().concat();
+    seen.sort_unstable_by_key(|(number, _)| *number);
+    seen.into_iter().map(|(_, seen)| seen).collect()
+}
+
+struct Engine {
+    world: World,
+    class_of: BTreeMap<PodRef, usize>,
+}
+
+impl Engine {
+    fn new(cluster: &Cluster) -> Self {
+        let (policies, snapshot) = (convert::policies(cluster), convert::snapshot(cluster));
+        let classes = world::classes(&snapshot, &policies.iter().collect::<Vec<_>>());
+        let namespaces = snapshot.namespaces.iter().map(|(name, info)| (name.clone(), info.labels.clone()));
+        let world = World::new(namespaces.collect(), classes, policies);
+        let pods =
+            world.classes.iter().enumerate().flat_map(|(n, class)| class.pods.iter().map(move |pod| (pod.clone(), n)));
+        let class_of = pods.collect();
+        Self { world, class_of }
+    }
+
+    fn end(&self, end: oracle::End<'_>) -> End<'_> {
+        match end {
+            oracle::End::Pod(pod, ip) => {
+                End::pods(&self.world.classes[self.class_of[&convert::id(pod)]], Family::of(ip))
+            }
+            oracle::End::Address(ip) => End::outside(ip),
+        }
+    }
+
+    fn decision(&self, flow: &Flow<'_>) -> Decision {
+        let protocol = if flow.protocol == "TCP" { Named::Tcp } else { Named::Udp };
+        verdict::flow(&self.world, self.end(flow.src), self.end(flow.dst), protocol, flow.port).decision()
+    }
+}
+
+async fn agree(seed: u64, denial: Denial, denied: [Seen; 2]) {
+    let cluster = random::cluster(seed, &shape());
+    let flows = random::flows(&cluster, &shape());
+    let net = build(&cluster).await;
+    let begun = Instant::now();
+    let rules = lab::net::rules(&cluster, &shape().outside);
+    let evaluated = begun.elapsed();
+    net.enforce(&rules, denial).await.unwrap();
+    let loaded = begun.elapsed() - evaluated;
+    let seen = packets(&net, &flows).await;
+    eprintln!("seed {seed}: {} flows; rules in {evaluated:?}, loaded in {loaded:?}", flows.len());
+
+    let engine = Engine::new(&cluster);
+    let mut count = [0, 0];
+    for (flow, seen) in flows.iter().zip(seen) {
+        let answer = oracle::allowed(&cluster, flow.src, flow.dst, flow.protocol, flow.port);
+        let expected = match answer {
+            Answer::Allowed => Seen::Open,
+            _ if flow.protocol == "TCP" => denied[0],
+            _ => denied[1],
+        };
+        let what = format!("seed {seed}: {} -> {} {}/{}", place(flow.src), place(flow.dst), flow.protocol, flow.port);
+        assert_eq!(seen, expected, "packets of {what}");
+        // The engine is asked about different pods.
+        if place(flow.src) != place(flow.dst) {
+            let told = if answer == Answer::Allowed { Decision::Allowed } else { Decision::Denied };
+            assert_eq!(engine.decision(flow), told, "engine on {what}");
+        }
+        count[usize::from(answer == Answer::Allowed)] += 1;
+    }
+    assert!(count.iter().all(|count| *count > 100), "of either kind enough: {count:?}");
+}
+
+#[tokio::test]
+async fn engine_slow_reading_and_dropped_packets_agree() {
+    agree(1, Denial::Drop, [Seen::Timeout; 2]).await;
+}
+
+#[tokio::test]
+async fn engine_slow_reading_and_refused_packets_agree() {
+    agree(2, Denial::Reject, [Seen::Refused; 2]).await;
+}
