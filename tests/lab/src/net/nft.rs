@@ -128,7 +128,7 @@ pub(super) fn services(services: &[Service]) -> String {
   ip6 daddr . meta l4proto . th dport vmap @ports6
 }
 chain prerouting { type nat hook prerouting priority dstnat; jump forwarded; }
-chain output { type nat hook output priority dstnat; jump forwarded; }
+chain output { type nat hook output priority -100; jump forwarded; }
 chain nobody {
   type filter hook prerouting priority dstnat + 10;
   ip daddr . meta l4proto . th dport @empty4 reject

@@ -24,7 +24,8 @@ pub enum Denial {
     Drop,
     /// With a TCP reset, else ICMP "port unreachable": the connection is refused.
     Reject,
-    /// With ICMP "administratively prohibited": the host is unreachable.
+    /// With ICMP "administratively prohibited": the host is unreachable. TCP often sees that only at the second try, a
+    /// second later: the kernel only notes such an answer while it is still at work on the connection's first packet.
     Prohibit,
 }
 

@@ -51,9 +51,15 @@ async fn run(net: &Net, pod: &str, argv: &[&str]) -> Output {
 
 /// What `nc -zv` says of a TCP port, from within a pod.
 async fn nc(net: &Net, pod: &str, address: &str, port: u16) -> &'static str {
-    let output = run(net, pod, &["nc", "-zvnw1", address, &port.to_string()]).await;
+    let output = run(net, pod, &["nc", "-zvnw2", address, &port.to_string()]).await;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    let known = [("succeeded", "open"), ("refused", "refused"), ("timed out", "timeout"), ("No route", "unreachable")];
+    let known = [
+        ("succeeded", "open"),
+        ("refused", "refused"),
+        ("timed out", "timeout"),
+        ("No route", "unreachable"),
+        ("Permission denied", "unreachable"),
+    ];
     let found = known.into_iter().find(|(words, _)| said.contains(words));
     let (_, what) = found.unwrap_or_else(|| panic!("{output:?}: {said}"));
     assert_eq!(output.code == 0, what == "open", "{said}");

@@ -49,7 +49,10 @@ async fn one(target: Target, limit: Duration) -> Seen {
         Ok(Err(cause)) => match cause.kind() {
             io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => Seen::Refused,
             io::ErrorKind::TimedOut => Seen::Timeout,
-            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Seen::Unreachable,
+            // Over IPv6, "administratively prohibited" is the last of these.
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable | io::ErrorKind::PermissionDenied => {
+                Seen::Unreachable
+            }
             _ => Seen::Unknown,
         },
     }

@@ -1,6 +1,7 @@
 //! The node: it routes between the pods, filters, and starts and ends them.
 
 use std::collections::BTreeMap;
+use std::env;
 use std::fs;
 use std::io;
 use std::net::IpAddr;
@@ -8,7 +9,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::rc::Rc;
 
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::io::BufReader;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::Mutex;
@@ -121,7 +122,8 @@ impl Node {
 async fn add(place: &Place) -> Result<Pod, String> {
     let wrong = |cause: io::Error| format!("the pod's process: {cause}");
     let mut command = Command::new("unshare");
-    command.args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "/proc/self/exe", "pod"]);
+    command.args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);
+    command.arg(env::current_exe().map_err(wrong)?).arg("pod");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
     let mut process = command.spawn().map_err(wrong)?;
     let (Some(mut input), Some(output)) = (process.stdin.take(), process.stdout.take()) else {
@@ -129,7 +131,7 @@ async fn add(place: &Place) -> Result<Pod, String> {
     };
     let mut output = BufReader::new(output);
     // It is in its namespaces once it speaks.
-    output.read_line(&mut String::new()).await.map_err(wrong)?;
+    let _: String = wire::hear(&mut output).await.map_err(wrong)?;
     let holder = process.id().ok_or_else(|| "the pod's process ended at once".to_owned())?;
     feed("ip", &["-batch", "-"], &cable(place, holder)).await?;
     wire::say(&mut input, place).await.map_err(wrong)?;
