@@ -1,6 +1,6 @@
 //! That nothing is left, however the end comes; and how long the beginning takes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -13,10 +13,12 @@ use lab::net::{Net, PodSpec};
 
 use super::{pod, run};
 
-/// What there is of a lab, seen from outside.
+/// What there is of a lab, seen from outside. Its namespaces have no name and no mount: they last as long as a process
+/// that is in them.
 #[derive(Debug)]
 struct Traces {
-    processes: BTreeSet<u32>,
+    /// With the time of their start: ids are used again.
+    processes: BTreeMap<u32, String>,
     networks: BTreeSet<String>,
     folder: String,
 }
@@ -33,7 +35,8 @@ impl Traces {
             }
             processes.extend(more);
         }
-        let networks = processes.iter().filter_map(|id| network(*id)).collect::<BTreeSet<_>>();
+        let processes: BTreeMap<u32, String> = processes.into_iter().filter_map(|id| Some((id, start(id)?))).collect();
+        let networks = processes.keys().filter_map(|id| network(*id)).collect::<BTreeSet<_>>();
         let command = fs::read_to_string(format!("/proc/{ancestor}/cmdline")).unwrap();
         let folder = command.split('\0').rfind(|word| !word.is_empty()).unwrap().to_owned();
         assert!(fs::exists(&folder).unwrap(), "{folder}");
@@ -42,9 +45,11 @@ impl Traces {
     }
 
     fn left(&self) -> Vec<String> {
-        let processes = self.processes.iter().filter(|id| state(**id).is_some_and(|state| state != "Z"));
-        let mut left: Vec<String> = processes.map(|id| format!("process {id}")).collect();
-        left.extend(all().filter_map(network).filter(|network| self.networks.contains(network)));
+        let lives = |(id, begun): &(&u32, &String)| {
+            start(**id).as_ref() == Some(*begun) && state(**id).is_some_and(|state| state != "Z")
+        };
+        let mut left: Vec<String> =
+            self.processes.iter().filter(lives).map(|(id, _)| format!("process {id}")).collect();
         left.extend(fs::exists(&self.folder).unwrap().then(|| self.folder.clone()));
         left
     }
@@ -71,6 +76,10 @@ fn stat(id: u32) -> Option<Vec<String>> {
 
 fn state(id: u32) -> Option<String> {
     Some(stat(id)?[0].clone())
+}
+
+fn start(id: u32) -> Option<String> {
+    Some(stat(id)?[19].clone())
 }
 
 fn parent(id: u32) -> Option<u32> {
@@ -109,7 +118,7 @@ async fn nothing_is_left_of_a_pod_that_is_removed() {
     net.remove_pod("b").await.unwrap();
     let rest = Traces::of(net.process());
     assert_eq!((all.networks.len(), rest.networks.len()), (4, 3));
-    assert!(rest.processes.is_subset(&all.processes) && rest.processes.len() < all.processes.len());
+    assert!(rest.processes.iter().all(|process| all.processes.get(process.0) == Some(process.1)));
 }
 
 /// Does nothing unless a test below starts it.

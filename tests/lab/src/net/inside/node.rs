@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::process::Stdio;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use tokio::io::BufReader;
 use tokio::net::{UnixListener, UnixStream};
@@ -21,6 +22,9 @@ use crate::net::wire::{self, Answer, NODE_SOCKET, Place, READY, ToNode};
 /// Both ends of a cable have the same hardware address, and neither asks for the other's: no neighbour discovery, which
 /// would lose the first packets.
 const HARDWARE: &str = "02:00:00:00:00:01";
+
+/// How long a cable may take to come up.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Default)]
 struct Node {
@@ -137,6 +141,7 @@ async fn add(place: &Place) -> Result<Pod, String> {
     wire::say(&mut input, place).await.map_err(wrong)?;
     let ready: Answer = wire::hear(&mut output).await.map_err(wrong)?;
     ready?;
+    carries(&link(place.number)).await?;
     Ok(Pod { process, _input: input })
 }
 
@@ -157,6 +162,23 @@ fn cable(place: &Place, holder: u32) -> String {
 
 fn link(number: u32) -> String {
     format!("pod{number}")
+}
+
+/// Waits for this end of a cable to pass packets on. The other end came up later, and the kernel takes notice of that
+/// in its own time: until then it drops what is to leave here.
+async fn carries(link: &str) -> Answer {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let shown = Command::new("ip").args(["-oneline", "link", "show", "dev", link]).output().await;
+        let shown = shown.map_err(|cause| format!("`ip`: {cause}"))?;
+        let text = String::from_utf8_lossy(&shown.stdout);
+        if text.contains(" state UP ") {
+            return Ok(());
+        }
+        if Instant::now() > end {
+            return Err(format!("the pod's cable does not come up: {}", text.trim()));
+        }
+    }
 }
 
 async fn remove(number: u32, mut pod: Pod) -> Answer {
