@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tempfile::TempDir;
 
+use super::nft::Policies;
 use super::program::Holder;
 use super::wire::{self, Place, ToNode, ToPod};
 use super::{Denial, Error, Exec, Name, Names, PodNet, PodSpec, Rules, Seen, Service, Target, nft};
@@ -29,6 +30,7 @@ pub struct Net {
     holder: Holder,
     folder: TempDir,
     state: Mutex<State>,
+    policies: tokio::sync::Mutex<Policies>,
     /// Held while a table, or the names, are made from the state and sent.
     sending: tokio::sync::Mutex<()>,
 }
@@ -63,7 +65,8 @@ impl Net {
         let at = folder.path().to_owned();
         let starting = tokio::task::spawn_blocking(move || Holder::start(&at));
         let holder = starting.await.unwrap_or_else(|cause| Err(Error::Namespaces { said: cause.to_string() }))?;
-        Ok(Self { holder, folder, state: Mutex::default(), sending: tokio::sync::Mutex::default() })
+        let (state, policies, sending) = Default::default();
+        Ok(Self { holder, folder, state, policies, sending })
     }
 
     /// The id of the process that all others of this network descend from.
@@ -134,7 +137,16 @@ impl Net {
     ///
     /// [`Error::Refused`] where the packet filter does not take them; then those before are still in force.
     pub async fn enforce(&self, rules: &Rules, denial: Denial) -> Result<(), Error> {
-        self.filter(nft::policies(rules, denial), "policies").await
+        let mut policies = self.policies.lock().await;
+        for transaction in policies.next(rules, denial) {
+            if let Err(refused) = self.filter(transaction, "policies").await {
+                // The error that is told is the first one.
+                drop(self.filter(policies.undo(), "policies").await);
+                return Err(refused);
+            }
+        }
+        policies.made();
+        Ok(())
     }
 
     /// Puts these Services in the place of those before.

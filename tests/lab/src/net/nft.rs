@@ -1,4 +1,4 @@
-//! The packet filter's tables, each replaced as a whole in one transaction.
+//! The packet filter's tables, each replaced as a whole.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -6,28 +6,45 @@ use std::net::IpAddr;
 
 use super::{Denial, PortRange, Protocol, Rules, Service};
 
-/// The table that enforces policies. Connections that are established stay, whatever the rules become.
-pub(super) fn policies(rules: &Rules, denial: Denial) -> String {
-    // Thousands of pairs have a few sets of ports between them: one chain for each set, one look-up for each packet.
-    let mut chains: BTreeMap<&BTreeSet<PortRange>, usize> = BTreeMap::new();
-    let mut pairs = Family::default();
-    for ((from, to), ports) in &rules.allowed {
-        let next = chains.len();
-        let chain = *chains.entry(ports).or_insert(next);
-        pairs.push(*from, format!("{from} . {to} : goto ports{chain}"));
+/// What one transaction holds at most: inside a user namespace `nft` cannot enlarge its socket's buffer
+/// (`net.core.wmem_default`, 208 KiB), and the kernel takes no longer message. Chains, in bytes of text: each becomes
+/// some 15 times as much.
+const CHAINS: usize = 8_000;
+/// Pairs of addresses; each becomes some 120 bytes.
+const ELEMENTS: usize = 1_000;
+
+/// The tables that enforce policies, one after the other; each is made beside the one before and then takes its place.
+/// Connections that are established stay, whatever the rules become.
+#[derive(Debug, Default)]
+pub(super) struct Policies {
+    last: u32,
+    in_force: Option<u32>,
+}
+
+impl Policies {
+    /// Gives transactions, to be made in this order; the last one puts the new table in force and ends the old one.
+    pub(super) fn next(&mut self, rules: &Rules, denial: Denial) -> Vec<String> {
+        self.last += 1;
+        let table = policies_table(self.last);
+        let mut transactions = built(&table, rules, denial);
+        let mut switch = self.in_force.map(policies_table).map(|old| removed(&old)).unwrap_or_default();
+        switch.push_str(&added(&table, FORCE));
+        transactions.push(switch);
+        transactions
     }
-    let mut table = String::new();
-    for (ports, number) in chains {
-        line(&mut table, &format!("chain ports{number} {{\n{}  goto denied\n}}", accepted(ports)));
+
+    /// To be called when all of them were made.
+    pub(super) fn made(&mut self) {
+        self.in_force = Some(self.last);
     }
-    line(&mut table, &format!("chain denied {{\n{}}}", denied(denial)));
-    let pair = |family: &str| format!("type {family} . {family} : verdict");
-    pairs.write(&mut table, "map pairs", pair);
-    addresses(&mut table, "set from", &rules.egress);
-    addresses(&mut table, "set to", &rules.ingress);
-    line(
-        &mut table,
-        "chain judge {
+
+    /// Gives the transaction that removes what was made, where one of them was refused.
+    pub(super) fn undo(&self) -> String {
+        removed(&policies_table(self.last))
+    }
+}
+
+const FORCE: &str = "chain judge {
   ct state established,related accept
   ip saddr . ip daddr vmap @pairs4
   ip6 saddr . ip6 daddr vmap @pairs6
@@ -37,9 +54,45 @@ pub(super) fn policies(rules: &Rules, denial: Denial) -> String {
   ip6 daddr @to6 goto denied
 }
 chain forward { type filter hook forward priority filter; jump judge; }
-chain input { type filter hook input priority filter; iifname != \"lo\" jump judge; }",
-    );
-    replaced("lab_policies", &table)
+chain input { type filter hook input priority filter; iifname != \"lo\" jump judge; }
+";
+
+fn policies_table(number: u32) -> String {
+    format!("lab_policies_{number}")
+}
+
+fn built(name: &str, rules: &Rules, denial: Denial) -> Vec<String> {
+    // Thousands of pairs have a few sets of ports between them: one chain for each set, one look-up for each packet.
+    let mut numbers: BTreeMap<&BTreeSet<PortRange>, usize> = BTreeMap::new();
+    let mut pairs = Family::default();
+    for ((from, to), ports) in &rules.allowed {
+        let next = numbers.len();
+        let chain = *numbers.entry(ports).or_insert(next);
+        pairs.push(*from, format!("{from} . {to} : goto ports{chain}"));
+    }
+    let mut table = String::new();
+    line(&mut table, &format!("chain denied {{\n{}}}", denied(denial)));
+    Family::default().write(&mut table, "map pairs", |family| format!("type {family} . {family} : verdict"));
+    addresses(&mut table, "set from", &rules.egress);
+    addresses(&mut table, "set to", &rules.ingress);
+    let mut transactions = vec![added(name, &table)];
+    let chain = |(ports, number): (&BTreeSet<PortRange>, usize)| {
+        format!("chain ports{number} {{\n{}  goto denied\n}}\n", accepted(ports))
+    };
+    let mut chains = String::new();
+    for chain in numbers.into_iter().map(chain) {
+        if chains.len() + chain.len() > CHAINS {
+            transactions.push(added(name, &std::mem::take(&mut chains)));
+        }
+        chains.push_str(&chain);
+    }
+    transactions.push(added(name, &chains));
+    for (map, pairs) in [("pairs4", pairs.v4), ("pairs6", pairs.v6)] {
+        let pairs: Vec<String> = pairs.into_iter().collect();
+        let some = pairs.chunks(ELEMENTS);
+        transactions.extend(some.map(|pairs| format!("add element inet {name} {map} {{ {} }}\n", pairs.join(", "))));
+    }
+    transactions
 }
 
 fn accepted(ports: &BTreeSet<PortRange>) -> String {
@@ -184,7 +237,16 @@ fn addresses(table: &mut String, name: &str, addresses: &BTreeSet<IpAddr>) {
 }
 
 fn replaced(name: &str, table: &str) -> String {
-    format!("table inet {name} {{}}\ndelete table inet {name}\ntable inet {name} {{\n{table}}}\n")
+    format!("{}{}", removed(name), added(name, table))
+}
+
+/// What is not there cannot be deleted.
+fn removed(name: &str) -> String {
+    format!("table inet {name} {{}}\ndelete table inet {name}\n")
+}
+
+fn added(name: &str, table: &str) -> String {
+    format!("table inet {name} {{\n{table}}}\n")
 }
 
 fn line(to: &mut String, text: &str) {

@@ -92,40 +92,41 @@ fn addresses_of(pod: &Pod) -> Vec<IpAddr> {
     listed.chain(&status.pod_ip).filter_map(|text| text.parse().ok()).collect()
 }
 
-/// Ports at which an answer may begin to differ from that for the port before.
-fn starts(cluster: &Cluster) -> Vec<u16> {
+/// Ports at which what a policy's numbers say may begin to differ from what they say of the port before.
+fn starts(cluster: &Cluster) -> BTreeSet<u16> {
     let mut starts = BTreeSet::from([1]);
-    let mut range = |first: i32, last: i32| {
-        starts.extend(
-            [Some(first), last.checked_add(1)].into_iter().flatten().filter_map(|port| u16::try_from(port).ok()),
-        );
-    };
-    for pod in &cluster.pods {
-        let Some(spec) = &pod.spec else { continue };
-        for container in spec.containers.iter().chain(spec.init_containers.iter().flatten()) {
-            for port in container.ports.iter().flatten() {
-                range(port.container_port, port.container_port);
-            }
-        }
-    }
     for spec in cluster.policies.iter().filter_map(|policy| policy.spec.as_ref()) {
         let ingress = spec.ingress.iter().flatten().flat_map(|rule| rule.ports.iter().flatten());
         let egress = spec.egress.iter().flatten().flat_map(|rule| rule.ports.iter().flatten());
         for port in ingress.chain(egress) {
             if let Some(IntOrString::Int(first)) = port.port {
-                range(first, port.end_port.unwrap_or(first));
+                starts.extend(bounds(first, port.end_port.unwrap_or(first)));
             }
         }
     }
-    starts.remove(&0);
-    starts.into_iter().collect()
+    starts
+}
+
+/// The same for names, which are of the destination's own ports.
+fn named_starts(destination: End<'_>) -> BTreeSet<u16> {
+    let End::Pod(pod, _) = destination else { return BTreeSet::new() };
+    let spec = pod.spec.iter();
+    let containers = spec.flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()));
+    let ports = containers.flat_map(|container| container.ports.iter().flatten());
+    ports.flat_map(|port| bounds(port.container_port, port.container_port)).collect()
+}
+
+/// The first port of a range, and the first after it.
+fn bounds(first: i32, last: i32) -> impl Iterator<Item = u16> {
+    let ports = [Some(first), last.checked_add(1)].into_iter().flatten().filter_map(|port| u16::try_from(port).ok());
+    ports.filter(|port| *port > 0)
 }
 
 fn pairs(
     cluster: &Cluster,
     sources: &[Isolated<'_>],
     ends: &[Isolated<'_>],
-    starts: &[u16],
+    starts: &BTreeSet<u16>,
 ) -> BTreeMap<(IpAddr, IpAddr), BTreeSet<PortRange>> {
     let mut allowed = BTreeMap::new();
     for &(source, egress, _) in sources {
@@ -139,7 +140,8 @@ fn pairs(
     allowed
 }
 
-fn pair(cluster: &Cluster, source: End<'_>, destination: End<'_>, starts: &[u16]) -> BTreeSet<PortRange> {
+fn pair(cluster: &Cluster, source: End<'_>, destination: End<'_>, starts: &BTreeSet<u16>) -> BTreeSet<PortRange> {
+    let starts: BTreeSet<u16> = starts | &named_starts(destination);
     let may = |protocol, port| oracle::allowed(cluster, source, destination, protocol, port) != Answer::Denied;
     let mut ranges = BTreeSet::new();
     if may("ICMP", 0) {
@@ -147,7 +149,7 @@ fn pair(cluster: &Cluster, source: End<'_>, destination: End<'_>, starts: &[u16]
     }
     for (name, protocol) in PROTOCOLS {
         let mut open: Option<u16> = None;
-        for &port in starts {
+        for &port in &starts {
             match (open, may(name, port)) {
                 (None, true) => open = Some(port),
                 (Some(first), false) => {

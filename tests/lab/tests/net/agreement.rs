@@ -138,3 +138,18 @@ async fn engine_slow_reading_and_dropped_packets_agree() {
 async fn engine_slow_reading_and_refused_packets_agree() {
     agree(2, Denial::Reject, [Seen::Refused; 2]).await;
 }
+
+/// The times are printed: `cargo test -p lab --test net -- --nocapture thousands`.
+#[tokio::test]
+async fn thousands_of_rules_load() {
+    let large = Shape { pods: 40, policies: 30, namespaces: 6, ..shape() };
+    let cluster = random::cluster(3, &large);
+    let net = Net::start().await.unwrap();
+    let evaluating = Instant::now();
+    let rules = lab::net::rules(&cluster, &large.outside);
+    let (evaluated, loading) = (evaluating.elapsed(), Instant::now());
+    net.enforce(&rules, Denial::Drop).await.unwrap();
+    let pairs = rules.allowed.len();
+    eprintln!("40 pods, 30 policies: {pairs} pairs in {evaluated:?}, loaded in {:?}", loading.elapsed());
+    assert!(pairs > 2_000, "{pairs}");
+}

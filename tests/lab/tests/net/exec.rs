@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use lab::net::{Error, Net, Output, PodSpec, Shell, Tools};
+use lab::net::{Denial, Error, Net, Output, PodSpec, Shell, Tools};
 use tokio::io::AsyncReadExt as _;
 
-use super::{PORT, pod, run};
+use super::{PORT, ingress, pod, run};
 
 async fn one(tools: Tools) -> Net {
     let net = Net::start().await.unwrap();
@@ -56,6 +56,20 @@ async fn a_pod_has_its_own_tools_and_no_others() {
     assert_eq!((output.code, output.stdout.as_slice()), (127, &b"stub -z x\n"[..]));
     let environment = run(&net, "shop/stub", &["sh", "-c", "echo $HOSTNAME $HOME $PWD"]).await;
     assert_eq!(environment.stdout, b"stub /\n");
+}
+
+#[tokio::test]
+async fn nc_tells_the_three_outcomes_apart() {
+    let net = one(Tools::openbsd(Shell::Dash)).await;
+    net.add_pod(&pod("shop/db-0", &["10.244.1.2"])).await.unwrap();
+    net.enforce(&ingress(&["10.244.1.2"], &[]), Denial::Drop).await.unwrap();
+    let cases =
+        [("10.244.1.1", "8080", "succeeded!"), ("10.244.1.1", "8081", "refused"), ("10.244.1.2", "8080", "timed out")];
+    for (address, port, words) in cases {
+        let output = run(&net, "shop/web-0", &["nc", "-zvnw1", address, port]).await;
+        assert!(String::from_utf8_lossy(&output.stderr).contains(words), "{output:?}");
+        assert_eq!(output.code == 0, words == "succeeded!");
+    }
 }
 
 /// Every dialect that the probe knows is there, and connects.

@@ -60,7 +60,7 @@ async fn the_name_server_is_a_pod_like_others() {
     let net = net().await;
     net.set_name("db.shop.svc.cluster.local", Name::Addresses(vec![ip("10.96.0.7")])).await.unwrap();
     net.enforce(&ingress(&[DNS], &[]), Denial::Drop).await.unwrap();
-    assert_eq!(resolve(&net, "db").await, Vec::<IpAddr>::new());
+    assert_eq!(resolve(&net, "db.shop.svc.cluster.local.").await, Vec::<IpAddr>::new());
     net.enforce(&ingress(&[], &[]), Denial::Drop).await.unwrap();
-    assert_eq!(resolve(&net, "db").await, [ip("10.96.0.7")]);
+    assert_eq!(resolve(&net, "db.shop.svc.cluster.local.").await, [ip("10.96.0.7")]);
 }

@@ -1,8 +1,8 @@
 //! Services, as kube-proxy has them.
 
-use lab::net::{Denial, Net, Protocol, Service};
+use lab::net::{Denial, Net, Protocol, Seen, Service};
 
-use super::{PORT, ingress, ip, nc, pod};
+use super::{PORT, ingress, ip, pod, tcp};
 
 fn service(address: &str, port: u16, endpoints: &[&str]) -> Service {
     let endpoints = endpoints.iter().map(|endpoint| (ip(endpoint), PORT)).collect();
@@ -15,7 +15,7 @@ async fn a_service_leads_to_its_endpoints_and_policies_see_those() {
     for (name, v4, v6) in [("a", "10.244.1.1", "fd00:244::1"), ("b", "10.244.1.2", "fd00:244::2")] {
         net.add_pod(&pod(name, &[v4, v6])).await.unwrap();
     }
-    assert_eq!(nc(&net, "a", "10.96.0.1", 80).await, "timeout", "without a Service");
+    assert_eq!(tcp(&net, "a", "10.96.0.1", 80).await, Seen::Timeout, "without a Service");
     net.set_services(&[
         service("10.96.0.1", 80, &["10.244.1.2"]),
         service("10.96.0.2", 80, &["10.244.1.2", "10.244.1.1"]),
@@ -24,18 +24,18 @@ async fn a_service_leads_to_its_endpoints_and_policies_see_those() {
     ])
     .await
     .unwrap();
-    assert_eq!(nc(&net, "a", "10.96.0.1", 80).await, "open");
-    assert_eq!(nc(&net, "a", "fd00:96::1", 80).await, "open");
-    assert_eq!(nc(&net, "b", "10.96.0.1", 80).await, "open", "its own Service");
+    assert_eq!(tcp(&net, "a", "10.96.0.1", 80).await, Seen::Open);
+    assert_eq!(tcp(&net, "a", "fd00:96::1", 80).await, Seen::Open);
+    assert_eq!(tcp(&net, "b", "10.96.0.1", 80).await, Seen::Open, "its own Service");
     for _ in 0..8 {
-        assert_eq!(nc(&net, "a", "10.96.0.2", 80).await, "open", "either endpoint, also itself");
+        assert_eq!(tcp(&net, "a", "10.96.0.2", 80).await, Seen::Open, "either endpoint, also itself");
     }
-    assert_eq!(nc(&net, "a", "10.96.0.3", 80).await, "refused", "no endpoint");
-    assert_eq!(nc(&net, "a", "10.96.0.1", 81).await, "timeout", "no such port");
+    assert_eq!(tcp(&net, "a", "10.96.0.3", 80).await, Seen::Refused, "no endpoint");
+    assert_eq!(tcp(&net, "a", "10.96.0.1", 81).await, Seen::Timeout, "no such port");
 
     net.enforce(&ingress(&["10.244.1.2"], &[("10.244.1.2", "10.244.1.2")]), Denial::Drop).await.unwrap();
-    assert_eq!(nc(&net, "a", "10.96.0.1", 80).await, "timeout");
-    assert_eq!(nc(&net, "b", "10.96.0.1", 80).await, "open", "a pod cannot be cut from itself");
+    assert_eq!(tcp(&net, "a", "10.96.0.1", 80).await, Seen::Timeout);
+    assert_eq!(tcp(&net, "b", "10.96.0.1", 80).await, Seen::Open, "a pod cannot be cut from itself");
     net.enforce(&ingress(&["10.244.1.2"], &[("10.244.1.1", "10.244.1.2")]), Denial::Drop).await.unwrap();
-    assert_eq!(nc(&net, "a", "10.96.0.1", 80).await, "open");
+    assert_eq!(tcp(&net, "a", "10.96.0.1", 80).await, Seen::Open);
 }
