@@ -7,6 +7,7 @@ mod exec;
 mod lifetime;
 mod names;
 mod packets;
+mod probe;
 mod services;
 
 use std::collections::{BTreeMap, BTreeSet};
