@@ -142,6 +142,25 @@ chain output { type filter hook output priority filter + 10; jump lose; }",
     replaced("lab_dead", &table)
 }
 
+/// A pod that is its own Service's endpoint would not take packets from its own address: it is to see the node's.
+const FORWARD: &str = "chain forwarded {
+  ip daddr . meta l4proto . th dport vmap @ports4
+  ip6 daddr . meta l4proto . th dport vmap @ports6
+}
+chain prerouting { type nat hook prerouting priority dstnat; jump forwarded; }
+chain output { type nat hook output priority -100; jump forwarded; }
+chain nobody {
+  type filter hook prerouting priority dstnat + 10;
+  ip daddr . meta l4proto . th dport @empty4 reject
+  ip6 daddr . meta l4proto . th dport @empty6 reject
+}
+chain postrouting {
+  type nat hook postrouting priority srcnat;
+  ip saddr . ip daddr @own4 masquerade
+  ip6 saddr . ip6 daddr @own6 masquerade
+}
+";
+
 /// The table that sends connections to a Service on to its endpoints. Policies see the endpoint.
 pub(super) fn services(services: &[Service]) -> String {
     let mut table = String::new();
@@ -173,26 +192,7 @@ pub(super) fn services(services: &[Service]) -> String {
     ports.write(&mut table, "map ports", |family| format!("{} : verdict", port(family)));
     empty.write(&mut table, "set empty", port);
     own.write(&mut table, "set own", |family| format!("type {family} . {family}"));
-    // A pod that is its own Service's endpoint would not take packets from its own address.
-    line(
-        &mut table,
-        "chain forwarded {
-  ip daddr . meta l4proto . th dport vmap @ports4
-  ip6 daddr . meta l4proto . th dport vmap @ports6
-}
-chain prerouting { type nat hook prerouting priority dstnat; jump forwarded; }
-chain output { type nat hook output priority -100; jump forwarded; }
-chain nobody {
-  type filter hook prerouting priority dstnat + 10;
-  ip daddr . meta l4proto . th dport @empty4 reject
-  ip6 daddr . meta l4proto . th dport @empty6 reject
-}
-chain postrouting {
-  type nat hook postrouting priority srcnat;
-  ip saddr . ip daddr @own4 masquerade
-  ip6 saddr . ip6 daddr @own6 masquerade
-}",
-    );
+    table.push_str(FORWARD);
     replaced("lab_services", &table)
 }
 

@@ -179,6 +179,27 @@ fn an_ordinary_user_may_have_one() {
     traces.wait_for_the_end();
 }
 
+/// As in a container whose root may make namespaces, but not those of users.
+#[test]
+fn root_needs_no_user_namespace() {
+    let without = |then: &str| {
+        let script = format!("echo 0 >/proc/sys/user/max_user_namespaces; exec {then} \"$@\"");
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "sh", "-c", &script, "sh"]).arg(env::current_exe().unwrap());
+        command
+    };
+    let (mut child, process) = hold(&mut without(""));
+    let traces = Traces::of(process);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    traces.wait_for_the_end();
+
+    let mut powerless = without("setpriv --bounding-set=-all --inh-caps=-all");
+    let done = powerless.args(["--exact", "lifetime::held", "--ignored"]).env("LAB_HELD", "1").output().unwrap();
+    let said = String::from_utf8_lossy(&done.stdout).into_owned();
+    assert!(said.contains("Operation not permitted"), "{said}");
+}
+
 /// The times are printed: `cargo test -p lab --test net -- --nocapture thirty`.
 #[tokio::test]
 async fn thirty_pods_start_and_end() {
