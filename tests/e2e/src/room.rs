@@ -53,7 +53,9 @@ impl Message {
         self.body.lines().next_back().unwrap_or_default()
     }
 
-    fn parse(event: &Value) -> Self {
+    /// Reads an `m.room.message` event.
+    #[must_use]
+    pub fn parse(event: &Value) -> Self {
         let relation = "/content/m.relates_to";
         let is_thread = text(event, &format!("{relation}/rel_type")) == "m.thread";
         let at = event.get("origin_server_ts").and_then(Value::as_i64);
