@@ -2,10 +2,14 @@
 export DATA_PLANE ?= calico
 # PROFILE of the verifier in the image: release (default of `make image`), or dev, which compiles faster (tests, demo).
 
-.PHONY: help test lint unit test-cluster demo-cluster cluster cluster-down image
+.PHONY: help demo test lint unit test-cluster demo-cluster cluster cluster-down image
 
 help:
 	@sed -n 's/^## //p' Makefile
+
+## make demo            one story of four merges, without a cluster: the messages as the room shows them, in seconds
+demo:
+	@tests/ci/demo.sh
 
 ## make test            everything that needs no cluster: lints, unit, property and golden tests, mocks, a real Synapse
 test: lint unit
@@ -20,7 +24,7 @@ unit:
 test-cluster:
 	@tests/ci/cluster.sh
 
-## make demo-cluster    one story of four merges on the real cluster, told by the messages in the room
+## make demo-cluster    the same story on the real cluster
 demo-cluster:
 	@tests/ci/demo-cluster.sh
 

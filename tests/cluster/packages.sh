@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# packages.sh: installs the Debian packages that the cluster needs and this machine lacks.
+# packages.sh [PACKAGE...]: installs those of these Debian packages (default: all that the cluster needs) that this
+# machine lacks; whoever may not install is told which they are.
 set -euo pipefail
 
 packages=(
@@ -11,12 +12,18 @@ packages=(
   ca-certificates curl git iproute2 jq openssl procps python3 python3-venv util-linux
 )
 
+[ $# -eq 0 ] || packages=("$@")
+
 missing=()
 for package in "${packages[@]}"; do
   dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
 done
 [ ${#missing[@]} -eq 0 ] && exit 0
 
+if [ "$(id -u)" != 0 ]; then
+  echo "missing Debian packages; as root: apt-get install --no-install-recommends ${missing[*]}" >&2
+  exit 1
+fi
 echo "installing Debian packages: ${missing[*]}" >&2
 export DEBIAN_FRONTEND=noninteractive
 lock='DPkg::Lock::Timeout=600' # another apt may be at work

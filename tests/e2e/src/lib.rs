@@ -12,7 +12,7 @@
 //! ```
 //!
 //! A [`Scene`] holds one of each, all in namespaces of its own, so that scenarios run beside each other. Nothing here
-//! shares code with the verifier: reports are read by the published schema only. The demo alone lays its page out with the
+//! shares code with the verifier: reports are read by the published schema only. The story alone lays its page out with the
 //! verifier's renderer.
 
 pub mod audit;
@@ -28,6 +28,7 @@ pub mod report;
 pub mod room;
 pub mod rules;
 pub mod scene;
+pub mod story;
 pub mod verifier;
 
 pub use audit::Audit;

@@ -2,12 +2,20 @@
 
 use std::{
     fmt,
+    future::Future,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use futures::future::BoxFuture;
+
 /// Something that is done at a request: a signal to the verifier, a change of the cluster.
-pub type Action = Arc<dyn Fn() + Send + Sync>;
+pub type Action = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// Makes an action.
+pub fn action<F: Future<Output = ()> + Send + 'static>(what: impl Fn() -> F + Send + Sync + 'static) -> Action {
+    Arc::new(move || Box::pin(what()))
+}
 
 /// What a request gets in place of its answer.
 #[derive(Clone)]

@@ -226,16 +226,16 @@ async fn one(
         Fault::CutAfter(bytes) => Ok(cut_after(endpoint.answer(request).await, bytes).await),
         Fault::Body(bytes) => Ok(response(Answer::bytes(200, "application/octet-stream", bytes.into()))),
         Fault::Before(action) => {
-            action();
+            action().await;
             Err(Cut)
         }
         Fault::After(action) => {
             endpoint.answer(request).await;
-            action();
+            action().await;
             Err(Cut)
         }
         Fault::Meanwhile(action) => {
-            action();
+            action().await;
             Ok(response(endpoint.answer(request).await))
         }
         Fault::Exec(exec) => {

@@ -6,3 +6,4 @@ pub mod flux;
 pub mod http;
 pub mod matrix;
 pub mod net;
+pub mod world;

@@ -1,5 +1,7 @@
 //! Which kinds are served, under which paths.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 /// A served kind.
@@ -81,7 +83,7 @@ pub fn built_in() -> Vec<Kind> {
 /// Aggregated discovery: the answer to `GET /apis`, or to `GET /api` for the core.
 #[must_use]
 pub fn discovery(kinds: &[Kind], core: bool) -> Value {
-    let mut groups: Vec<(&str, Vec<(&str, Vec<Value>)>)> = Vec::new();
+    let mut groups: BTreeMap<&str, BTreeMap<&str, Vec<Value>>> = BTreeMap::new();
     for kind in kinds.iter().filter(|kind| kind.group.is_empty() == core) {
         let resource = json!({
             "resource": kind.plural, "singularResource": kind.kind.to_lowercase(),
@@ -89,12 +91,9 @@ pub fn discovery(kinds: &[Kind], core: bool) -> Value {
             "scope": if kind.namespaced { "Namespaced" } else { "Cluster" },
             "verbs": ["create", "delete", "get", "list", "patch", "update", "watch"],
         });
-        let versions = entry(&mut groups, kind.group.as_str());
-        entry(versions, kind.version.as_str()).push(resource);
+        groups.entry(&kind.group).or_default().entry(&kind.version).or_default().push(resource);
     }
-    let version = |(name, resources): &(&str, Vec<Value>)| {
-        json!({"version": name, "freshness": "Current", "resources": resources})
-    };
+    let version = |(name, resources): (&&str, &Vec<Value>)| json!({"version": name, "freshness": "Current", "resources": resources});
     let items = groups.iter().map(|(name, versions)| {
         json!({"metadata": {"name": name}, "versions": versions.iter().map(version).collect::<Vec<_>>()})
     });
@@ -102,13 +101,4 @@ pub fn discovery(kinds: &[Kind], core: bool) -> Value {
         "kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {},
         "items": items.collect::<Vec<_>>(),
     })
-}
-
-/// The value of a key, made where there is none; keys stay in the order in which they came.
-fn entry<'a, 'k, T: Default>(pairs: &'a mut Vec<(&'k str, T)>, key: &'k str) -> &'a mut T {
-    let at = pairs.iter().position(|(known, _)| *known == key).unwrap_or_else(|| {
-        pairs.push((key, T::default()));
-        pairs.len() - 1
-    });
-    &mut pairs[at].1
 }

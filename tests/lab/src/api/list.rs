@@ -29,15 +29,15 @@ pub(super) struct Pages {
 
 /// One page of a list.
 pub(super) fn list(inner: &mut Inner, kind: &Kind, namespace: &str, request: &Request) -> Result<Answer, Refusal> {
-    let (version, mut items) = match request.parameter("continue").filter(|token| !token.is_empty()) {
-        Some(token) => {
-            let left = token.parse().ok().and_then(|token| inner.pages.left.remove(&token));
-            left.ok_or_else(|| Refusal::new(410, "The provided continue parameter is too old to display a consistent list result"))?
-        }
-        None => {
-            let all = inner.store.all(&kind.resource(), namespace).into_iter().filter(|object| is_wanted(object, request));
-            (inner.store.version(), all.map(|object| shown(object, request)).collect())
-        }
+    let token = request.parameter("continue").filter(|token| !token.is_empty());
+    let (version, mut items) = if let Some(token) = token {
+        let left = token.parse().ok().and_then(|token| inner.pages.left.remove(&token));
+        let expired = "The provided continue parameter is too old to display a consistent list result";
+        left.ok_or_else(|| Refusal::new(410, expired))?
+    } else {
+        let all = inner.store.all(&kind.resource(), namespace).into_iter();
+        let wanted = all.filter(|object| is_wanted(object, request));
+        (inner.store.version(), wanted.map(|object| shown(object, request)).collect())
     };
     let limit = request.parameter("limit").and_then(|limit| limit.parse().ok()).filter(|limit| *limit > 0);
     let rest = items.split_off(limit.unwrap_or(items.len()).min(items.len()));
@@ -93,15 +93,13 @@ pub(super) fn watch(shared: &Shared, kind: &Kind, namespace: &str, request: &Req
     let inner = &mut *inner;
     let (newest, now) = (inner.store.newest(), inner.store.version());
     let since = request.parameter("resourceVersion").and_then(|version| version.parse().ok()).filter(|v| *v > 0);
-    let told = match since {
-        Some(since) => {
-            inner.store.since(&kind.resource(), since)?;
-            VecDeque::new()
-        }
-        None => {
-            let all = inner.store.all(&kind.resource(), namespace).into_iter().filter(|object| is_wanted(object, request));
-            all.map(|object| json!({"type": "ADDED", "object": shown(object, request)})).collect()
-        }
+    let told = if let Some(since) = since {
+        inner.store.since(&kind.resource(), since)?;
+        VecDeque::new()
+    } else {
+        let all = inner.store.all(&kind.resource(), namespace).into_iter();
+        let wanted = all.filter(|object| is_wanted(object, request));
+        wanted.map(|object| json!({"type": "ADDED", "object": shown(object, request)})).collect()
     };
     let watch = Watch {
         shared: changes(shared, kind, namespace, request),
@@ -117,7 +115,8 @@ pub(super) fn watch(shared: &Shared, kind: &Kind, namespace: &str, request: &Req
 fn bookmark(kind: &Kind) -> Box<dyn Fn(u64) -> Value + Send + Sync> {
     let (api_version, kind) = (kind.api_version(), kind.kind.clone());
     Box::new(move |version| {
-        let object = json!({"apiVersion": api_version, "kind": kind, "metadata": {"resourceVersion": version.to_string()}});
+        let object =
+            json!({"apiVersion": api_version, "kind": kind, "metadata": {"resourceVersion": version.to_string()}});
         json!({"type": "BOOKMARK", "object": object})
     })
 }

@@ -149,7 +149,7 @@ impl Api {
     ///
     /// # Errors
     /// It is not there.
-    pub fn set_status(&self, object: &Value, status: Value) -> Result<Value, Refusal> {
+    pub fn set_status(&self, object: &Value, status: &Value) -> Result<Value, Refusal> {
         let kind = self.kind_of(object)?;
         let (namespace, name) = (text(object, "/metadata/namespace"), text(object, "/metadata/name"));
         let new = serde_json::json!({ "status": status });
@@ -192,7 +192,12 @@ impl Shared {
                 let core = request.path == "/api";
                 return Ok(Answer::json(200, &kinds::discovery(&self.inner().kinds, core)));
             }
-            "/version" => return Ok(Answer::json(200, &serde_json::json!({"major": "1", "minor": "34", "gitVersion": "v1.34.0"}))),
+            "/version" => {
+                return Ok(Answer::json(
+                    200,
+                    &serde_json::json!({"major": "1", "minor": "34", "gitVersion": "v1.34.0"}),
+                ));
+            }
             _ => {}
         }
         let target = self.inner().target(&request.parts())?;
@@ -265,11 +270,11 @@ fn wish(target: &Target, request: &Request) -> Wish {
         ("PATCH", _) => "patch",
         _ => "delete",
     };
-    let subresource = target.subresource.iter().map(|sub| format!("/{sub}")).collect::<String>();
+    let plural = &target.kind.plural;
     Wish {
         verb: verb.to_owned(),
         group: target.kind.group.clone(),
-        resource: format!("{}{subresource}", target.kind.plural),
+        resource: target.subresource.as_ref().map_or_else(|| plural.clone(), |sub| format!("{plural}/{sub}")),
         namespace: target.namespace.clone(),
         name: target.name.clone().unwrap_or_default(),
     }

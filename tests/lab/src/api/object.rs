@@ -191,7 +191,8 @@ mod tests {
     #[test]
     fn a_policy_is_stored_with_defaults_and_without_empty_lists() {
         let kind = Kind::new("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies");
-        let spec = json!({"podSelector": {"matchLabels": {}}, "ingress": [], "egress": [{"ports": [{"port": 53}], "to": []}]});
+        let spec =
+            json!({"podSelector": {"matchLabels": {}}, "ingress": [], "egress": [{"ports": [{"port": 53}], "to": []}]});
         let stored = defaulted(&kind, json!({ "spec": spec }));
         let expected = json!({
             "podSelector": {}, "policyTypes": ["Ingress", "Egress"], "egress": [{"ports": [{"port": 53, "protocol": "TCP"}]}],

@@ -46,21 +46,27 @@ pub fn account(namespace: &str, name: &str) -> String {
 impl Rights {
     /// Adds what roles and bindings among these objects say.
     pub fn add(&mut self, objects: &[Value]) {
-        let of_kind = |kind: &str| objects.iter().filter(move |object| text(object, "/kind") == kind).collect::<Vec<_>>();
+        let of_kind =
+            |kind: &str| objects.iter().filter(move |object| text(object, "/kind") == kind).collect::<Vec<_>>();
         for (binding_kind, everywhere) in [("ClusterRoleBinding", true), ("RoleBinding", false)] {
             for binding in of_kind(binding_kind) {
                 let namespace = (!everywhere).then(|| text(binding, "/metadata/namespace").to_owned());
                 let role_kind = text(binding, "/roleRef/kind");
                 let wanted = |role: &&&Value| {
                     text(role, "/metadata/name") == text(binding, "/roleRef/name")
-                        && (role_kind == "ClusterRole" || Some(text(role, "/metadata/namespace")) == namespace.as_deref())
+                        && (role_kind == "ClusterRole"
+                            || Some(text(role, "/metadata/namespace")) == namespace.as_deref())
                 };
                 let roles = of_kind(role_kind);
                 let rules = roles.iter().filter(wanted).filter_map(|role| role.get("rules")?.as_array()).flatten();
                 let rules: Vec<&Value> = rules.collect();
                 for subject in binding.get("subjects").and_then(Value::as_array).into_iter().flatten() {
                     let user = account(text(subject, "/namespace"), text(subject, "/name"));
-                    let grant = |rule: &&Value| Grant { user: user.clone(), namespace: namespace.clone(), rule: (*rule).clone() };
+                    let grant = |rule: &&Value| Grant {
+                        user: user.clone(),
+                        namespace: namespace.clone(),
+                        rule: (*rule).clone(),
+                    };
                     self.grants.extend(rules.iter().map(grant));
                 }
             }
@@ -83,7 +89,8 @@ impl Rights {
         if user == ADMIN {
             return true;
         }
-        let full = if wish.group.is_empty() { wish.resource.clone() } else { format!("{}.{}", wish.resource, wish.group) };
+        let full =
+            if wish.group.is_empty() { wish.resource.clone() } else { format!("{}.{}", wish.resource, wish.group) };
         if self.forbidden.iter().any(|(verb, resource)| *resource == full && (verb == "*" || *verb == wish.verb)) {
             return false;
         }

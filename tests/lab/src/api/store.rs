@@ -132,7 +132,14 @@ impl Store {
     ///
     /// # Errors
     /// 404; 409: it was changed since `metadata.resourceVersion`, or has another uid.
-    pub fn update(&mut self, kind: &Kind, namespace: &str, name: &str, new: Value, status: bool) -> Result<Value, Refusal> {
+    pub fn update(
+        &mut self,
+        kind: &Kind,
+        namespace: &str,
+        name: &str,
+        new: Value,
+        status: bool,
+    ) -> Result<Value, Refusal> {
         let key = key(&kind.resource(), namespace, name);
         let old = self.objects.get(&key).ok_or_else(|| Refusal::not_found(&kind.resource(), name))?;
         for field in ["resourceVersion", "uid"] {
@@ -169,7 +176,14 @@ impl Store {
     ///
     /// # Errors
     /// As [`Self::update`].
-    pub fn patch(&mut self, kind: &Kind, namespace: &str, name: &str, patch: &Value, status: bool) -> Result<Value, Refusal> {
+    pub fn patch(
+        &mut self,
+        kind: &Kind,
+        namespace: &str,
+        name: &str,
+        patch: &Value,
+        status: bool,
+    ) -> Result<Value, Refusal> {
         let old = self.get(&kind.resource(), namespace, name);
         let mut object = old.cloned().ok_or_else(|| Refusal::not_found(&kind.resource(), name))?;
         merge_patch(&mut object, patch);

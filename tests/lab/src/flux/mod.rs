@@ -53,14 +53,14 @@ impl Flux {
         let flux = Self { api, git, kustomize, artifacts: Artifacts::start().await?, fetched: Mutex::default() };
         let mut source = source();
         e2e::flux::merge(&mut source, &json!({"spec": {"interval": "10m", "ref": {"branch": "main"}}}));
-        flux.api.apply(&source).map_err(told)?;
+        flux.api.apply(&source).map_err(|refusal| told(&refusal))?;
         let mut kustomization = kustomization();
         let spec = json!({
             "interval": "10m", "prune": true, "wait": true, "path": "./infra/k8s/network-policies",
             "sourceRef": {"kind": "GitRepository", "name": SOURCE},
         });
         e2e::flux::merge(&mut kustomization, &json!({ "spec": spec }));
-        flux.api.apply(&kustomization).map_err(told)?;
+        flux.api.apply(&kustomization).map_err(|refusal| told(&refusal))?;
         Ok(flux)
     }
 
@@ -77,7 +77,7 @@ impl Flux {
     pub fn change(&self, patch: &Value) -> Result<()> {
         let mut change = kustomization();
         e2e::flux::merge(&mut change, patch);
-        self.api.apply(&change).map(drop).map_err(told)
+        self.api.apply(&change).map(drop).map_err(|refusal| told(&refusal))
     }
 
     /// Deletes the Kustomization, not what it applied.
@@ -86,8 +86,11 @@ impl Flux {
     /// It is gone already.
     pub fn delete(&self) -> Result<()> {
         let object = kustomization();
-        let kind = self.api.kind_of(&object).map_err(told)?;
-        self.api.store(|store| store.delete(&kind, NAMESPACE, KUSTOMIZATION)).map(drop).map_err(told)
+        let kind = self.api.kind_of(&object).map_err(|refusal| told(&refusal))?;
+        self.api
+            .store(|store| store.delete(&kind, NAMESPACE, KUSTOMIZATION))
+            .map(drop)
+            .map_err(|refusal| told(&refusal))
     }
 
     /// source-controller notices a commit: the source's artifact and status.
@@ -115,7 +118,7 @@ impl Flux {
                 "path": "", "lastUpdateTime": now(),
             },
         });
-        self.api.set_status(&source, status).map_err(told)?;
+        self.api.set_status(&source, &status).map_err(|refusal| told(&refusal))?;
         *self.fetched.lock().unwrap_or_else(PoisonError::into_inner) = Some(commit.to_owned());
         Ok(())
     }
@@ -140,7 +143,7 @@ impl Flux {
                 (status::failed(&before, &revision(&commit), reason, &message), Some(format!("{reason}: {message}")))
             }
         };
-        self.api.set_status(&kustomization(), now).map_err(told)?;
+        self.api.set_status(&kustomization(), &now).map_err(|refusal| told(&refusal))?;
         failed.map_or(Ok(()), |message| Err(anyhow!(message)))
     }
 
@@ -180,7 +183,8 @@ impl Flux {
             return Err(Refusal::new(404, format!("dry-run failed: namespaces \"{namespace}\" not found")));
         }
         if kind.kind == "NetworkPolicy"
-            && let Err(error) = serde_json::from_value::<k8s_openapi::api::networking::v1::NetworkPolicy>(rendered.clone())
+            && let Err(error) =
+                serde_json::from_value::<k8s_openapi::api::networking::v1::NetworkPolicy>(rendered.clone())
         {
             return Err(Refusal::new(422, format!("dry-run failed (Invalid): NetworkPolicy is invalid: {error}")));
         }
@@ -201,7 +205,8 @@ impl Flux {
 
     fn prune(&self, id: &str) -> Option<()> {
         let (namespace, name, group, kind) = status::parse_id(id)?;
-        let served = crate::api::kinds::built_in().into_iter().find(|known| known.group == group && known.kind == kind)?;
+        let served =
+            crate::api::kinds::built_in().into_iter().find(|known| known.group == group && known.kind == kind)?;
         self.api.store(|store| store.delete(&served, namespace, name)).ok().map(drop)
     }
 }
@@ -238,7 +243,7 @@ fn kustomization() -> Value {
     })
 }
 
-fn told(refusal: Refusal) -> anyhow::Error {
+fn told(refusal: &Refusal) -> anyhow::Error {
     anyhow!("{}", refusal.message)
 }
 
@@ -251,6 +256,8 @@ pub fn find_kustomize() -> Result<PathBuf> {
     let on_path = std::env::split_paths(&path).map(|folder| folder.join("kustomize")).find(|file| file.is_file());
     match std::env::var_os("KUSTOMIZE").map(PathBuf::from).or(on_path) {
         Some(file) if file.is_file() => Ok(file),
-        found => bail!("kustomize 5.8 is needed: put it on PATH or set KUSTOMIZE to it (found {found:?}); `make test` does so"),
+        found => bail!(
+            "kustomize 5.8 is needed: put it on PATH or set KUSTOMIZE to it (found {found:?}); `make test` does so"
+        ),
     }
 }

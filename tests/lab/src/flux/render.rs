@@ -39,6 +39,7 @@ pub(super) async fn render(kustomize: &Path, tree: &Tree, path: &Path) -> Result
 fn generated(tree: &Tree, path: &Path) -> String {
     let below = tree.keys().filter_map(|file| Path::new(file).strip_prefix(path).ok());
     let manifests = below.filter(|file| file.extension().is_some_and(|kind| kind == "yaml" || kind == "yml"));
-    let list: String = manifests.map(|file| format!("- ./{}\n", file.display())).collect();
+    let list: Vec<String> = manifests.map(|file| format!("- ./{}\n", file.display())).collect();
+    let list = list.concat();
     format!("apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n{list}")
 }

@@ -46,7 +46,7 @@ fn history(before: &Value, revision: &str, digest: &str, outcome: &str) -> Vec<V
     let is_same = |entry: &Value| text(entry, "/digest") == digest && text(entry, "/lastReconciledStatus") == outcome;
     let known = entries.iter().position(is_same).map(|at| entries.remove(at));
     let count = known.as_ref().and_then(|entry| entry.get("totalReconciliations")?.as_i64()).unwrap_or(0);
-    let first = known.as_ref().map(|entry| text(entry, "/firstReconciled").to_owned()).unwrap_or_else(now);
+    let first = known.as_ref().map_or_else(now, |entry| text(entry, "/firstReconciled").to_owned());
     let entry = json!({
         "digest": digest, "firstReconciled": first, "lastReconciled": now(), "lastReconciledDuration": "100ms",
         "lastReconciledStatus": outcome, "totalReconciliations": count + 1, "metadata": {"revision": revision},

@@ -251,7 +251,7 @@ impl Inner {
         if request.body.len() > self.largest {
             return Err(Refusal(413, "M_TOO_LARGE", "event too large".to_owned()));
         }
-        let event = self.room.add(kind, user, content);
+        let event = self.room.add(kind, user, &content);
         self.transactions.insert(transaction, event.clone());
         Ok(json!({ "event_id": event }))
     }

@@ -54,7 +54,7 @@ impl Room {
     }
 
     /// Adds an event and gives its id.
-    pub fn add(&mut self, kind: &str, sender: &str, content: Value) -> String {
+    pub fn add(&mut self, kind: &str, sender: &str, content: &Value) -> String {
         let id = format!("$event{}", self.events.len() + 1);
         self.events.push(json!({
             "event_id": id, "room_id": ROOM, "type": kind, "sender": sender, "content": content,
@@ -80,9 +80,8 @@ impl Room {
 
     /// The events that relate to one, newest first.
     pub fn relations(&self, id: &str) -> Value {
-        let relates = |event: &&Value| {
-            event.pointer("/content/m.relates_to/event_id").and_then(Value::as_str) == Some(id)
-        };
+        let relates =
+            |event: &&Value| event.pointer("/content/m.relates_to/event_id").and_then(Value::as_str) == Some(id);
         json!({"chunk": self.events.iter().rev().filter(relates).collect::<Vec<_>>()})
     }
 
