@@ -9,6 +9,7 @@ use crate::{
     verify::{
         compare::Material,
         seams::{Outside, Resolver, Source},
+        trigger::is_checked,
     },
 };
 
@@ -34,7 +35,9 @@ impl<O: Outside> Run<'_, O> {
         }
     }
 
-    /// What each Kustomization declares; one that is not applied stands with the policies of the state.
+    /// What each Kustomization declares; one that is not applied stands with the policies of the state. Nothing where
+    /// one was applied at another revision than the state's and cannot be had: what Git said then is no measure of what
+    /// is live now.
     pub(super) async fn declared(
         &self,
         state: &State,
@@ -50,6 +53,9 @@ impl<O: Outside> Run<'_, O> {
                         continue;
                     }
                     Err(fault) => troubles.push((status.id.clone(), format!("{}: {fault}", status.id))),
+                }
+                if !is_checked(state, std::slice::from_ref(status)) {
+                    return Vec::new();
                 }
             }
             declared.extend(remembered(state, status));
