@@ -8,5 +8,8 @@ KUSTOMIZE=$(tests/cluster/build.sh kustomize | awk '$1 == "kustomize" { print $2
 export KUSTOMIZE
 # They wait for packets and clocks more than they compute.
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-6}
+# What `cargo test` builds beside the tests: the lab runs it.
+NETPOL_VERIFY=$(realpath -m "${CARGO_TARGET_DIR:-target}")/debug/netpol-verify
+export NETPOL_VERIFY
 cargo test --workspace --exclude e2e
 cargo test --package e2e --lib

@@ -59,7 +59,7 @@ pub struct Lab {
     /// The repository.
     pub git: Arc<Git>,
     /// Flux.
-    pub flux: Flux,
+    pub flux: Arc<Flux>,
     /// The homeserver.
     pub matrix: Matrix,
     /// The network.
@@ -110,7 +110,7 @@ impl Lab {
             git.write(path, content);
         }
         let matrix = Matrix::start().await?;
-        let flux = Flux::start(Arc::clone(&api), Arc::clone(&git), kustomize.clone()).await?;
+        let flux = Arc::new(Flux::start(Arc::clone(&api), Arc::clone(&git), kustomize.clone()).await?);
         merge(&mut fixture.config, &usual_config(&matrix));
         merge(&mut fixture.config, &setup.config);
         let names = names::Names::of(setup.fixture)?;

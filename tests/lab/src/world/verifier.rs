@@ -169,7 +169,13 @@ impl Verifier {
     /// # Errors
     /// It cannot be written.
     pub fn set_token(&self, token: &str) -> Result<()> {
-        Ok(std::fs::write(self.folder.join("token"), token)?)
+        Ok(std::fs::write(self.token_file(), token)?)
+    }
+
+    /// Where its Matrix token is, for actions that replace it during a run.
+    #[must_use]
+    pub fn token_file(&self) -> PathBuf {
+        self.folder.join("token")
     }
 
     /// Sets a variable of its environment for all runs from now on.
@@ -276,7 +282,8 @@ fn build() -> Result<PathBuf> {
     const NAME: &str = "netpol-verify";
     if let Some(cargo) = std::env::var_os("CARGO") {
         let mut build = std::process::Command::new(cargo);
-        build.args(["build", "--quiet", "--package", NAME, "--bin", NAME]);
+        // With this package, so that the features of dependencies are the same and nothing is compiled twice.
+        build.args(["build", "--quiet", "--package", NAME, "--package", "lab", "--bins"]);
         build.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."));
         ensure!(build.status()?.success(), "{NAME} does not build");
     }

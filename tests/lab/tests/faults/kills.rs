@@ -1,0 +1,146 @@
+//! A run that is killed before and after each thing that it writes: whatever moment it was, the next run completes the
+//! work, and the room has every message once.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Result, ensure};
+use lab::{
+    faults::{Fault, Faults},
+    world::{Lab, Signal},
+};
+
+use crate::shop::{assert_cured, assert_green, assert_none_twice, open, play};
+
+const STATES: &str = "/configmaps/netpol-verify-state";
+const SEND: &str = "/send/m.room.message/";
+
+/// When the signal comes.
+#[derive(Debug, Clone, Copy)]
+enum When {
+    Before,
+    After,
+}
+
+/// What a run that nobody disturbs says: thread or not, and the first line of each message.
+fn said(lab: &Lab) -> BTreeSet<(bool, String)> {
+    lab.matrix.messages().iter().map(|one| (one.thread.is_some(), one.first_line().to_owned())).collect()
+}
+
+/// The first lines of thread messages name the run, whose number a killed run may have used up.
+fn without_numbers(said: BTreeSet<(bool, String)>) -> BTreeSet<(bool, String)> {
+    let digits = |text: String| text.chars().filter(|c| !c.is_ascii_digit()).collect();
+    said.into_iter().map(|(thread, line)| (thread, digits(line))).collect()
+}
+
+fn faults(lab: &Lab, matrix: bool) -> &Faults {
+    if matrix { &lab.matrix.faults } else { &lab.api.faults }
+}
+
+/// Kills at each write of a kind in turn, until a run has fewer of them.
+fn killed(path: &'static str, matrix: bool, signal: Signal, when: When) -> Result<()> {
+    let mut writes = 1;
+    let mut number = 0;
+    while number < writes {
+        play(async |lab| {
+            let commit = open(lab).await?;
+            let kill = lab.verifier.signal(signal);
+            let fault = match when {
+                When::Before => Fault::Before(kill),
+                When::After => Fault::After(kill),
+            };
+            faults(lab, matrix).later("PUT", path, number, 1, fault);
+            let run = lab.run_for(&commit).await?;
+            ensure!(run.code != Some(0), "write {number}: a killed run is not green\n{}", run.log);
+            let disturbed = faults(lab, matrix).requests("PUT").iter().filter(|line| line.contains(path)).count();
+            ensure!(disturbed > number, "write {number} never came");
+            assert_cured(lab, &commit).await.map_err(|error| error.context(format!("write {number}")))?;
+            let after = without_numbers(said(lab));
+            let (undisturbed, all) = undisturbed(path, matrix).await?;
+            writes = all;
+            ensure!(after == undisturbed, "write {number}: {after:#?}\ninstead of {undisturbed:#?}");
+            assert_none_twice(lab)
+        })?;
+        number += 1;
+    }
+    Ok(())
+}
+
+/// What an undisturbed run says, and how many writes of a kind it makes.
+async fn undisturbed(path: &str, matrix: bool) -> Result<(BTreeSet<(bool, String)>, usize)> {
+    static SAID: tokio::sync::OnceCell<(BTreeSet<(bool, String)>, Vec<String>)> = tokio::sync::OnceCell::const_new();
+    let (said, requests) = SAID
+        .get_or_try_init(|| async {
+            let lab = Lab::start(lab::world::Setup::default()).await?;
+            lab.put(&crate::shop::first_state().await?)?;
+            let commit = open(&lab).await?;
+            assert_green(&lab.run_for(&commit).await?)?;
+            let requests = [lab.api.faults.requests("PUT"), lab.matrix.faults.requests("PUT")].concat();
+            anyhow::Ok((without_numbers(said(&lab)), requests))
+        })
+        .await?;
+    let _ = matrix;
+    Ok((said.clone(), requests.iter().filter(|line| line.contains(path)).count()))
+}
+
+#[test]
+fn killed_before_each_write_of_the_state() -> Result<()> {
+    killed(STATES, false, Signal::KILL, When::Before)
+}
+
+#[test]
+fn killed_after_each_write_of_the_state() -> Result<()> {
+    killed(STATES, false, Signal::KILL, When::After)
+}
+
+#[test]
+fn terminated_before_each_write_of_the_state() -> Result<()> {
+    killed(STATES, false, Signal::TERM, When::Before)
+}
+
+#[test]
+fn terminated_after_each_write_of_the_state() -> Result<()> {
+    killed(STATES, false, Signal::TERM, When::After)
+}
+
+#[test]
+fn killed_before_each_message() -> Result<()> {
+    killed(SEND, true, Signal::KILL, When::Before)
+}
+
+#[test]
+fn killed_after_each_message() -> Result<()> {
+    killed(SEND, true, Signal::KILL, When::After)
+}
+
+#[test]
+fn terminated_after_each_message() -> Result<()> {
+    killed(SEND, true, Signal::TERM, When::After)
+}
+
+/// Killed while it looks: nothing is written yet, so that the next run is as the first would have been.
+fn killed_at(path: &'static str) -> Result<()> {
+    play(async |lab| {
+        let commit = open(lab).await?;
+        let kill = lab.verifier.signal(Signal::KILL);
+        lab.api.faults.add("GET", path, 1, Fault::Before(kill));
+        let run = lab.run_for(&commit).await?;
+        ensure!(run.signal == Some(9), "{:?} {:?}", run.code, run.signal);
+        assert_cured(lab, &commit).await?;
+        crate::shop::assert_told_once(lab, &commit, "✅")
+    })
+}
+
+#[test]
+fn killed_at_its_first_probe() -> Result<()> {
+    killed_at("/exec?")
+}
+
+#[test]
+fn killed_at_a_list() -> Result<()> {
+    killed_at("/api/v1/pods?")
+}
+
+#[test]
+fn killed_at_the_artifacts_source() -> Result<()> {
+    killed_at("/gitrepositories/")
+}
