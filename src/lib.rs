@@ -8,7 +8,8 @@
 //! ```
 //!
 //! [`model`], [`engine`] and [`report`] are pure; [`flux`], [`cluster`], [`probe`], [`matrix`] and [`state`] are
-//! adapters; [`verify`] is the use case and knows the adapters by its traits alone; only [`args`] knows all.
+//! adapters; [`verify`] is the use case and knows the adapters by its traits alone; [`watch`] starts it after each
+//! merge; only [`args`] knows all.
 
 pub mod args;
 pub mod cluster;
@@ -21,3 +22,4 @@ pub mod probe;
 pub mod report;
 pub mod state;
 pub mod verify;
+pub mod watch;

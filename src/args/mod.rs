@@ -5,6 +5,7 @@
 mod outside;
 mod run;
 mod status;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -39,6 +40,9 @@ const EXIT_CODES: &str = "Exit codes:
 enum Command {
     /// Verify the revision that Flux applied last, once, and report.
     Run(run::RunArgs),
+    /// Start a run after each merge: make one Job for each revision that Flux applied, or failed to apply, and that no
+    /// run has looked at. It posts nothing itself and needs no token.
+    Watch(watch::WatchArgs),
     /// Print what was checked and verified last, what is pending, and what is owed.
     Status(status::StatusArgs),
 }
@@ -97,6 +101,7 @@ pub async fn parse_and_run() -> ExitCode {
     start_log(&global);
     let result = match command {
         Command::Run(args) => run::run(args, &global).await,
+        Command::Watch(args) => watch::watch(args, &global).await,
         Command::Status(args) => status::status(args, &global).await,
     };
     match result {

@@ -7,6 +7,7 @@ use crate::{
     model::{State, Unseen},
     state::ConfigMapStore,
     verify::seams::Store as _,
+    watch::{Sign, last_sign},
 };
 
 /// Arguments of `status`.
@@ -22,20 +23,45 @@ const SHOWN_RUNS: usize = 5;
 /// Prints the state for people or programs.
 pub async fn status(_: StatusArgs, global: &Global) -> Result<u8, Failure> {
     let client = client(global).await?;
-    let state = ConfigMapStore::new(client, &global.namespace, STATE).load().await;
+    let state = ConfigMapStore::new(client.clone(), &global.namespace, STATE).load().await;
     let state = state.map_err(|fault| Failure::not_told(anyhow::anyhow!(fault)))?;
+    // Who may read the state may not read the Lease, perhaps: the rest is worth telling all the same.
+    let sign = last_sign(client, &global.namespace, jiff::Timestamp::now()).await.map_err(|error| error.to_string());
     match global.output {
-        Output::Json => println!("{:#}", as_json(&state)),
-        Output::Text => print!("{}", as_text(&state)),
+        Output::Json => println!("{:#}", as_json(&state, &sign)),
+        Output::Text => print!("{}", as_text(&state, &sign)),
     }
     Ok(0)
+}
+
+/// The watcher's last sign of life, or why it is not known.
+type Watcher = Result<Option<Sign>, String>;
+
+fn watcher_json(sign: &Watcher) -> serde_json::Value {
+    match sign {
+        Ok(Some(sign)) => json!({"alive": sign.is_alive, "pod": sign.holder, "at": sign.renewed}),
+        Ok(None) => json!({"alive": false, "pod": null, "at": null}),
+        Err(error) => json!({"alive": null, "error": error}),
+    }
+}
+
+fn watcher_text(sign: &Watcher) -> String {
+    match sign {
+        Ok(Some(sign)) if sign.is_alive => format!("watcher   alive: {} at {}", sign.holder, sign.renewed),
+        Ok(Some(sign)) => format!(
+            "watcher   no sign of life since {} ({}): see the log of Deployment netpol-verify-watch",
+            sign.renewed, sign.holder
+        ),
+        Ok(None) => "watcher   none: runs are started by the schedule and by people".to_owned(),
+        Err(error) => format!("watcher   not known: {error}"),
+    }
 }
 
 fn count(state: &State, unseen: Unseen) -> usize {
     state.flows.values().filter(|f| f.state == unseen).count()
 }
 
-fn as_json(state: &State) -> serde_json::Value {
+fn as_json(state: &State, sign: &Watcher) -> serde_json::Value {
     let checked = state.checked.as_ref().map(|c| {
         let revisions: Vec<_> = c
             .kustomizations
@@ -55,11 +81,13 @@ fn as_json(state: &State) -> serde_json::Value {
         "failed": state.failed,
         "runs": state.runs,
         "owed_messages": state.outbox.len(),
+        "watcher": watcher_json(sign),
     })
 }
 
-fn as_text(state: &State) -> String {
+fn as_text(state: &State, sign: &Watcher) -> String {
     let mut lines = revisions(state);
+    lines.push(watcher_text(sign));
     for failed in &state.failed {
         lines.push(format!("failed    {}: {}", failed.id, failed.reason));
     }
@@ -110,4 +138,29 @@ fn revisions(state: &State) -> Vec<String> {
         ));
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watcher_that_stands_still_is_told_from_one_that_lives_and_from_none() {
+        let sign = |is_alive| Sign {
+            holder: "watch-x".to_owned(),
+            renewed: "2026-11-20T09:00:00Z".to_owned(),
+            age: 7,
+            is_alive,
+        };
+        for (sign, text, alive) in [
+            (Ok(Some(sign(true))), "watcher   alive: watch-x at 2026-11-20T09:00:00Z", json!(true)),
+            (Ok(Some(sign(false))), "watcher   no sign of life since 2026-11-20T09:00:00Z (watch-x)", json!(false)),
+            (Ok(None), "watcher   none", json!(false)),
+            (Err("forbidden".to_owned()), "watcher   not known: forbidden", json!(null)),
+        ] {
+            let page = as_text(&State::default(), &sign);
+            assert!(page.lines().any(|line| line.starts_with(text)), "{page}");
+            assert_eq!(as_json(&State::default(), &sign)["watcher"]["alive"], alive, "{text}");
+        }
+    }
 }

@@ -13,6 +13,7 @@ fn what_is_not_said_has_the_documented_default() {
     assert!(config.matrix.quiet_merges && !config.matrix.weekly.is_on());
     let empty = SMALL.replace("room:", "weekly: \"\", room:");
     assert_eq!(Config::parse("config.yaml", &empty).unwrap(), config);
+    assert_eq!(config.watch.on, WatchOn::Revision);
     // What --dry-run prints is a configuration again.
     let printed = serde_saphyr::to_string(&config).unwrap();
     assert_eq!(Config::parse("printed", &printed).unwrap(), config);
@@ -54,6 +55,12 @@ fn what_is_wrong_is_named_with_its_place() {
     let day = SMALL.replace("room:", "weekly: \"Moo 08:00\", room:");
     let error = Config::parse("config.yaml", &day).unwrap_err().to_string();
     assert!(error.starts_with("config.yaml:3:") && error.contains("Moo 08:00"), "{error}");
+    let unknown = format!("{SMALL}watch:\n  on: merge\n");
+    let error = Config::parse("config.yaml", &unknown).unwrap_err().to_string();
+    assert!(error.starts_with("config.yaml:5:7") && error.contains("merge"), "{error}");
+    let unknown = format!("{SMALL}watch: {{at: digest}}\n");
+    let error = Config::parse("config.yaml", &unknown).unwrap_err().to_string();
+    assert!(error.starts_with("config.yaml:4:") && error.contains("`at`"), "{error}");
     let zero = format!("{SMALL}probe:\n  timeout: 0s\n");
     let error = Config::parse("config.yaml", &zero).unwrap_err().to_string();
     assert!(error.starts_with("config.yaml:5:12") && error.contains("0s"), "{error}");

@@ -135,6 +135,10 @@ pub struct HistoryEntry {
     pub digest: String,
     /// The reason of Ready at its end.
     pub last_reconciled_status: String,
+    /// When this rendering first ended so, RFC 3339.
+    pub first_reconciled: Option<String>,
+    /// When it last did.
+    pub last_reconciled: Option<String>,
     /// `revision`, `originRevision`.
     pub metadata: BTreeMap<String, String>,
 }

@@ -8,6 +8,8 @@ use crate::model::{KustomizationRef, KustomizationStatus, NotApplied, ObjectRef,
 
 /// Characters of a condition's message that are kept: Kubernetes allows 32 KiB, a message to people does not.
 const MESSAGE_LIMIT: usize = 1000;
+/// The reason of Ready, and a history entry's status, after a success.
+const SUCCEEDED: &str = "ReconciliationSucceeded";
 
 /// What is so of a Kustomization and its source (`None`: the source does not exist).
 #[must_use]
@@ -41,7 +43,7 @@ fn revision(text: &str) -> Revision {
 /// The digest of the rendering that was applied; a failed attempt at the same revision has an entry of its own.
 fn digest_of(kustomization: &KustomizationObject, applied: &str) -> Option<String> {
     let entry = kustomization.status.history.iter().find(|entry| {
-        entry.last_reconciled_status == "ReconciliationSucceeded"
+        entry.last_reconciled_status == SUCCEEDED
             && entry.metadata.get("revision").is_some_and(|revision| revision == applied)
     })?;
     Some(entry.digest.clone()).filter(|digest| !digest.is_empty())
@@ -62,8 +64,30 @@ fn not_ready(kustomization: &KustomizationObject, source: Option<&SourceObject>)
         reason: ready.reason.clone(),
         message: shorten(&ready.message),
         final_: ready.status == "False" && is_final(kustomization, ready) && !is_superseded(kustomization, source),
-        since: ready.last_transition_time.clone(),
+        since: failing_since(kustomization, ready),
     })
+}
+
+/// Since when it has been failing. The condition alone does not say: Flux sets it to `Unknown` at the start of each
+/// retry, so that its time is never older than the retry interval. The history has the first failure of each rendering
+/// (which may lie before the last success, for one that failed and worked before).
+fn failing_since(kustomization: &KustomizationObject, ready: &Condition) -> Option<String> {
+    let time = |text: &Option<String>| text.as_deref()?.parse::<jiff::Timestamp>().ok();
+    let condition = time(&ready.last_transition_time);
+    let history = &kustomization.status.history;
+    let attempted = kustomization.status.last_attempted_revision.as_ref();
+    let same = history
+        .iter()
+        .find(|entry| entry.last_reconciled_status == ready.reason && entry.metadata.get("revision") == attempted);
+    let success = history.iter().filter(|entry| entry.last_reconciled_status == SUCCEEDED);
+    let success = success.filter_map(|entry| time(&entry.last_reconciled)).max();
+    let first = same.filter(|_| ready.status == "False").and_then(|entry| time(&entry.first_reconciled));
+    let first = first.map(|first| success.map_or(first, |success| success.max(first)));
+    match (condition, first) {
+        (Some(condition), Some(first)) => Some(condition.min(first).to_string()),
+        (None, Some(first)) => Some(first.to_string()),
+        (_, None) => ready.last_transition_time.clone(),
+    }
 }
 
 /// A build that failed or an object that the API server refused fails again at every retry; a stalled Kustomization

@@ -152,6 +152,28 @@ fn a_failed_newer_revision_leaves_the_applied_one_with_its_own_digest() {
 }
 
 #[test]
+fn a_failure_that_is_retried_is_as_old_as_its_first_try() {
+    let at = |minute: u8| format!("2026-11-20T09:{minute:02}:00Z");
+    let since = |status: &str, reason: &str, first: u8, success: u8| {
+        let mut condition = ready(status, reason, "a webhook refused it");
+        condition["lastTransitionTime"] = json!(at(40));
+        let history = json!([
+            {"digest": "sha256:b", "lastReconciledStatus": "HealthCheckFailed", "metadata": {"revision": NEW},
+                "firstReconciled": at(first), "lastReconciled": at(40)},
+            {"digest": "sha256:a", "lastReconciledStatus": "ReconciliationSucceeded", "metadata": {"revision": OLD},
+                "firstReconciled": at(1), "lastReconciled": at(success)},
+        ]);
+        let status = json!({"lastAppliedRevision": OLD, "conditions": [condition], "history": history});
+        judge(&kustomization(json!({"status": status})), Some(&source(json!({})))).not_applied.unwrap().since.unwrap()
+    };
+    assert_eq!(since("False", "HealthCheckFailed", 20, 10), at(20));
+    assert_eq!(since("False", "HealthCheckFailed", 5, 10), at(10), "it worked between an older failure and this one");
+    // The controls: another failure, and a try that is under way.
+    assert_eq!(since("False", "ArtifactFailed", 20, 10), at(40));
+    assert_eq!(since("Unknown", "Progressing", 20, 10), at(40));
+}
+
+#[test]
 fn suspension_of_either_is_seen_although_ready_stays_true() {
     let suspend = || json!({"spec": {"suspend": true}});
     for (k, s) in [(suspend(), json!({})), (json!({}), suspend())] {

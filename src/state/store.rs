@@ -138,6 +138,27 @@ impl ConfigMapStore {
         }
     }
 
+    /// The state in an object that was read otherwise; `None` where no run has written one yet.
+    ///
+    /// # Errors
+    /// It holds something that is not a state of this program.
+    pub fn state_in(object: &ConfigMap) -> Result<Option<State>, StoreError> {
+        let metadata = &object.metadata;
+        let place = || {
+            let [namespace, name] =
+                [&metadata.namespace, &metadata.name].map(|part| part.as_deref().unwrap_or_default());
+            format!("{namespace}/{name}")
+        };
+        match stored(object) {
+            Some(bytes) => {
+                codec::decode(bytes).map(Some).map_err(|source| StoreError::Unreadable { place: place(), source })
+            }
+            // An empty ConfigMap is what an installation ships, so that no right to create one is needed.
+            None if !object.data.iter().flatten().any(|(key, _)| key == SUMMARY) => Ok(None),
+            None => Err(StoreError::Lost { place: place() }),
+        }
+    }
+
     fn place(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
     }
@@ -160,17 +181,8 @@ impl ConfigMapStore {
     async fn read(&self) -> Result<State, StoreError> {
         let mut memory = self.memory.lock().await;
         let object = self.get().await?;
-        let state = match &object {
-            None => fresh()?,
-            Some(object) => match stored(object) {
-                Some(bytes) => {
-                    codec::decode(bytes).map_err(|source| StoreError::Unreadable { place: self.place(), source })?
-                }
-                // An empty ConfigMap is what an installation ships, so that no right to create one is needed.
-                None if !object.data.iter().flatten().any(|(key, _)| key == SUMMARY) => fresh()?,
-                None => return Err(StoreError::Lost { place: self.place() }),
-            },
-        };
+        let state = object.as_ref().map(Self::state_in).transpose()?.flatten();
+        let state = state.map_or_else(fresh, Ok)?;
         let known = object.map_or(Known::Absent, |object| Known::Object(Box::new(object)));
         *memory = Memory { known, tried: None };
         Ok(state)

@@ -48,7 +48,9 @@ fn can_change(status: &KustomizationStatus) -> bool {
     status.not_applied.as_ref().is_some_and(|n| !n.final_) && !status.suspended
 }
 
-fn absent(id: &KustomizationRef) -> KustomizationStatus {
+/// What is said of a Kustomization that does not exist.
+#[must_use]
+pub fn absent(id: &KustomizationRef) -> KustomizationStatus {
     KustomizationStatus {
         id: id.clone(),
         attempted: None,

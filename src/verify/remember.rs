@@ -178,24 +178,20 @@ fn touched_missing(comparison: &Comparison, key: &str) -> Option<crate::model::D
 }
 
 /// Failed applies that were told, without those that are applied now; the message's event is kept.
+///
+/// Flux tries again and again, and may fail for two reasons by turns: each is told once for a revision.
 fn failed(state: &State, ended: &Ended<'_>) -> Vec<FailedApply> {
-    let mut failed = Vec::new();
+    let mut failed: Vec<FailedApply> = Vec::new();
     for status in ended.statuses {
         let Some(not_applied) = &status.not_applied else { continue };
-        if !applied::is_worth_telling(not_applied, ended.config, &ended.report.finished) {
-            continue;
-        }
+        let is_told = applied::is_worth_telling(not_applied, ended.config, &ended.report.finished);
         let attempted = not_applied.attempted.clone().or_else(|| status.attempted.clone());
-        let known = state
-            .failed
-            .iter()
-            .find(|f| f.id == status.id && f.attempted == attempted && f.reason == not_applied.reason);
-        failed.push(known.cloned().unwrap_or_else(|| FailedApply {
-            id: status.id.clone(),
-            attempted,
-            reason: not_applied.reason.clone(),
-            event: None,
-        }));
+        let known = state.failed.iter().filter(|f| f.id == status.id && (!is_told || f.attempted == attempted));
+        failed.extend(known.cloned());
+        let id = &status.id;
+        if is_told && !failed.iter().any(|f| f.id == *id && f.reason == not_applied.reason) {
+            failed.push(FailedApply { id: id.clone(), attempted, reason: not_applied.reason.clone(), event: None });
+        }
     }
     failed
 }

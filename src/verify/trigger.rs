@@ -6,14 +6,21 @@ use crate::model::{KustomizationStatus, RunRecord, State, Trigger, Verdict};
 /// Whether every Kustomization's (revision, digest) is the one that was checked last.
 #[must_use]
 pub fn is_checked(state: &State, statuses: &[KustomizationStatus]) -> bool {
-    let Some(checked) = &state.checked else { return false };
-    statuses.iter().all(|status| {
-        status.not_applied.is_none()
-            && checked
-                .kustomizations
-                .iter()
-                .any(|k| k.id == status.id && Some(&k.revision) == status.applied.as_ref() && k.digest == status.digest)
-    })
+    state.checked.is_some() && statuses.iter().all(|status| is_checked_one(state, status))
+}
+
+/// Whether this Kustomization's (revision, digest) is the one that was checked last.
+#[must_use]
+pub fn is_checked_one(state: &State, status: &KustomizationStatus) -> bool {
+    let mut checked = state.checked.iter().flat_map(|checked| &checked.kustomizations);
+    status.not_applied.is_none()
+        && checked
+            .any(|k| k.id == status.id && Some(&k.revision) == status.applied.as_ref() && k.digest == status.digest)
+}
+
+/// Whether an apply that was told to fail works now.
+fn is_recovered(state: &State, statuses: &[KustomizationStatus]) -> bool {
+    state.failed.iter().any(|f| statuses.iter().any(|s| s.id == f.id && s.not_applied.is_none()))
 }
 
 /// Why this run runs.
@@ -33,12 +40,14 @@ pub fn trigger(state: &State, statuses: &[KustomizationStatus], job: &OwnJob) ->
     }
 }
 
-/// The verdict of a merge run that has nothing left to do: its revision is checked, and no retry was left open.
+/// The verdict of a merge run that has nothing left to do: its revision is checked, no retry was left open, and no
+/// failed apply is over that people were told of.
 #[must_use]
 pub fn already_told(state: &State, statuses: &[KustomizationStatus], trigger: Trigger) -> Option<Verdict> {
     let verdict = state.checked.as_ref()?.verdict;
     let settled = matches!(verdict, Verdict::Verified | Verdict::Finding | Verdict::Nothing);
-    (trigger == Trigger::Merge && settled && is_checked(state, statuses)).then_some(verdict)
+    let done = settled && is_checked(state, statuses) && !is_recovered(state, statuses);
+    (trigger == Trigger::Merge && done).then_some(verdict)
 }
 
 /// The run that began after this run's Job was created: it saw everything that this one was made for.
@@ -113,6 +122,22 @@ mod tests {
             assert_eq!(already_told(&known, &same, Trigger::Manual), None, "a person's run always looks");
             assert_eq!(already_told(&known, &[status("main@sha1:b", "sha256:1")], Trigger::Merge), None);
         }
+    }
+
+    #[test]
+    fn the_end_of_a_failed_apply_is_told_though_the_revision_is_checked() {
+        let same = [status("main@sha1:a", "sha256:1")];
+        let mut known = state("main@sha1:a", "sha256:1", Verdict::Verified);
+        let failed = |name: &str| crate::model::FailedApply {
+            id: KustomizationRef { namespace: "flux-system".to_owned(), name: name.to_owned() },
+            attempted: Some(Revision("main@sha1:b".to_owned())),
+            reason: "ReconciliationFailed".to_owned(),
+            event: None,
+        };
+        known.failed = vec![failed("another")];
+        assert_eq!(already_told(&known, &same, Trigger::Merge), Some(Verdict::Verified));
+        known.failed = vec![failed("network-policies")];
+        assert_eq!(already_told(&known, &same, Trigger::Merge), None);
     }
 
     #[test]

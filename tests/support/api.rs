@@ -20,6 +20,8 @@ pub enum Fault {
     DoneBut(u16),
     /// The true answer, late.
     Late(Duration),
+    /// A watch that begins, and says that its version expired.
+    Expired,
 }
 
 struct Rule {
@@ -40,6 +42,8 @@ struct World {
     objects: BTreeMap<String, BTreeMap<(String, String), Value>>,
     groups: Vec<Value>,
     version: u64,
+    /// What happened to objects: version, resource, namespace and name, kind of event, the object.
+    events: Vec<(u64, String, (String, String), &'static str, Value)>,
     rules: Vec<Rule>,
     log: Vec<String>,
 }
@@ -108,7 +112,12 @@ impl Api {
     }
 
     pub fn remove(&self, resource: &str, namespace: &str, name: &str) {
-        self.world().objects.get_mut(resource).unwrap().remove(&(namespace.to_owned(), name.to_owned())).unwrap();
+        let mut world = self.world();
+        let key = (namespace.to_owned(), name.to_owned());
+        let object = world.objects.get_mut(resource).unwrap().remove(&key).unwrap();
+        world.version += 1;
+        let version = world.version;
+        world.events.push((version, resource.to_owned(), key, "DELETED", object));
     }
 
     /// The next `times` requests whose path with query contains `path`, or ends with it where it ends with `$`, get
@@ -146,6 +155,11 @@ impl Respond for Handler {
                 status(code, "the answer was lost")
             }
             Some(Fault::Late(delay)) => world.answer(request).set_delay(delay),
+            Some(Fault::Expired) => {
+                let gone = json!({"type": "ERROR", "object": {"kind": "Status", "apiVersion": "v1", "status": "Failure",
+                    "code": 410, "reason": "Expired", "message": "too old resource version"}});
+                ResponseTemplate::new(200).set_body_raw(format!("{gone}\n"), "application/json")
+            }
             None => world.answer(request),
         }
     }
@@ -160,6 +174,9 @@ impl World {
         }
         let Some(target) = target(request.url.path()) else { return status(404, "no such path") };
         match (request.method.as_str(), &target.name) {
+            ("GET", None) if request.url.query().is_some_and(|query| query.contains("watch=true")) => {
+                self.watch(&target, request)
+            }
             ("GET", None) => self.list(&target, request),
             ("GET", Some(name)) => {
                 match self.objects.get(&target.resource).and_then(|all| all.get(&key(&target, name))) {
@@ -169,6 +186,7 @@ impl World {
             }
             ("POST", None) => self.create(&target, request),
             ("PUT", Some(name)) => self.replace(&target, name, request),
+            ("PATCH", Some(name)) => self.patch(&target, name, request),
             _ => status(405, "not here"),
         }
     }
@@ -180,6 +198,9 @@ impl World {
         let metadata = object["metadata"].as_object_mut().unwrap();
         metadata.entry("uid").or_insert(json!(uid));
         metadata.entry("creationTimestamp").or_insert(json!("2026-11-20T09:00:00Z"));
+        let known = self.objects.get(resource).is_some_and(|all| all.contains_key(&key));
+        let kind = if known { "MODIFIED" } else { "ADDED" };
+        self.events.push((self.version, resource.to_owned(), key.clone(), kind, object.clone()));
         self.objects.entry(resource.to_owned()).or_default().insert(key, object.clone());
         object
     }
@@ -189,9 +210,11 @@ impl World {
         let limit: usize = query.get("limit").map_or(usize::MAX, |limit| limit.parse().unwrap());
         let from: usize = query.get("continue").map_or(0, |token| token.parse().unwrap());
         let tier = query.get("fieldSelector").and_then(|selector| selector.strip_prefix("spec.tier="));
+        let called = called(request);
         let all = self.objects.get(&target.resource).into_iter().flatten();
         let wanted: Vec<_> = all
             .filter(|((namespace, _), _)| target.namespace.is_empty() || *namespace == target.namespace)
+            .filter(|((_, name), _)| called.as_ref().is_none_or(|called| called == name))
             .filter(|(_, object)| tier.is_none_or(|tier| object["spec"]["tier"] == tier))
             .map(|(_, object)| shown(object, request))
             .collect();
@@ -200,6 +223,45 @@ impl World {
         let list = json!({"apiVersion": "v1", "kind": "List", "items": wanted[from.min(to)..to],
             "metadata": {"resourceVersion": self.version.to_string(), "continue": token}});
         ResponseTemplate::new(200).set_body_json(list)
+    }
+
+    /// What happened since a version; then the watch ends, as it does at its time limit, which here is short.
+    fn watch(&self, target: &Target, request: &Request) -> ResponseTemplate {
+        let query: BTreeMap<_, _> = request.url.query_pairs().into_owned().collect();
+        let since: u64 = query.get("resourceVersion").map_or(0, |version| version.parse().unwrap());
+        let called = called(request);
+        let mut body = String::new();
+        for (version, resource, (namespace, name), kind, object) in &self.events {
+            let wanted = *version > since
+                && *resource == target.resource
+                && (target.namespace.is_empty() || *namespace == target.namespace)
+                && called.as_ref().is_none_or(|called| called == name);
+            if wanted {
+                let mut object = shown(object, request);
+                object["metadata"]["resourceVersion"] = json!(version.to_string());
+                body += &format!("{}\n", json!({"type": kind, "object": object}));
+            }
+        }
+        let wait = if body.is_empty() { 100 } else { 0 };
+        ResponseTemplate::new(200).set_body_raw(body, "application/json").set_delay(Duration::from_millis(wait))
+    }
+
+    /// A merge patch, as far as the tests need one: objects key by key.
+    fn patch(&mut self, target: &Target, name: &str, request: &Request) -> ResponseTemplate {
+        fn merge(into: &mut Value, from: Value) {
+            match (into, from) {
+                (Value::Object(into), Value::Object(from)) => {
+                    from.into_iter().for_each(|(key, value)| merge(into.entry(key).or_insert(Value::Null), value));
+                }
+                (into, from) => *into = from,
+            }
+        }
+        let key = key(target, name);
+        let Some(mut object) = self.objects.get(&target.resource).and_then(|all| all.get(&key)).cloned() else {
+            return status(404, "not found");
+        };
+        merge(&mut object, request.body_json().unwrap());
+        ResponseTemplate::new(200).set_body_json(self.store(&target.resource, key, object))
     }
 
     fn create(&mut self, target: &Target, request: &Request) -> ResponseTemplate {
@@ -248,6 +310,13 @@ fn target(path: &str) -> Option<Target> {
     Some(Target { resource, namespace: namespace.to_owned(), name })
 }
 
+/// The name that a field selector asks for.
+fn called(request: &Request) -> Option<String> {
+    let mut pairs = request.url.query_pairs();
+    let selector = pairs.find(|(key, _)| key == "fieldSelector")?.1.into_owned();
+    selector.strip_prefix("metadata.name=").map(str::to_owned)
+}
+
 fn key(target: &Target, name: &str) -> (String, String) {
     (target.namespace.clone(), name.to_owned())
 }
@@ -265,6 +334,7 @@ fn status(code: u16, message: &str) -> ResponseTemplate {
     let reason = match code {
         403 => "Forbidden",
         404 => "NotFound",
+        409 if message.contains("exists") => "AlreadyExists",
         409 => "Conflict",
         410 => "Expired",
         503 => "ServiceUnavailable",
