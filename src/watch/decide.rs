@@ -172,7 +172,8 @@ pub fn standing(observed: &Observed, state: &State, rules: &Rules) -> Standing {
         });
         return if told { Standing::Told } else { Standing::Failed };
     }
-    if !is_checked_one(state, status) && !(rules.on == WatchOn::Digest && is_same_digest(state, status)) {
+    let is_same = rules.on == WatchOn::Digest && is_same_digest(state, status);
+    if !is_same && !is_checked_one(state, status) {
         Standing::Waiting
     } else if state.failed.iter().any(|f| f.id == status.id) {
         Standing::Recovered
@@ -197,8 +198,10 @@ pub fn decide(situation: &Situation<'_>, rules: &Rules) -> Decision {
         return Decision::Wait(left, Why::Moving);
     }
     let key = Key::new(&situation.state.id, situation.kustomizations);
+    // Before the first run there was no id: a Job of that time may still be active.
+    let first = Key::new("", situation.kustomizations);
     let active = || situation.jobs.iter().filter(|job| job.ended_ago.is_none());
-    if let Some(job) = active().find(|job| key.is_of(&job.name)) {
+    if let Some(job) = active().find(|job| key.is_of(&job.name) || first.is_of(&job.name)) {
         return Decision::Nothing(Why::Active(job.name.clone()));
     }
     if active().count() >= AT_ONCE {

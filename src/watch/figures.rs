@@ -74,10 +74,7 @@ impl Figures {
         page.one("last_checked_timestamp_seconds", "When the last completed check ended.", self.checked);
         page.head("kustomization", "gauge", "1 for where a Kustomization's applied revision stands.");
         for (id, word) in &self.standings {
-            for standing in STANDINGS {
-                let labels = [("kustomization", id.as_str()), ("standing", standing)];
-                page.line("kustomization", &labels, i64::from(standing == *word));
-            }
+            page.states("kustomization", id, word);
         }
         page.head("flows_not_seen", "gauge", "Flows that could not be told.");
         for (word, count) in &self.flows {
@@ -132,6 +129,14 @@ impl Page {
         let labels: Vec<_> = labels.iter().map(|(label, value)| format!("{label}=\"{}\"", escaped(value))).collect();
         let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
         let _ = writeln!(self.0, "netpol_verify_{name}{labels} {value}");
+    }
+
+    /// One line for each standing, 1 for the one that is so.
+    fn states(&mut self, name: &str, kustomization: &str, word: &str) {
+        for standing in STANDINGS {
+            let labels = [("kustomization", kustomization), ("standing", standing)];
+            self.line(name, &labels, i64::from(standing == word));
+        }
     }
 
     /// A gauge without labels; one that is not known yet has no line.

@@ -54,9 +54,11 @@ fn answer(request: &Request<Incoming>, board: &Board) -> Response<Full<Bytes>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return response(StatusCode::METHOD_NOT_ALLOWED, "only GET\n".to_owned());
     }
-    let probe = |good: bool, bad: &str| match good {
-        true => response(StatusCode::OK, "ok\n".to_owned()),
-        false => response(StatusCode::SERVICE_UNAVAILABLE, format!("{bad}; the log says why\n")),
+    let probe = |good: bool, bad: &str| {
+        if good {
+            return response(StatusCode::OK, "ok\n".to_owned());
+        }
+        response(StatusCode::SERVICE_UNAVAILABLE, format!("{bad}; the log says why\n"))
     };
     match request.uri().path() {
         "/metrics" => response(StatusCode::OK, board.now().text()),

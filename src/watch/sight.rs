@@ -89,7 +89,10 @@ pub(super) fn with_ages(jobs: &[Job], ages: &mut Ages, now: &Now) -> Vec<JobSeen
     for job in jobs {
         let name = job.metadata.name.clone().unwrap_or_default();
         now.age(ages, &format!("job/{name}"), None);
-        let ended_ago = ended(job).map(|said| now.age(ages, &format!("ended/{name}"), said.as_deref()));
+        let ended_ago = match end(job) {
+            End::NotYet => None,
+            End::At(said) => Some(now.age(ages, &format!("ended/{name}"), said.as_deref())),
+        };
         seen.push(JobSeen { name, ended_ago });
     }
     let gone =
@@ -99,14 +102,20 @@ pub(super) fn with_ages(jobs: &[Job], ages: &mut Ages, now: &Now) -> Vec<JobSeen
     seen
 }
 
-/// When a Job ended, where that is known; `None` while it is active. One that is being deleted counts as ended.
-fn ended(job: &Job) -> Option<Option<String>> {
+/// Whether a Job ended, and when, where it says so.
+enum End {
+    NotYet,
+    At(Option<String>),
+}
+
+/// One that is being deleted has ended.
+fn end(job: &Job) -> End {
     let conditions = job.status.iter().flat_map(|status| status.conditions.iter().flatten());
     let mut ends = conditions.filter(|c| matches!(c.type_.as_str(), "Complete" | "Failed") && c.status == "True");
     if let Some(end) = ends.next() {
-        return Some(end.last_transition_time.as_ref().map(|time| time.0.to_string()));
+        return End::At(end.last_transition_time.as_ref().map(|time| time.0.to_string()));
     }
-    job.metadata.deletion_timestamp.as_ref().map(|time| Some(time.0.to_string()))
+    job.metadata.deletion_timestamp.as_ref().map_or(End::NotYet, |time| End::At(Some(time.0.to_string())))
 }
 
 #[cfg(test)]
@@ -117,36 +126,27 @@ mod tests {
 
     use super::*;
 
-    fn job(name: &str, rest: serde_json::Value) -> Job {
-        let mut job = json!({"metadata": {"name": name}});
-        merge(&mut job, rest);
-        serde_json::from_value(job).unwrap()
-    }
-
-    fn merge(into: &mut serde_json::Value, from: serde_json::Value) {
-        for (key, value) in from.as_object().unwrap() {
-            if into.get(key).is_some() && value.is_object() {
-                merge(&mut into[key], value.clone());
-            } else {
-                into[key] = value.clone();
-            }
-        }
+    fn job(name: &str, status: &serde_json::Value) -> Job {
+        serde_json::from_value(json!({"metadata": {"name": name}, "status": status})).unwrap()
     }
 
     #[test]
     fn a_job_is_active_until_it_says_that_it_ended_or_goes() {
         let ended_at = |kind: &str, status: &str| {
-            json!({"status": {"conditions": [{"type": "Suspended", "status": "True"},
-                {"type": kind, "status": status, "lastTransitionTime": "2026-11-20T09:00:00Z"}]}})
+            json!({"conditions": [{"type": "Suspended", "status": "True"},
+                {"type": kind, "status": status, "lastTransitionTime": "2026-11-20T09:00:00Z"}]})
         };
-        let jobs = [
-            job("new", json!({})),
-            job("running", json!({"status": {"active": 1}})),
-            job("failing", ended_at("FailureTarget", "True")),
-            job("not-failed", ended_at("Failed", "False")),
-            job("done", ended_at("Complete", "True")),
-            job("failed", ended_at("Failed", "True")),
-            job("going", json!({"metadata": {"deletionTimestamp": "2026-11-20T09:00:05Z"}})),
+        let mut going = job("going", &json!({}));
+        let at = "2026-11-20T09:00:05Z".parse().unwrap();
+        going.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at));
+        let jobs = vec![
+            job("new", &json!({})),
+            job("running", &json!({"active": 1})),
+            job("failing", &ended_at("FailureTarget", "True")),
+            job("not-failed", &ended_at("Failed", "False")),
+            job("done", &ended_at("Complete", "True")),
+            job("failed", &ended_at("Failed", "True")),
+            going,
         ];
         let mut ages = Ages::default();
         let at =

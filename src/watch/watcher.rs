@@ -16,7 +16,7 @@ use super::{
     Ages, Board, Signal, WatchError, alive,
     decide::{Decision, Order, Rules, Situation, decide},
     job,
-    sight::{Now, with_ages},
+    sight::{Now, Sight, with_ages},
 };
 use crate::{config::Config, flux::FluxSource, model::KustomizationRef, verify::seams::Clock};
 
@@ -120,30 +120,34 @@ impl<C: Clock> Watcher<C> {
         let mut ages = std::mem::take(&mut self.ages);
         let sight = self.see(&mut ages, &now).await;
         self.ages = ages;
-        let sight = sight?;
-        let state = &sight.state;
-        let run = state.runs.first();
-        let fact = format!("run/{}", state.seq);
-        let last_run_ago = now.age(&mut self.ages, &fact, run.map(|run| run.finished.as_str()));
-        let jobs = with_ages(&sight.jobs, &mut self.ages, &now);
-        self.ages.tidy(now.elapsed);
-        let situation = Situation { kustomizations: &sight.kustomizations, state, last_run_ago, jobs: &jobs };
-        self.board.saw(&situation, &self.rules, &now.wall);
-        let decision = decide(&situation, &self.rules);
+        let decision = self.judge(&sight?, &now);
         let Decision::Create(order) = decision else {
             tracing::debug!(?decision, "nothing to make");
             return Ok(Look::Idle(decision));
         };
         let look = self.create(&order).await?;
         now.age(&mut self.ages, &format!("job/{}", order.name), None);
-        let took = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let revisions: Vec<_> = order.expected.iter().map(|(id, revision)| format!("{id}@{revision}")).collect();
-        let (job, reason, made) = (&order.name, order.reason.word(), matches!(look, Look::Created(_)));
-        tracing::info!(job, reason, made, revisions = revisions.join(","), took_ms = took, "Job was due");
+        let made = matches!(look, Look::Created(_));
         if made {
             self.board.created(order.reason);
         }
+        let took = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let revisions: Vec<_> = order.expected.iter().map(|(id, revision)| format!("{id}@{revision}")).collect();
+        let (job, reason) = (order.name, order.reason.word());
+        tracing::info!(job, reason, made, revisions = revisions.join(","), took_ms = took, "Job was due");
         Ok(look)
+    }
+
+    /// Decides on what was seen.
+    fn judge(&mut self, sight: &Sight, now: &Now) -> Decision {
+        let state = &sight.state;
+        let finished = state.runs.first().map(|run| run.finished.as_str());
+        let last_run_ago = now.age(&mut self.ages, &format!("run/{}", state.seq), finished);
+        let jobs = with_ages(&sight.jobs, &mut self.ages, now);
+        self.ages.tidy(now.elapsed);
+        let situation = Situation { kustomizations: &sight.kustomizations, state, last_run_ago, jobs: &jobs };
+        self.board.saw(&situation, &self.rules, &now.wall);
+        decide(&situation, &self.rules)
     }
 
     /// Makes a Job from the CronJob's template as it is now.

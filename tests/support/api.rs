@@ -37,13 +37,22 @@ impl Rule {
     }
 }
 
+/// What happened to an object.
+struct Event {
+    version: u64,
+    resource: String,
+    /// Namespace and name.
+    key: (String, String),
+    kind: &'static str,
+    object: Value,
+}
+
 #[derive(Default)]
 struct World {
     objects: BTreeMap<String, BTreeMap<(String, String), Value>>,
     groups: Vec<Value>,
     version: u64,
-    /// What happened to objects: version, resource, namespace and name, kind of event, the object.
-    events: Vec<(u64, String, (String, String), &'static str, Value)>,
+    events: Vec<Event>,
     rules: Vec<Rule>,
     log: Vec<String>,
 }
@@ -117,7 +126,7 @@ impl Api {
         let object = world.objects.get_mut(resource).unwrap().remove(&key).unwrap();
         world.version += 1;
         let version = world.version;
-        world.events.push((version, resource.to_owned(), key, "DELETED", object));
+        world.events.push(Event { version, resource: resource.to_owned(), key, kind: "DELETED", object });
     }
 
     /// The next `times` requests whose path with query contains `path`, or ends with it where it ends with `$`, get
@@ -200,7 +209,8 @@ impl World {
         metadata.entry("creationTimestamp").or_insert(json!("2026-11-20T09:00:00Z"));
         let known = self.objects.get(resource).is_some_and(|all| all.contains_key(&key));
         let kind = if known { "MODIFIED" } else { "ADDED" };
-        self.events.push((self.version, resource.to_owned(), key.clone(), kind, object.clone()));
+        let (version, resource_name) = (self.version, resource.to_owned());
+        self.events.push(Event { version, resource: resource_name, key: key.clone(), kind, object: object.clone() });
         self.objects.entry(resource.to_owned()).or_default().insert(key, object.clone());
         object
     }
@@ -231,15 +241,16 @@ impl World {
         let since: u64 = query.get("resourceVersion").map_or(0, |version| version.parse().unwrap());
         let called = called(request);
         let mut body = String::new();
-        for (version, resource, (namespace, name), kind, object) in &self.events {
-            let wanted = *version > since
-                && *resource == target.resource
-                && (target.namespace.is_empty() || *namespace == target.namespace)
-                && called.as_ref().is_none_or(|called| called == name);
+        for event in &self.events {
+            let wanted = event.version > since
+                && event.resource == target.resource
+                && (target.namespace.is_empty() || event.key.0 == target.namespace)
+                && called.as_ref().is_none_or(|called| *called == event.key.1);
             if wanted {
-                let mut object = shown(object, request);
-                object["metadata"]["resourceVersion"] = json!(version.to_string());
-                body += &format!("{}\n", json!({"type": kind, "object": object}));
+                let mut object = shown(&event.object, request);
+                object["metadata"]["resourceVersion"] = json!(event.version.to_string());
+                body += &json!({"type": event.kind, "object": object}).to_string();
+                body.push('\n');
             }
         }
         let wait = if body.is_empty() { 100 } else { 0 };

@@ -50,7 +50,7 @@ async fn until_jobs(world: &World, count: usize) -> (String, Duration) {
         let jobs = world.jobs();
         assert!(jobs.len() <= count, "{jobs:?}");
         if jobs.len() == count {
-            let new = jobs.iter().find(|job| !before.contains(job)).or(jobs.last()).unwrap().clone();
+            let new = jobs.iter().find(|job| !before.contains(job)).unwrap_or(&jobs[0]).clone();
             return (new, began.elapsed());
         }
         assert!(began.elapsed() < Duration::from_secs(20), "no Job within 20 s: {jobs:?}");

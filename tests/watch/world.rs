@@ -124,7 +124,7 @@ impl World {
         );
     }
 
-    fn kustomization(&self, suspend: bool, status: Value) {
+    fn kustomization(&self, suspend: bool, status: &Value) {
         self.api.put(
             KUSTOMIZATIONS,
             json!({"apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization",
@@ -144,7 +144,7 @@ impl World {
     /// Flux fetches and applies a revision.
     pub fn apply(&self, revision: &str, digest: &str) {
         self.serve(revision);
-        self.kustomization(false, Self::applied(revision, digest));
+        self.kustomization(false, &Self::applied(revision, digest));
     }
 
     /// The source has `revision`; `r0` is still what is applied, and Flux says why.
@@ -154,13 +154,13 @@ impl World {
         report["lastAttemptedRevision"] = json!(revision);
         report["conditions"] = json!([{"type": "Ready", "status": status, "reason": reason, "message": "x",
             "lastTransitionTime": since}]);
-        self.kustomization(false, report);
+        self.kustomization(false, &report);
     }
 
     /// The source has `revision`, and the Kustomization, at `r0`, is suspended.
     pub fn suspend(&self, revision: &str) {
         self.serve(revision);
-        self.kustomization(true, Self::applied("r0", "d0"));
+        self.kustomization(true, &Self::applied("r0", "d0"));
     }
 
     pub fn jobs(&self) -> Vec<String> {
