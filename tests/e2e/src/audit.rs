@@ -35,6 +35,17 @@ impl Audit {
         Ok(text.lines().filter(|line| line.contains(&self.account)).map(str::to_owned).collect())
     }
 
+    /// How many Jobs one account of that namespace has made.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub fn jobs_made(&self, account: &str) -> Result<usize> {
+        let wanted = [r#""verb":"create""#, r#""resource":"jobs""#, r#""code":201"#];
+        let account = format!("{}{account}\"", self.account);
+        let made = |line: &String| line.contains(&account) && wanted.iter().all(|part| line.contains(part));
+        Ok(self.lines()?.iter().filter(|line| made(line)).count())
+    }
+
     /// Waits until one of them has opened an exec into a pod.
     ///
     /// # Errors

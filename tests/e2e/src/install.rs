@@ -44,8 +44,7 @@ impl Manifests {
             yaml_files(&folder)?.iter().map(std::fs::read_to_string).collect::<Result<Vec<_>, _>>()?.join("\n---\n")
         };
         let mut objects = parse(&yaml)?;
-        // The watcher starts Jobs by itself; the scenes start theirs.
-        objects.retain(|object| text(object, "/kind") != "Deployment" && !is_config(object));
+        objects.retain(|object| !is_config(object));
         let mut rename = Rename::of(prefix, &objects);
         for object in &mut objects {
             rename.object(object);
@@ -71,6 +70,7 @@ impl Manifests {
             &json!({"image": IMAGE, "imagePullPolicy": "Never", "args": ["run", "-o", "json", "--log-format", "json"]}),
         );
         let (secrets, pod) = (secrets(pod, token), pod.clone());
+        self.still_watcher()?;
         self.objects.sort_by_key(|object| text(object, "/kind") != "Namespace");
         objects::apply_all(&cluster.client, &self.objects).await?;
         for (name, data) in secrets {
@@ -80,6 +80,16 @@ impl Manifests {
         }
         objects::apply(&cluster.client, &way_out(&namespace, cluster.variable("NODE_IP")?)).await?;
         self.configure(cluster, &pod, config).await
+    }
+
+    /// The watcher starts Jobs by itself; most scenes start theirs, and one that wants it asks for a replica.
+    fn still_watcher(&mut self) -> Result<()> {
+        let found = self.objects.iter_mut().find(|object| text(object, "/kind") == "Deployment");
+        let spec = found.and_then(|object| object.pointer_mut("/spec")).context("job/ holds no Deployment")?;
+        merge(spec, &json!({"replicas": 0}));
+        let container = spec.pointer_mut("/template/spec/containers/0").context("the Deployment has no container")?;
+        merge(container, &json!({"image": IMAGE, "imagePullPolicy": "Never"}));
+        Ok(())
     }
 
     /// Replaces the configuration.

@@ -30,6 +30,7 @@ pub mod rules;
 pub mod scene;
 pub mod story;
 pub mod verifier;
+pub mod watcher;
 
 pub use audit::Audit;
 pub use cluster::{Cluster, DataPlane};
@@ -41,3 +42,4 @@ pub use report::Report;
 pub use room::{Message, Room};
 pub use scene::{Scene, Setup, scenario};
 pub use verifier::{Finished, Started, Verifier};
+pub use watcher::WATCHER;

@@ -15,3 +15,4 @@ mod pods;
 mod rendering;
 mod rules;
 mod scene;
+mod watch;
