@@ -10,6 +10,7 @@ mod labels;
 mod lists;
 mod merges;
 mod random;
+mod retries;
 mod room;
 mod shop;
 mod trouble;
