@@ -82,14 +82,14 @@ impl Scene {
     /// Waits for a Job that is not among `known`.
     ///
     /// # Errors
-    /// None comes within half a minute.
+    /// None comes within a minute.
     pub async fn new_job(&self, known: &[String]) -> Result<Started> {
         let began = Instant::now();
         loop {
             if let Some(name) = self.jobs().await?.into_iter().find(|job| !known.contains(job)) {
                 return Ok(Started { name });
             }
-            ensure!(began.elapsed() < seconds(30), "the watcher made no Job within 30 s beside {known:?}");
+            ensure!(began.elapsed() < seconds(60), "the watcher made no Job within 60 s beside {known:?}");
             sleep(TICK).await;
         }
     }
@@ -121,7 +121,7 @@ impl Scene {
             if is_ready && text(&now, "/status/lastAppliedRevision") == wanted {
                 return Ok(Instant::now());
             }
-            ensure!(began.elapsed() < seconds(30), "Flux did not apply {wanted} within 30 s");
+            ensure!(began.elapsed() < seconds(60), "Flux did not apply {wanted} within 60 s");
             sleep(TICK).await;
         }
     }

@@ -8,6 +8,11 @@ use serde_json::json;
 
 use crate::edits::{STORE, assert_opens, close_sessions, open_both_sides, short, touch_readme, web_to_db};
 
+/// A busy node may take longer to apply than the usual ten seconds after which a test's Flux counts as stuck.
+fn patient() -> Setup {
+    Setup { config: json!({"flux": {"wait": "30s", "stuck": "3m"}}), ..Setup::default() }
+}
+
 /// Messages outside threads that name a commit.
 async fn told(scene: &Scene, commit: &str) -> Result<Vec<Message>> {
     Ok(scene.room.top().await?.into_iter().filter(|message| message.first_line().contains(&short(commit))).collect())
@@ -23,7 +28,7 @@ async fn begin(scene: &Scene) -> Result<()> {
 
 #[test]
 fn three_merges_lead_to_one_job_and_one_message_each() -> Result<()> {
-    scenario(Setup::default(), async |scene| {
+    scenario(patient(), async |scene| {
         let audit = scene.audit()?;
         begin(scene).await?;
         let mut commits = vec![scene.first_commit.clone()];
@@ -86,7 +91,7 @@ async fn shows_itself(scene: &Scene) -> Result<()> {
 
 #[test]
 fn a_failed_apply_is_one_message_and_its_end_is_told_in_its_thread() -> Result<()> {
-    scenario(Setup::default(), async |scene| {
+    scenario(patient(), async |scene| {
         let audit = scene.audit()?;
         begin(scene).await?;
         let known = scene.jobs().await?;
@@ -119,7 +124,7 @@ fn a_failed_apply_is_one_message_and_its_end_is_told_in_its_thread() -> Result<(
 
 #[test]
 fn a_watcher_that_dies_between_a_merge_and_its_job_makes_it_when_it_is_back() -> Result<()> {
-    scenario(Setup::default(), async |scene| {
+    scenario(patient(), async |scene| {
         let audit = scene.audit()?;
         begin(scene).await?;
         let known = scene.jobs().await?;
@@ -140,7 +145,7 @@ fn a_watcher_that_dies_between_a_merge_and_its_job_makes_it_when_it_is_back() ->
 
 #[test]
 fn the_watcher_may_do_what_it_needs_and_nothing_else() -> Result<()> {
-    scenario(Setup::default(), async |scene| {
+    scenario(patient(), async |scene| {
         let own = scene.verifier.namespace();
         let shop = scene.namespace("shop");
         let account = format!("--as=system:serviceaccount:{own}:{WATCHER}");
