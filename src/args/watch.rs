@@ -106,3 +106,28 @@ async fn changed(file: &Path, config: &Config) -> Config {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::WatchOn;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_changed_configuration_takes_effect_and_a_broken_one_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.yaml");
+        let text = "schema: netpol-verify/config/v1\nproductNamespaces: {names: [shop]}\n\
+            matrix: {homeserver: https://matrix.example.org, room: \"!abc:example.org\"}\n";
+        std::fs::write(&file, text).unwrap();
+        let config = Config::load(&file).unwrap();
+        let next = changed(&file, &config);
+        tokio::pin!(next);
+        for same in [text, "watch: {on: merge}\n", "", text] {
+            std::fs::write(&file, same).unwrap();
+            assert!(tokio::time::timeout(REREAD * 3, &mut next).await.is_err(), "{same}");
+        }
+        std::fs::write(&file, format!("{text}watch: {{on: digest}}\n")).unwrap();
+        let new = tokio::time::timeout(REREAD * 3, &mut next).await.unwrap();
+        assert_eq!(new.watch.on, WatchOn::Digest);
+    }
+}
