@@ -8,11 +8,15 @@ use lab::{
     faults::{Fault, Faults},
     world::{Lab, Signal},
 };
+use tokio::sync::OnceCell;
 
 use crate::shop::{assert_cured, assert_green, assert_none_twice, open, play};
 
 const STATES: &str = "/configmaps/netpol-verify-state";
 const SEND: &str = "/send/m.room.message/";
+
+/// What a room holds: for each message whether it stands in a thread, and its first line.
+type Said = BTreeSet<(bool, String)>;
 
 /// When the signal comes.
 #[derive(Debug, Clone, Copy)]
@@ -22,12 +26,12 @@ enum When {
 }
 
 /// What a run that nobody disturbs says: thread or not, and the first line of each message.
-fn said(lab: &Lab) -> BTreeSet<(bool, String)> {
+fn said(lab: &Lab) -> Said {
     lab.matrix.messages().iter().map(|one| (one.thread.is_some(), one.first_line().to_owned())).collect()
 }
 
 /// The first lines of thread messages name the run, whose number a killed run may have used up.
-fn without_numbers(said: BTreeSet<(bool, String)>) -> BTreeSet<(bool, String)> {
+fn without_numbers(said: Said) -> Said {
     let digits = |text: String| text.chars().filter(|c| !c.is_ascii_digit()).collect();
     said.into_iter().map(|(thread, line)| (thread, digits(line))).collect()
 }
@@ -55,7 +59,7 @@ fn killed(path: &'static str, matrix: bool, signal: Signal, when: When) -> Resul
             ensure!(disturbed > number, "write {number} never came");
             assert_cured(lab, &commit).await.map_err(|error| error.context(format!("write {number}")))?;
             let after = without_numbers(said(lab));
-            let (undisturbed, all) = undisturbed(path, matrix).await?;
+            let (undisturbed, all) = undisturbed(path).await?;
             writes = all;
             ensure!(after == undisturbed, "write {number}: {after:#?}\ninstead of {undisturbed:#?}");
             assert_none_twice(lab)
@@ -66,8 +70,8 @@ fn killed(path: &'static str, matrix: bool, signal: Signal, when: When) -> Resul
 }
 
 /// What an undisturbed run says, and how many writes of a kind it makes.
-async fn undisturbed(path: &str, matrix: bool) -> Result<(BTreeSet<(bool, String)>, usize)> {
-    static SAID: tokio::sync::OnceCell<(BTreeSet<(bool, String)>, Vec<String>)> = tokio::sync::OnceCell::const_new();
+async fn undisturbed(path: &str) -> Result<(Said, usize)> {
+    static SAID: OnceCell<(Said, Vec<String>)> = OnceCell::const_new();
     let (said, requests) = SAID
         .get_or_try_init(|| async {
             let lab = Lab::start(lab::world::Setup::default()).await?;
@@ -78,7 +82,6 @@ async fn undisturbed(path: &str, matrix: bool) -> Result<(BTreeSet<(bool, String
             anyhow::Ok((without_numbers(said(&lab)), requests))
         })
         .await?;
-    let _ = matrix;
     Ok((said.clone(), requests.iter().filter(|line| line.contains(path)).count()))
 }
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use lab::{
-    api::{Api, object::text},
+    api::{Api, Refusal, object::text},
     faults::{ALWAYS, Fault, action},
     world::NAMESPACE,
 };
@@ -81,11 +81,11 @@ fn a_state_that_cannot_be_read_is_not_told() -> Result<()> {
 }
 
 /// Somebody else's write of the state.
-fn touch(api: &Arc<Api>) {
+fn touch(api: &Arc<Api>) -> Result<(), Refusal> {
     let label = json!({"metadata": {"namespace": NAMESPACE, "name": STATE, "labels": {"touched": "yes"}}});
     let mut object = json!({"apiVersion": "v1", "kind": "ConfigMap"});
     e2e::flux::merge(&mut object, &label);
-    api.apply(&object).expect("the state is there");
+    api.apply(&object).map(drop)
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn a_state_that_somebody_else_wrote_is_not_overwritten() -> Result<()> {
         let commit = open(lab).await?;
         let api = Arc::clone(&lab.api);
         let meanwhile = action(move || {
-            touch(&api);
+            touch(&api).expect("the state is there");
             std::future::ready(())
         });
         lab.api.faults.add("PUT", STATES, 1, Fault::Meanwhile(meanwhile));
