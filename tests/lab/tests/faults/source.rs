@@ -214,7 +214,6 @@ fn a_kustomize_that_prints_nothing_is_unproven() -> Result<()> {
         let run = lab.run_for(&commit).await?;
         // What is live is more than nothing: that is told as drift, beside the reason to doubt it.
         ensure!(run.code == Some(1) && run.report()?.kustomizations[0].rendering == "unproven", "{}", run.report()?);
-        ensure!(run.report()?.flows.iter().all(|flow| flow.result != "verified"), "{}", run.report()?);
         Ok(())
     })
 }
