@@ -89,6 +89,17 @@ fn a_side_is_missing() {
     assert!(silent.mentions.is_empty() && !silent.notice, "told again without calling anybody");
 }
 
+/// Against an unproven rendering it once said to delete the baseline.
+#[test]
+fn nobody_is_told_to_delete_what_an_unproven_git_may_want() {
+    let mut report = story::two_drifts();
+    assert!(message::root(&report, &options(), true).plain.contains("Delete the extra policy"));
+    report.kustomizations[0].rendering = RenderingState::Unproven;
+    let body = message::root(&report, &options(), true).plain;
+    assert!(!body.contains("Delete") && !body.contains("flux reconcile"), "{body}");
+    assert!(body.contains("not proven"), "{body}");
+}
+
 #[test]
 fn one_entry_for_two_ports_is_shown_once() {
     let mut report = story::one_side_missing();

@@ -338,7 +338,7 @@ impl Config {
     pub fn parse(file: &str, text: &str) -> Result<Self, Invalid> {
         serde_saphyr::from_str(text).map_err(|error| {
             let location = error.location();
-            let place = location.map(|l| format!("{}:{}: ", l.line(), l.column())).unwrap_or_else(|| " ".to_owned());
+            let place = location.map_or_else(|| " ".to_owned(), |l| format!("{}:{}: ", l.line(), l.column()));
             let again = location.map(|l| format!(" at line {}, column {}", l.line(), l.column())).unwrap_or_default();
             let message = error.without_snippet().to_string();
             let message = message.lines().next().unwrap_or_default();

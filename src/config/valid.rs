@@ -18,16 +18,14 @@ fn checked<'de, D: Deserializer<'de>, T: Deserialize<'de>, E: Display>(
 }
 
 pub(super) fn schema<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    checked(deserializer, |schema: &String| match schema == SCHEMA {
-        true => Ok(()),
-        false => Err(format!("schema is `{schema}`, this version reads `{SCHEMA}`")),
+    checked(deserializer, |schema: &String| {
+        if schema == SCHEMA { Ok(()) } else { Err(format!("schema is `{schema}`, this version reads `{SCHEMA}`")) }
     })
 }
 
 pub(super) fn kustomizations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<KustomizationRef>, D::Error> {
-    checked(deserializer, |all: &Vec<_>| match all.is_empty() {
-        true => Err("kustomizations is empty: name at least one, or leave the key out"),
-        false => Ok(()),
+    checked(deserializer, |all: &Vec<_>| {
+        if all.is_empty() { Err("kustomizations is empty: name at least one, or leave the key out") } else { Ok(()) }
     })
 }
 
@@ -45,32 +43,40 @@ pub(super) fn globs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<St
 }
 
 pub(super) fn homeserver<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    checked(deserializer, |url: &String| match url.starts_with("https://") || url.starts_with("http://") {
-        true => Ok(()),
-        false => Err(format!("matrix.homeserver `{url}` is no http(s) URL")),
+    checked(deserializer, |url: &String| {
+        if url.starts_with("https://") || url.starts_with("http://") {
+            Ok(())
+        } else {
+            Err(format!("matrix.homeserver `{url}` is no http(s) URL"))
+        }
     })
 }
 
 pub(super) fn room<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    checked(deserializer, |room: &String| match room.starts_with(['!', '#']) {
-        true => Ok(()),
-        false => Err(format!("matrix.room `{room}` is neither a room id (`!…`) nor an alias (`#…`)")),
+    checked(deserializer, |room: &String| {
+        if room.starts_with(['!', '#']) {
+            Ok(())
+        } else {
+            Err(format!("matrix.room `{room}` is neither a room id (`!…`) nor an alias (`#…`)"))
+        }
     })
 }
 
 pub(super) fn commit_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    checked(deserializer, |url: &Option<String>| match url.as_ref().is_none_or(|url| url.contains("{sha}")) {
-        true => Ok(()),
-        false => Err("commitUrl has no `{sha}`"),
+    checked(deserializer, |url: &Option<String>| {
+        if url.as_ref().is_none_or(|url| url.contains("{sha}")) { Ok(()) } else { Err("commitUrl has no `{sha}`") }
     })
 }
 
 /// Below 2 s a rejection could look like silence: it reaches a connect that blocks after about a second.
 pub(super) fn timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Span, D::Error> {
     let (least, most) = crate::probe::target::SECONDS.into_inner();
-    checked(deserializer, |timeout: &Span| match (least.into()..=most.into()).contains(&timeout.get().as_secs()) {
-        true => Ok(()),
-        false => Err(format!("probe.timeout {timeout} is not within {least} s and {most} s")),
+    checked(deserializer, |timeout: &Span| {
+        if (least.into()..=most.into()).contains(&timeout.get().as_secs()) {
+            Ok(())
+        } else {
+            Err(format!("probe.timeout {timeout} is not within {least} s and {most} s"))
+        }
     })
 }
 
@@ -93,8 +99,8 @@ pub(super) fn not_yet<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializ
 
 /// See [`not_yet`].
 pub(super) fn off<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    checked(deserializer, |value: &bool| match value {
-        false => Ok(()),
-        true => Err("this version cannot do this yet: leave it false"),
-    })
+    checked(
+        deserializer,
+        |value: &bool| if *value { Err("this version cannot do this yet: leave it false") } else { Ok(()) },
+    )
 }

@@ -14,6 +14,7 @@ mod port;
 mod report;
 mod selector;
 mod snapshot;
+mod standing;
 mod state;
 
 pub use declared::{Declared, KustomizationStatus, NotApplied, PolicyDocument, Rendering};
@@ -25,14 +26,15 @@ pub use outcome::{Decision, Outcome, Strength};
 pub use policy::{Action, Direction, NamespaceMatch, Order, Peer, Policy, PortMatch, Rule, RuleRef, Subject, Tier};
 pub use port::{PortRange, PortSet, Protocol};
 pub use report::{
-    Cleared, ComparedWith, Controls, DenialLook, Drift, DriftClass, FlowReport, FlowResult, KustomizationReport,
-    NotProbed, RenderingState, Report, SCHEMA, Standing, Trigger, Unseen, Verdict, Why,
+    ComparedWith, Controls, DenialLook, Drift, DriftClass, FlowReport, FlowResult, KustomizationReport, NotProbed,
+    RenderingState, Report, SCHEMA, Trigger, Unseen, Verdict, Why,
 };
 pub use selector::{InvalidSelector, Selector};
 pub use snapshot::{
     Container, ContainerPort, LivePolicy, Manager, NamespaceInfo, NotReadable, NotUnderstood, Phase, PodInfo,
     ServiceInfo, Snapshot, WorkloadInfo,
 };
+pub use standing::{Cleared, Standing};
 pub use state::{
     Checked, CheckedKustomization, ClassRecord, FailedApply, FlowRecord, OpenFinding, OutboxEntry, OutboxKind,
     RecordedFlow, RunRecord, State, Trouble, Verified,

@@ -7,7 +7,9 @@ use super::{
     judge::Judged,
     words::{self, NAME, SENTENCE, count, does, list},
 };
-use crate::model::{Direction, Drift, DriftClass, Entry, Finding, FlowReport, FlowResult, KustomizationReport, Report};
+use crate::model::{
+    Direction, Drift, DriftClass, Entry, Finding, FlowReport, FlowResult, KustomizationReport, RenderingState, Report,
+};
 
 /// The longest entry that is shown: what is longer cannot be pasted from a chat anyway.
 const ENTRY_LINES: usize = 40;
@@ -47,6 +49,12 @@ pub fn items(report: &Report, judged: &Judged<'_>, options: &MessageOptions) -> 
 
 /// What to do about drift, once for all of it.
 fn advice(report: &Report, drift: &[&Drift]) -> Option<Block> {
+    // Advice to delete, given against a Git that nobody could prove, could delete what Git wants.
+    let unproven = |k: &KustomizationReport| k.rendering == RenderingState::Unproven && k.applied.is_some();
+    if !drift.is_empty() && report.kustomizations.iter().any(unproven) {
+        let text = "What Git declares is not proven in this run: change nothing before you compared by hand.";
+        return Some(Block::Line(vec![Span::text(text)]));
+    }
     let of = |classes: &[DriftClass]| drift.iter().filter(|d| classes.contains(&d.class)).count();
     let mut spans: Vec<Span> = Vec::new();
     let extra = of(&[DriftClass::Extra]);
