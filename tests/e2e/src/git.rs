@@ -87,12 +87,7 @@ impl Git {
     /// # Errors
     /// The file is shorter than `line`.
     pub fn insert_after(&self, path: &str, line: u32, text: &str) -> Result<()> {
-        let before = self.read(path)?;
-        let mut lines: Vec<&str> = before.lines().collect();
-        let at = usize::try_from(line)?;
-        ensure!(at <= lines.len(), "`{path}` has {} lines, not {line}", lines.len());
-        lines.splice(at..at, text.lines());
-        self.write(path, &(lines.join("\n") + "\n"))
+        self.write(path, &inserted_after(path, &self.read(path)?, line, text)?)
     }
 
     /// The number of the one line of a file that holds `needle`, from 1.
@@ -100,13 +95,7 @@ impl Git {
     /// # Errors
     /// No line or several hold it.
     pub fn line_of(&self, path: &str, needle: &str) -> Result<u32> {
-        let text = self.read(path)?;
-        let mut found = text.lines().zip(1..).filter(|(line, _)| line.contains(needle)).map(|(_, number)| number);
-        match (found.next(), found.next()) {
-            (Some(line), None) => Ok(line),
-            (None, _) => bail!("`{path}` does not hold `{needle}`"),
-            (Some(_), Some(_)) => bail!("`{path}` holds `{needle}` more than once"),
-        }
+        line_of(path, &self.read(path)?, needle)
     }
 
     /// Commits everything and pushes: the merge. Gives the commit's SHA.
@@ -134,5 +123,30 @@ impl Drop for Git {
     fn drop(&mut self) {
         // The clone goes by itself; a folder that stays behind on the server harms nobody.
         let _ = std::fs::remove_dir_all(&self.bare);
+    }
+}
+
+/// A file's text with `addition` after a line, as a person pastes it: whole lines. `path` is its name in the error.
+///
+/// # Errors
+/// The text is shorter than `line`.
+pub fn inserted_after(path: &str, text: &str, line: u32, addition: &str) -> Result<String> {
+    let mut lines: Vec<&str> = text.lines().collect();
+    let at = usize::try_from(line)?;
+    ensure!(at <= lines.len(), "`{path}` has {} lines, not {line}", lines.len());
+    lines.splice(at..at, addition.lines());
+    Ok(lines.join("\n") + "\n")
+}
+
+/// The number of the one line of a text that holds `needle`, from 1. `path` is its name in the error.
+///
+/// # Errors
+/// No line or several hold it.
+pub fn line_of(path: &str, text: &str, needle: &str) -> Result<u32> {
+    let mut found = text.lines().zip(1..).filter(|(line, _)| line.contains(needle)).map(|(_, number)| number);
+    match (found.next(), found.next()) {
+        (Some(line), None) => Ok(line),
+        (None, _) => bail!("`{path}` does not hold `{needle}`"),
+        (Some(_), Some(_)) => bail!("`{path}` holds `{needle}` more than once"),
     }
 }

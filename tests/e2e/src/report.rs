@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use anyhow::{Result, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -129,6 +130,24 @@ pub struct NotProbed {
 }
 
 impl Report {
+    /// This report, after making sure of its run's exit code and that its verdict is one that belongs to that code.
+    ///
+    /// # Errors
+    /// Another exit code, or a verdict that belongs to another code: with the run's log.
+    pub fn expect(&self, exit: Option<i64>, code: i64, log: &str) -> Result<&Self> {
+        ensure!(exit == Some(code), "exit code {exit:?} instead of {code}\n{self}\n{log}");
+        let verdicts: &[&str] = match code {
+            0 => &["verified"],
+            1 => &["finding"],
+            // A message that could not be delivered makes any verdict but `nothing` exit 3.
+            3 => &["inconclusive", "not-applied", "verified", "finding"],
+            _ => &["nothing"],
+        };
+        ensure!(verdicts.contains(&self.verdict.as_str()), "exit code {code} with verdict `{}`", self.verdict);
+        ensure!(self.schema == SCHEMA, "schema `{}`", self.schema);
+        Ok(self)
+    }
+
     /// The flows from workload `source` to workload `destination` (`namespace/name`) at a port.
     #[must_use]
     pub fn flows(&self, source: &str, destination: &str, port: u16) -> Vec<&Flow> {

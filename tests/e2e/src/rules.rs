@@ -35,3 +35,20 @@ pub fn ingress(app: &str, port: u16) -> String {
 "
     )
 }
+
+/// The ingress side of the sessions flow, as the fixture has it.
+pub const SESSIONS_INGRESS: &str = "    # sessions of all that the shop's team runs
+    - from:
+        - namespaceSelector:
+            matchLabels:
+              team: xx-shop
+      ports:
+        - protocol: TCP
+          port: 6379
+";
+
+/// The egress side of the sessions flow, as the fixture has it.
+#[must_use]
+pub fn sessions_egress() -> String {
+    format!("  # sessions\n{}", egress(6379))
+}

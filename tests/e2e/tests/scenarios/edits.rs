@@ -1,7 +1,7 @@
 //! The changes that scenarios make to the shop's policies, and how its messages are read.
 
 use anyhow::Result;
-pub use e2e::rules::{SHOP, STORE, egress, ingress};
+pub use e2e::rules::{SESSIONS_INGRESS, SHOP, STORE, egress, ingress, sessions_egress};
 use e2e::{
     Message, Scene,
     report::{Flow, Origin},
@@ -11,22 +11,6 @@ use e2e::{
 pub const WEB: (&str, &str) = ("shop", "app=web");
 /// The only target pods.
 pub const DB: (&str, &str) = ("store", "app=db");
-
-/// The ingress side of the sessions flow, as the fixture has it.
-pub const SESSIONS_INGRESS: &str = "    # sessions of all that the shop's team runs
-    - from:
-        - namespaceSelector:
-            matchLabels:
-              team: xx-shop
-      ports:
-        - protocol: TCP
-          port: 6379
-";
-
-/// The egress side of the sessions flow, as the fixture has it.
-pub fn sessions_egress() -> String {
-    format!("  # sessions\n{}", egress(6379))
-}
 
 /// Appends to a file in the scene's repository.
 pub fn append(scene: &Scene, path: &str, text: &str) -> Result<()> {

@@ -6,7 +6,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
 
 /// Files by path.
@@ -64,12 +64,7 @@ impl Git {
     /// # Errors
     /// The file is shorter than `line`.
     pub fn insert_after(&self, path: &str, line: u32, text: &str) -> Result<()> {
-        let before = self.read(path)?;
-        let mut lines: Vec<&str> = before.lines().collect();
-        let at = usize::try_from(line)?;
-        ensure!(at <= lines.len(), "`{path}` has {} lines, not {line}", lines.len());
-        lines.splice(at..at, text.lines());
-        self.write(path, &(lines.join("\n") + "\n"));
+        self.write(path, &e2e::git::inserted_after(path, &self.read(path)?, line, text)?);
         Ok(())
     }
 
@@ -78,13 +73,7 @@ impl Git {
     /// # Errors
     /// No line or several hold it.
     pub fn line_of(&self, path: &str, needle: &str) -> Result<u32> {
-        let text = self.read(path)?;
-        let mut found = text.lines().zip(1..).filter(|(line, _)| line.contains(needle)).map(|(_, number)| number);
-        match (found.next(), found.next()) {
-            (Some(line), None) => Ok(line),
-            (None, _) => bail!("`{path}` does not hold `{needle}`"),
-            (Some(_), Some(_)) => bail!("`{path}` holds `{needle}` more than once"),
-        }
+        e2e::git::line_of(path, &self.read(path)?, needle)
     }
 
     /// Commits everything: the merge. Gives the commit's id, which depends on what was merged before.

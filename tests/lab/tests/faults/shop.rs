@@ -7,14 +7,12 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use e2e::Message;
+pub use e2e::rules::SHOP;
+use e2e::rules::{SESSIONS_INGRESS, STORE, egress, ingress, sessions_egress};
 use lab::world::{Finished, Lab, NAMESPACE, Setup};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-/// The policies of the source namespace.
-pub const SHOP: &str = "infra/k8s/shop/network-policy.yaml";
-/// The policies of the destination namespace.
-pub const STORE: &str = "infra/k8s/store/network-policy.yaml";
 /// The state's name.
 pub const STATE: &str = "netpol-verify-state";
 
@@ -100,42 +98,14 @@ pub async fn open(lab: &Lab) -> Result<String> {
 
 /// The edit of [`open`], not merged yet.
 pub fn edit_open(lab: &Lab) -> Result<()> {
-    let egress = "  - to:
-    - namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: xx-store}}
-      podSelector: {matchLabels: {app: db}}
-    ports:
-    - {protocol: TCP, port: 6432}
-";
-    let ingress = "    - from:
-        - namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: xx-shop}}
-          podSelector: {matchLabels: {app: web}}
-      ports:
-        - {protocol: TCP, port: 6432}
-";
-    append(lab, SHOP, egress)?;
-    append(lab, STORE, ingress)
+    append(lab, SHOP, &egress(6432))?;
+    append(lab, STORE, &ingress("web", 6432))
 }
 
 /// Merges the end of a flow, on both sides: green too, but it takes the seconds that a drop takes.
 pub async fn close(lab: &Lab) -> Result<String> {
-    let egress = "  # sessions
-  - to:
-    - namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: xx-store}}
-      podSelector: {matchLabels: {app: db}}
-    ports:
-    - {protocol: TCP, port: 6379}
-";
-    lab.git.replace(SHOP, egress, "")?;
-    let ingress = "    # sessions of all that the shop's team runs
-    - from:
-        - namespaceSelector:
-            matchLabels:
-              team: xx-shop
-      ports:
-        - protocol: TCP
-          port: 6379
-";
-    lab.git.replace(STORE, ingress, "")?;
+    lab.git.replace(SHOP, &sessions_egress(), "")?;
+    lab.git.replace(STORE, SESSIONS_INGRESS, "")?;
     lab.merge("Sessions moved out of the database").await
 }
 
