@@ -1,6 +1,10 @@
 //! The API server's audit log: when did the verifier begin to probe, and did it ever do more than it may.
 
-use std::path::PathBuf;
+use std::{
+    fs::File,
+    io::{Read as _, Seek as _, SeekFrom},
+    path::PathBuf,
+};
 
 use anyhow::{Context, Result};
 
@@ -29,9 +33,11 @@ impl Audit {
     /// # Errors
     /// The log cannot be read.
     pub fn lines(&self) -> Result<Vec<String>> {
-        let bytes = std::fs::read(&self.file)?;
-        let new = bytes.get(usize::try_from(self.from)?..).unwrap_or_default();
-        let text = String::from_utf8_lossy(new);
+        let mut file = File::open(&self.file)?;
+        file.seek(SeekFrom::Start(self.from))?;
+        let mut new = Vec::new();
+        file.read_to_end(&mut new)?;
+        let text = String::from_utf8_lossy(&new);
         Ok(text.lines().filter(|line| line.contains(&self.account)).map(str::to_owned).collect())
     }
 

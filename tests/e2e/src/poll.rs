@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use tokio::time::{Instant, sleep};
 
-/// Asks `look` every 100 ms until it gives a value, at most for `limit`.
+/// Asks `look` every 250 ms until it gives a value, at most for `limit`.
 ///
 /// # Errors
 /// `look` fails, or gave nothing within `limit`: the error names `what`.
@@ -18,7 +18,7 @@ pub async fn eventually<T>(what: &str, limit: Duration, mut look: impl AsyncFnMu
         if Instant::now() >= end {
             bail!("not seen within {} s: {what}", limit.as_secs());
         }
-        sleep(Duration::from_millis(100)).await;
+        sleep(Duration::from_millis(250)).await;
     }
 }
 

@@ -1,6 +1,6 @@
 //! Three judges of random clusters: the verifier's engine, the slow reading, and the lab's packets.
 
-#[path = "../../../support/convert.rs"]
+#[path = "../../../suite/support/convert.rs"]
 mod convert;
 
 use std::collections::BTreeMap;

@@ -1,0 +1,23 @@
+//! Everything above the unit tests that needs no cluster: each adapter against a server that plays its part or against
+//! the real program, the engine against the oracle, messages word for word, and the use case over a world in memory.
+//!
+//! One program, because linking is most of what a test of its own would cost, and its tests wait beside each other.
+
+mod cluster_live;
+mod engine_oracle;
+mod flux_source;
+mod matrix_faults;
+mod matrix_golden;
+mod matrix_page;
+mod matrix_property;
+mod probe_exec;
+mod probe_lab;
+mod probe_script;
+mod probe_server;
+mod probe_target;
+mod state_lease;
+mod state_store;
+mod support;
+mod synapse;
+mod usecase;
+mod watch;

@@ -1,0 +1,8 @@
+//! What several parts of the suite stand on.
+
+pub mod api;
+pub mod convert;
+pub mod outbox;
+pub mod sample;
+pub mod story;
+pub mod synapse;

@@ -1,9 +1,0 @@
-//! The watcher against an API server in memory: every merge one Job, whatever happens to the watcher or the server.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test's helpers may")]
-
-#[path = "../support/api.rs"]
-mod api;
-
-mod looks;
-mod stream;
-mod world;
