@@ -9,8 +9,9 @@
 //!
 //! [`model`], [`engine`] and [`report`] are pure; [`flux`], [`cluster`], [`probe`], [`matrix`] and [`state`] are
 //! adapters; [`verify`] is the use case and knows the adapters by its traits alone; [`watch`] starts it after each
-//! merge; only [`args`] knows all.
+//! merge; [`admission`] prints what the API server holds them to; only [`args`] knows all.
 
+pub mod admission;
 pub mod args;
 pub mod cluster;
 pub mod config;

@@ -2,6 +2,7 @@
 //!
 //! The only module that knows every adapter.
 
+mod admission;
 mod outside;
 mod run;
 mod status;
@@ -45,6 +46,9 @@ enum Command {
     Watch(watch::WatchArgs),
     /// Print what was checked and verified last, what is pending, and what is owed.
     Status(status::StatusArgs),
+    /// Print the ValidatingAdmissionPolicies that bound what the verifier's accounts may do: exec of nothing but the probe
+    /// and in no other namespaces, Jobs that are the CronJob's template. With substituteFrom, the Roles for its ConfigMaps.
+    AdmissionPolicy(admission::AdmissionArgs),
 }
 
 /// Options of every command.
@@ -103,6 +107,7 @@ pub async fn parse_and_run() -> ExitCode {
         Command::Run(args) => run::run(args, &global).await,
         Command::Watch(args) => watch::watch(args, &global).await,
         Command::Status(args) => status::status(args, &global).await,
+        Command::AdmissionPolicy(args) => admission::print(args, &global),
     };
     match result {
         Ok(code) => ExitCode::from(code),

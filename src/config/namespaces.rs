@@ -37,6 +37,12 @@ impl NamespaceSet {
         (named || selected) && !self.is_excluded(name)
     }
 
+    /// The selector of product namespaces, where there is one.
+    #[must_use]
+    pub const fn selector(&self) -> Option<&Selector> {
+        self.selector.as_ref()
+    }
+
     /// The product namespaces of a snapshot. One that was seen as such before stays one until it is deleted or
     /// excluded, so that removing a label does not take it out of sight.
     #[must_use]

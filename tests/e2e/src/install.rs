@@ -32,6 +32,12 @@ pub struct Manifests {
 }
 
 impl Manifests {
+    /// The objects, as they are applied.
+    #[must_use]
+    pub fn objects(&self) -> &[Value] {
+        &self.objects
+    }
+
     /// Reads `job/` (rendered, if it is a kustomization) and renames it for `prefix`.
     ///
     /// # Errors
@@ -62,7 +68,8 @@ impl Manifests {
         let namespace = self.namespace.clone();
         let spec = self.objects.iter_mut().find(|object| text(object, "/kind") == "CronJob");
         let spec = spec.and_then(|object| object.pointer_mut("/spec")).context("the CronJob has no spec")?;
-        merge(spec, &json!({"suspend": true}));
+        // Retries would be more runs than a scenario counts.
+        merge(spec, &json!({"suspend": true, "jobTemplate": {"spec": {"backoffLimit": 0}}}));
         let pod = spec.pointer_mut("/jobTemplate/spec/template/spec").context("the CronJob has no pod template")?;
         let container = pod.pointer_mut("/containers/0").context("the CronJob has no container")?;
         merge(
@@ -109,8 +116,22 @@ impl Manifests {
         // JSON is YAML too.
         let data = json!({"config.yaml": serde_json::to_string_pretty(config)?});
         let metadata = json!({"namespace": self.namespace, "name": name});
+        let chosen = config.clone();
         let config = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data});
-        objects::apply(&cluster.client, &config).await
+        objects::apply(&cluster.client, &config).await?;
+        self.bound_to(cluster, &chosen).await
+    }
+
+    /// Bounds the verifier to the namespaces of a configuration, and leaves its own configuration as it is.
+    ///
+    /// # Errors
+    /// The API server refused it.
+    pub async fn bound_to(&self, cluster: &Cluster, config: &Value) -> Result<()> {
+        let policies = self.objects.iter().filter(|object| text(object, "/kind") == "ValidatingAdmissionPolicy");
+        for policy in policies.filter_map(|policy| bounded(policy, config)) {
+            objects::apply(&cluster.client, &policy).await?;
+        }
+        Ok(())
     }
 
     /// Deletes what has no namespace, the namespace with all in it, and what stands in namespaces of others.
@@ -138,6 +159,30 @@ fn yaml_files(folder: &Path) -> Result<Vec<PathBuf>> {
 
 fn is_config(object: &Value) -> bool {
     text(object, "/kind") == "ConfigMap" && object.pointer("/data/config.yaml").is_some()
+}
+
+/// A policy of the verifier that bounds it to namespaces, with those of a configuration; `None` for another policy.
+fn bounded(policy: &Value, config: &Value) -> Option<Value> {
+    let list = |pointer: &str| config.pointer(pointer).cloned().unwrap_or_else(|| json!([])).to_string();
+    let selected = match text(config, "/productNamespaces/selector").split_once('=') {
+        Some((key, value)) => format!("{key:?} in variables.labels && variables.labels[{key:?}] == {value:?}"),
+        None => "false".to_owned(),
+    };
+    let mut policy = policy.clone();
+    let variables = policy.pointer_mut("/spec/variables")?.as_array_mut()?;
+    let mut found = false;
+    for variable in variables {
+        // A JSON list is a CEL list.
+        let expression = match text(variable, "/name") {
+            "names" => list("/productNamespaces/names"),
+            "exclude" => list("/productNamespaces/exclude"),
+            "probe" => list("/probeNamespaces"),
+            "isSelected" => selected.clone(),
+            _ => continue,
+        };
+        (found, *variable) = (true, json!({"name": text(variable, "/name"), "expression": expression}));
+    }
+    found.then_some(policy)
 }
 
 /// The Secrets that the pod reads, each key filled with the token.

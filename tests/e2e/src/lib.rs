@@ -15,11 +15,13 @@
 //! shares code with the verifier: reports are read by the published schema only. The story alone lays its page out with the
 //! verifier's renderer.
 
+pub mod account;
 pub mod audit;
 pub mod cluster;
 pub mod fixture;
 pub mod flux;
 pub mod git;
+pub mod grants;
 pub mod install;
 pub mod log;
 pub mod objects;
@@ -32,6 +34,7 @@ pub mod story;
 pub mod verifier;
 pub mod watcher;
 
+pub use account::Account;
 pub use audit::Audit;
 pub use cluster::{Cluster, DataPlane};
 pub use fixture::Fixture;

@@ -103,6 +103,20 @@ impl Verifier {
         self.manifests.reconfigure(&self.cluster, &config).await
     }
 
+    /// The objects that it is installed from.
+    #[must_use]
+    pub fn objects(&self) -> &[Value] {
+        self.manifests.objects()
+    }
+
+    /// Bounds its account to the namespaces of another configuration than its own.
+    ///
+    /// # Errors
+    /// The API server refused it.
+    pub async fn bound_to(&self, config: &Value) -> Result<()> {
+        self.manifests.bound_to(&self.cluster, config).await
+    }
+
     fn next_name(&self, why: &str) -> String {
         format!("{why}-{}", self.jobs.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1)
     }

@@ -1,0 +1,138 @@
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::*;
+use crate::probe::{Target, Wave};
+
+fn config(text: &str) -> Config {
+    let text = format!(
+        "schema: netpol-verify/config/v1\nmatrix: {{homeserver: https://m.example.org, room: '!a:example.org'}}\n{text}"
+    );
+    Config::parse("config.yaml", &text).unwrap()
+}
+
+fn documents(yaml: &str) -> Vec<Value> {
+    serde_saphyr::from_multiple(yaml).unwrap()
+}
+
+fn shop() -> Config {
+    config("productNamespaces: {names: [shop]}")
+}
+
+/// The expression of a policy's variable.
+fn variable(documents: &[Value], name: &str) -> String {
+    let all = documents.iter().filter_map(|d| d.pointer("/spec/variables")?.as_array()).flatten();
+    let found = all.clone().find(|v| v["name"] == name);
+    found.unwrap()["expression"].as_str().unwrap().to_owned()
+}
+
+/// `netpol-verify admission-policy --config job/config.yaml > job/admission.yaml` makes it so. A script that was
+/// released goes into `PREVIOUS` first.
+#[test]
+fn job_ships_what_the_command_prints() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let config = Config::load(&root.join("job/config.yaml")).unwrap();
+    let shipped = std::fs::read_to_string(root.join("job/admission.yaml")).unwrap();
+    assert_eq!(policies(&Policy::ALL, &config, "netpol-verify").unwrap(), shipped);
+}
+
+#[test]
+fn every_policy_denies_fails_closed_and_looks_at_one_account_of_its_namespace() {
+    let documents = documents(&policies(&Policy::ALL, &shop(), "elsewhere").unwrap());
+    assert_eq!(documents.len(), 2 * Policy::ALL.len());
+    for pair in documents.chunks(2) {
+        let [policy, binding] = pair else { panic!("policy and binding") };
+        assert_eq!(policy["spec"]["failurePolicy"], "Fail");
+        let conditions = policy["spec"]["matchConditions"].as_array().unwrap();
+        let account = conditions[0]["expression"].as_str().unwrap();
+        assert!(account.starts_with("request.userInfo.username == \"system:serviceaccount:elsewhere:netpol-verify"));
+        assert_eq!(conditions.len(), 1);
+        assert_eq!(binding["spec"]["policyName"], policy["metadata"]["name"]);
+        assert_eq!(binding["spec"]["validationActions"], serde_json::json!(["Deny"]));
+    }
+    let text = policies(&Policy::ALL, &shop(), "elsewhere").unwrap();
+    assert!(!text.contains("namespace@") && !text.contains("serviceaccount:netpol-verify"), "{text}");
+}
+
+#[test]
+fn without_its_parameter_a_policy_refuses_nobody_elses_requests() {
+    for document in documents(&policies(&Policy::ALL, &shop(), "elsewhere").unwrap()) {
+        if document["spec"].get("paramKind").is_some() {
+            let selector = &document["spec"]["matchConstraints"]["namespaceSelector"]["matchLabels"];
+            assert_eq!(selector["kubernetes.io/metadata.name"], "elsewhere");
+        }
+    }
+}
+
+#[test]
+fn the_scripts_are_those_of_the_probe() {
+    let documents = documents(&policies(&[Policy::Exec], &shop(), "netpol-verify").unwrap());
+    let scripts = variable(&documents, "scripts");
+    let expected: Vec<String> = [script::script()].iter().chain(PREVIOUS).map(|s| format!("r'''{s}'''")).collect();
+    assert_eq!(scripts, format!("[{}]", expected.join(",\n")), "not a character was lost on the way through YAML");
+}
+
+#[test]
+fn the_forms_are_those_of_the_probe() {
+    let target = Target::tcp("10.0.3.7".parse().unwrap(), 8080, Duration::from_secs(2)).unwrap();
+    let command = script::command(&vec![target; MAX_TARGETS], Wave::default());
+    assert_eq!(command.len(), HEAD + MAX_TARGETS);
+    let form = variable(&documents(&policies(&[Policy::Exec], &shop(), "netpol-verify").unwrap()), "isScript");
+    for (index, fixed) in [(0, "sh"), (1, "-c"), (3, "probe")] {
+        assert_eq!(command[index], fixed);
+        assert!(form.contains(&format!("variables.command[{index}] == \"{fixed}\"")), "{form}");
+    }
+    assert!(form.contains("size(variables.command) <= 69") && form.contains(", 68].all(i,"), "{form}");
+    assert!(form.contains(TARGET_PATTERN) && form.contains(WAVE_PATTERN));
+}
+
+#[test]
+fn the_namespaces_are_those_of_the_configuration() {
+    let config = config(
+        "productNamespaces: {names: ['plana-odoo*'], selector: \"team=a'b,!x\", exclude: [plana-odoo-old]}\n\
+         probeNamespaces: [redis]",
+    );
+    let documents = documents(&policies(&[Policy::Namespaces], &config, "netpol-verify").unwrap());
+    for (name, expression) in [
+        ("names", r#"["plana-odoo*"]"#),
+        ("exclude", r#"["plana-odoo-old"]"#),
+        ("probe", r#"["redis"]"#),
+        (
+            "isSelected",
+            r#""team" in variables.labels && variables.labels["team"] in ["a'b"] && !("x" in variables.labels)"#,
+        ),
+    ] {
+        assert_eq!(variable(&documents, name), expression);
+    }
+    // Overlays patch them by their place.
+    let order: Vec<_> =
+        ["names", "exclude", "probe", "labels", "isSelected"].map(|name| variable(&documents, name)).into();
+    let placed = documents[0]["spec"]["variables"].as_array().unwrap().iter().take(5);
+    assert_eq!(placed.map(|v| v["expression"].as_str().unwrap().to_owned()).collect::<Vec<_>>(), order);
+    let bare = super::tests::documents(&policies(&[Policy::Namespaces], &shop(), "netpol-verify").unwrap());
+    assert_eq!(variable(&bare, "isSelected"), "false", "without a selector no label opens anything");
+}
+
+#[test]
+fn a_role_names_the_config_maps_of_substitution_and_there_is_none_without() {
+    assert_eq!(roles(&shop(), "netpol-verify").unwrap(), "");
+    let config = config(
+        "productNamespaces: {names: [shop]}\nsubstituteFrom: [vars, more]\n\
+         kustomizations: [{namespace: flux-a, name: x}, {namespace: flux-b, name: y}, {namespace: flux-a, name: z}]",
+    );
+    let documents = documents(&roles(&config, "own").unwrap());
+    let places: Vec<_> = documents.iter().map(|d| d["metadata"]["namespace"].as_str().unwrap()).collect();
+    assert_eq!(places, ["flux-a", "flux-a", "flux-b", "flux-b"]);
+    assert_eq!(documents[0]["rules"][0]["resourceNames"], serde_json::json!(["vars", "more"]));
+    assert_eq!(documents[1]["subjects"][0]["namespace"], "own");
+}
+
+#[test]
+fn a_name_that_breaks_out_of_the_text_is_refused() {
+    for namespace in ["", "a\" || true || \"", "a\nb", "A", "a:b"] {
+        let refused = Err(Impossible::Namespace(namespace.to_owned()));
+        assert_eq!(policies(&Policy::ALL, &shop(), namespace), refused);
+        assert_eq!(roles(&shop(), namespace), refused);
+    }
+}
