@@ -21,7 +21,17 @@ pub enum ExecFault {
         /// The runtime's words.
         message: String,
     },
-    /// RBAC, an admission policy or the kubelet refused.
+    /// A ValidatingAdmissionPolicy refused; its reason is short, so that it is not cut in a message.
+    #[error("policy `{policy}` refused exec into pod `{}/{}`: {reason}", source_pod.namespace, source_pod.name)]
+    Policy {
+        /// Where.
+        source_pod: SourcePod,
+        /// The policy's name.
+        policy: String,
+        /// The policy's words.
+        reason: String,
+    },
+    /// RBAC, another admission plugin or the kubelet refused.
     #[error("exec into pod `{}/{}` was refused: {message}; the verifier needs `get` and `create` on pods/exec there, and an admission policy that lets its script through", source_pod.namespace, source_pod.name)]
     Forbidden {
         /// Where.
@@ -84,7 +94,7 @@ impl ExecFault {
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::ToolMissing { .. } => Outcome::ToolMissing,
-            Self::Forbidden { .. } | Self::TooMany { .. } => Outcome::NotProbed,
+            Self::Policy { .. } | Self::Forbidden { .. } | Self::TooMany { .. } => Outcome::NotProbed,
             Self::Gone { .. } | Self::NotRunning { .. } => Outcome::NoSource,
             Self::Failed { .. } | Self::NoAnswer { .. } | Self::Connect { .. } => Outcome::Cut,
         }
@@ -93,6 +103,7 @@ impl ExecFault {
     /// The fault of a client error before the exec began.
     pub(super) fn before(pod: &SourcePod, error: kube::Error) -> Self {
         match error {
+            kube::Error::Api(status) if by_policy(&status.message).is_some() => Self::of_message(pod, &status.message),
             kube::Error::Api(status) if status.is_forbidden() || status.code == 401 => {
                 Self::Forbidden { source_pod: pod.clone(), message: bounded(&status.message) }
             }
@@ -114,6 +125,9 @@ impl ExecFault {
     }
 
     fn of_message(pod: &SourcePod, message: &str) -> Self {
+        if let Some((policy, reason)) = by_policy(message) {
+            return Self::Policy { source_pod: pod.clone(), policy: bounded(policy), reason: bounded(reason) };
+        }
         let lower = message.to_lowercase();
         let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
         let (source_pod, message) = (pod.clone(), bounded(message));
@@ -130,6 +144,13 @@ impl ExecFault {
             Self::Failed { source_pod, message }
         }
     }
+}
+
+/// The policy and its reason in `… ValidatingAdmissionPolicy 'NAME' with binding 'NAME' denied request: REASON`.
+fn by_policy(message: &str) -> Option<(&str, &str)> {
+    let (_, rest) = message.split_once("ValidatingAdmissionPolicy '")?;
+    let (policy, rest) = rest.split_once('\'')?;
+    Some((policy, rest.split_once(" denied request: ")?.1))
 }
 
 /// Whether a "not found" is about the container, not the pod.
@@ -149,6 +170,17 @@ mod tests {
 
     fn pod() -> SourcePod {
         SourcePod { namespace: "shop".into(), name: "cart-0".into(), container: "app".into(), node: None }
+    }
+
+    #[test]
+    fn a_policys_reason_comes_before_a_message_would_be_cut() {
+        let said = "pods \"cart-0\" is forbidden: ValidatingAdmissionPolicy 'bounds' with binding 'bounds' denied request: \
+            this namespace is not found in the set";
+        let status = kube::core::Status { code: 403, ..kube::core::Status::failure(said, "Forbidden") };
+        let fault = ExecFault::before(&pod(), kube::Error::Api(Box::new(status)));
+        assert_eq!(fault.outcome(), Outcome::NotProbed);
+        let text = "policy `bounds` refused exec into pod `shop/cart-0`: this namespace is not found in the set";
+        assert_eq!(fault.to_string(), text);
     }
 
     #[test]

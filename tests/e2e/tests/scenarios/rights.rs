@@ -140,11 +140,15 @@ fn the_probe_runs_in_the_configured_namespaces_and_in_no_other() -> Result<()> {
             answers.push((there, namespace));
         }
         let ask = async |there: &Value| account.exec(there, &words(&real), &plain()).await;
+        eventually("the policy for namespaces is in effect", seconds(20), async || {
+            Ok(ask(&answers[0].0).await?.is_by_policy().then_some(()))
+        })
+        .await?;
         for (there, namespace) in &answers {
             let answer = ask(there).await?;
             assert!(answer.is_by_policy(), "{namespace}: {answer:?}");
             let Answer::Denied(reason) = answer else { unreachable!() };
-            assert!(reason.contains("productNamespaces nor probeNamespaces"), "it says why: {reason}");
+            assert!(reason.contains("neither its product nor its probe namespaces"), "it says why: {reason}");
         }
         // A pattern, a label and a name of probeNamespaces open one each; an exclusion closes it again.
         let product = json!({"names": [scene.text("xx-*"), scene.text("near-xx-?")], "selector": "part=free"});
@@ -197,7 +201,7 @@ fn a_probe_that_admission_refuses_is_said_and_never_green() -> Result<()> {
         let told = scene.room.thread(&message).await?.iter().map(|part| part.body.clone()).collect::<String>();
         let all = format!("{}\n{told}\n{}", message.body, run.streams.stderr);
         assert!(!message.first_line().starts_with('✅'), "{all}");
-        assert!(all.contains("productNamespaces nor probeNamespaces"), "the reason is named: {all}");
+        assert!(all.contains("neither its product nor its probe namespaces"), "the reason is named: {all}");
         // The control: with the namespaces back, what was pending is seen.
         scene.verifier.bound_to(&json!({"productNamespaces": {"names": [scene.text("xx-*")]}})).await?;
         eventually("the namespaces are open", seconds(20), async || {
@@ -265,7 +269,11 @@ async fn makes_only_its_own(scene: &Scene, account: &Account) -> Result<()> {
         let answer = account.create(&ours).await?;
         assert!(matches!(answer, Answer::Admitted(_)), "{ours}: {answer:?}");
     }
-    for other in [config_map("another"), config_map(VERIFIER), lease("another")] {
+    eventually("the policy for objects is in effect", seconds(20), async || {
+        Ok(account.create(&config_map("another")).await?.is_by_policy().then_some(()))
+    })
+    .await?;
+    for other in [config_map(VERIFIER), lease("another")] {
         let answer = account.create(&other).await?;
         assert!(answer.is_by_policy(), "{other}: {answer:?}");
     }
