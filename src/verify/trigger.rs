@@ -50,12 +50,17 @@ pub fn already_told(state: &State, statuses: &[KustomizationStatus], trigger: Tr
     (trigger == Trigger::Merge && done).then_some(verdict)
 }
 
+/// The exit code that a Job tries again after (design §2).
+const NOT_TOLD: u8 = 3;
+
 /// The run that began after this run's Job was created: it saw everything that this one was made for.
 #[must_use]
 pub fn done_meanwhile<'s>(state: &'s State, job: &OwnJob) -> Option<&'s RunRecord> {
     let created: jiff::Timestamp = job.created.as_ref()?.parse().ok()?;
     let later = |run: &&RunRecord| run.started.parse::<jiff::Timestamp>().is_ok_and(|started| started > created);
-    state.runs.iter().find(later)
+    // A pod of the same Job that could not tell is what this one was started for: to try again.
+    let retried = |run: &RunRecord| run.job.is_some() && run.job == job.name && run.exit == NOT_TOLD;
+    state.runs.iter().find(later).filter(|run| !retried(run))
 }
 
 #[cfg(test)]
@@ -156,5 +161,25 @@ mod tests {
         assert_eq!(done_meanwhile(&state, &job("2026-11-20T09:00:05Z")), None, "the same second proves nothing");
         assert_eq!(done_meanwhile(&state, &job("2026-11-20T09:00:06Z")), None);
         assert_eq!(done_meanwhile(&state, &OwnJob::default()), None);
+    }
+
+    #[test]
+    fn a_second_pod_of_a_job_that_could_not_tell_tries_again() {
+        let run = |verdict: Verdict, exit| RunRecord {
+            seq: 3,
+            job: Some("merge-1".to_owned()),
+            started: "2026-11-20T09:00:05Z".to_owned(),
+            finished: "2026-11-20T09:00:09Z".to_owned(),
+            verdict,
+            exit,
+        };
+        let answered = |run: RunRecord, job: &str| {
+            let created = Some("2026-11-20T09:00:00Z".to_owned());
+            let own = OwnJob { name: Some(job.to_owned()), created, ..OwnJob::default() };
+            done_meanwhile(&State { runs: vec![run], ..State::default() }, &own).is_some()
+        };
+        assert!(!answered(run(Verdict::Inconclusive, 3), "merge-1"));
+        assert!(answered(run(Verdict::Verified, 0), "merge-1"), "killed after it had answered");
+        assert!(answered(run(Verdict::Inconclusive, 3), "merge-2"), "another Job that waited for the Lease");
     }
 }
