@@ -22,14 +22,12 @@ pub enum ExecFault {
         message: String,
     },
     /// A ValidatingAdmissionPolicy refused; its reason is short, so that it is not cut in a message.
-    #[error("policy `{policy}` refused exec into pod `{}/{}`: {reason}", source_pod.namespace, source_pod.name)]
+    #[error("exec into pod `{}/{}` was refused by policy {message}", source_pod.namespace, source_pod.name)]
     Policy {
         /// Where.
         source_pod: SourcePod,
-        /// The policy's name.
-        policy: String,
-        /// The policy's words.
-        reason: String,
+        /// The policy's name and words.
+        message: String,
     },
     /// RBAC, another admission plugin or the kubelet refused.
     #[error("exec into pod `{}/{}` was refused: {message}; the verifier needs `get` and `create` on pods/exec there, and an admission policy that lets its script through", source_pod.namespace, source_pod.name)]
@@ -126,7 +124,8 @@ impl ExecFault {
 
     fn of_message(pod: &SourcePod, message: &str) -> Self {
         if let Some((policy, reason)) = by_policy(message) {
-            return Self::Policy { source_pod: pod.clone(), policy: bounded(policy), reason: bounded(reason) };
+            let message = bounded(&format!("`{policy}`: {reason}"));
+            return Self::Policy { source_pod: pod.clone(), message };
         }
         let lower = message.to_lowercase();
         let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
@@ -179,7 +178,7 @@ mod tests {
         let status = kube::core::Status { code: 403, ..kube::core::Status::failure(said, "Forbidden") };
         let fault = ExecFault::before(&pod(), kube::Error::Api(Box::new(status)));
         assert_eq!(fault.outcome(), Outcome::NotProbed);
-        let text = "policy `bounds` refused exec into pod `shop/cart-0`: this namespace is not found in the set";
+        let text = "exec into pod `shop/cart-0` was refused by policy `bounds`: this namespace is not found in the set";
         assert_eq!(fault.to_string(), text);
     }
 
