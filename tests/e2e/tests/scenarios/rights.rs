@@ -82,7 +82,7 @@ fn commands(real: &[String], address: &str) -> Vec<Vec<String>> {
     let own = |command: &[&str]| command.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     let with = |index: usize, word: &str| {
         let mut command = real.to_vec();
-        command[index] = word.to_owned();
+        word.clone_into(&mut command[index]);
         command
     };
     let and = |more: &[&str]| [real.to_vec(), own(more)].concat();
