@@ -9,6 +9,7 @@ mod delivery;
 mod drift;
 mod edits;
 mod foreign;
+mod forged;
 mod install;
 mod kills;
 mod merges;

@@ -13,7 +13,10 @@ use kube::api::AttachParams;
 use netpol_verify::probe::{Target, Wave, script};
 use serde_json::{Value, json};
 
-use crate::edits::{DB, WEB};
+use crate::{
+    edits::{DB, WEB},
+    forged,
+};
 
 const VERIFIER: &str = "netpol-verify";
 const CRON_JOB: Kind<'static> = Kind("batch/v1", "CronJob");
@@ -322,7 +325,7 @@ fn the_watchers_token_makes_jobs_of_the_template_and_nothing_else() -> Result<()
         .await?;
         let answer = account.create(&job).await?;
         assert!(matches!(answer, Answer::Admitted(_)), "the template itself: {answer:?}");
-        for (what, attack) in other_jobs(&job) {
+        for (what, attack) in forged::other_jobs(&job) {
             let answer = account.create(&attack).await?;
             assert!(answer.is_by_policy(), "{what}: {answer:?}");
         }
@@ -343,72 +346,4 @@ fn the_watchers_token_makes_jobs_of_the_template_and_nothing_else() -> Result<()
         assert!(secret.is_by_role(), "{secret:?}");
         Ok(())
     })
-}
-
-/// What an attacker would change of the template's Job: what it is, where it stands, its key and its new value. `POD` and
-/// `CONTAINER` stand for the places of the two.
-fn changes() -> Vec<(&'static str, &'static str, &'static str, Value)> {
-    vec![
-        ("image", "CONTAINER", "image", json!("registry.local/netcat:test")),
-        ("command", "CONTAINER", "command", json!(["sh"])),
-        ("arguments", "CONTAINER", "args", json!(["run", "--kustomize", "/tmp/x"])),
-        ("privileged", "CONTAINER", "securityContext", json!({"privileged": true})),
-        ("mount", "CONTAINER/volumeMounts/0", "mountPath", json!("/root")),
-        ("variable", "CONTAINER/env/2", "value", json!("/etc/passwd")),
-        ("life cycle", "CONTAINER", "lifecycle", json!({"postStart": {"exec": {"command": ["sh"]}}})),
-        ("account", "POD", "serviceAccountName", json!("default")),
-        ("host's network", "POD", "hostNetwork", json!(true)),
-        ("host's processes", "POD", "hostPID", json!(true)),
-        ("volume", "POD/volumes", "0", json!({"name": "config", "hostPath": {"path": "/"}})),
-        ("another secret", "POD/volumes/1/secret", "secretName", json!("another")),
-        ("init container", "POD", "initContainers", json!([{"name": "x", "image": "x"}])),
-        ("node", "POD", "nodeName", json!("node-1")),
-        ("pod's security", "POD", "securityContext", json!({})),
-        ("pod's label", "/spec/template/metadata/labels", "app", json!("web")),
-        ("pod's annotation", "/spec/template/metadata", "annotations", json!({"a": "b"})),
-        ("parallel", "/spec", "parallelism", json!(100)),
-        ("completions", "/spec", "completions", json!(100)),
-        ("time limit", "/spec", "activeDeadlineSeconds", json!(1_000_000)),
-        ("no time limit", "/spec", "activeDeadlineSeconds", Value::Null),
-        ("suspended", "/spec", "suspend", json!(true)),
-        ("finalizer", "/metadata", "finalizers", json!(["example.org/x"])),
-        ("owner", "/metadata/ownerReferences/0", "uid", json!("00000000-0000-0000-0000-000000000000")),
-        ("nobody's", "/metadata", "ownerReferences", json!([])),
-    ]
-}
-
-/// What an attacker would add to one of its lists.
-fn additions(job: &Value) -> Vec<(&'static str, &'static str, Value)> {
-    let secret = json!({"secretKeyRef": {"name": "netpol-verify-matrix", "key": "token"}});
-    let mut owner = job["metadata"]["ownerReferences"][0].clone();
-    owner["controller"] = json!(false);
-    vec![
-        ("second container", "POD/containers", json!({"name": "x", "image": "x"})),
-        ("its artifact", "CONTAINER/env", json!({"name": "SOURCE_CONTROLLER_LOCALHOST", "value": "203.0.113.1:80"})),
-        ("a secret as variable", "CONTAINER/env", json!({"name": "X", "valueFrom": secret})),
-        ("a secret as revision", "CONTAINER/env", json!({"name": "NETPOL_VERIFY_REVISION", "valueFrom": secret})),
-        ("second owner", "/metadata/ownerReferences", owner),
-    ]
-}
-
-/// The template's Job, each time with one thing changed.
-fn other_jobs(job: &Value) -> Vec<(&'static str, Value)> {
-    let pod = "/spec/template/spec";
-    let place = |short: &str| short.replace("CONTAINER", "POD/containers/0").replace("POD", pod);
-    let mut jobs = Vec::new();
-    for (what, at, key, value) in changes() {
-        let mut job = job.clone();
-        match job.pointer_mut(&place(at)) {
-            Some(Value::Array(items)) => items[key.parse::<usize>().expect("an index")] = value,
-            Some(object) => object[key] = value,
-            None => panic!("no {at}"),
-        }
-        jobs.push((what, job));
-    }
-    for (what, at, element) in additions(job) {
-        let mut job = job.clone();
-        job.pointer_mut(&place(at)).and_then(Value::as_array_mut).expect("a list").push(element);
-        jobs.push((what, job));
-    }
-    jobs
 }
