@@ -40,6 +40,9 @@ pub struct Environment {
     /// How long the Lease stays locked when its holder is gone, in seconds.
     #[arg(long, value_name = "SECONDS", env = "NETPOL_VERIFY_LEASE_SECONDS", default_value_t = 30, hide = true)]
     lease_seconds: u64,
+    /// How long one build of the renderer may take, in seconds.
+    #[arg(long, value_name = "SECONDS", env = "NETPOL_VERIFY_RENDER_SECONDS", default_value_t = 60, hide = true)]
+    render_seconds: u64,
 }
 
 impl Environment {
@@ -47,6 +50,7 @@ impl Environment {
         FluxOptions {
             localhost: self.source_controller.clone(),
             kustomize: self.kustomize.clone(),
+            render_limit: Duration::from_secs(self.render_seconds),
             substitute_from: config.substitute_from.clone(),
             allowlist: config.allowlist.clone(),
             ..FluxOptions::default()

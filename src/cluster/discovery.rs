@@ -144,6 +144,7 @@ fn not_answering(
         resource: format!("*.{group}"),
         reason: format!("the API {group}/{version} does not answer: look at APIService {version}.{group}"),
         policies,
+        passing: false,
     })
 }
 

@@ -71,6 +71,11 @@ pub enum ClusterError {
 }
 
 impl ClusterError {
+    /// Whether the same request may be answered the next time, without anybody who grants a right.
+    pub(super) const fn is_passing(&self) -> bool {
+        !matches!(self, Self::Forbidden { .. })
+    }
+
     /// Puts kube's error into words, for a right that belongs into the ClusterRole.
     pub(super) fn new(verb: &'static str, resource: &str, error: &kube::Error) -> Self {
         Self::in_role(verb, resource, &format!("ClusterRole {CLUSTER_ROLE}"), error)

@@ -156,7 +156,8 @@ impl LiveCluster {
         let kinds = match self.kinds().await {
             Ok(kinds) => kinds,
             Err(error) => {
-                let missing = NotReadable { resource: "/apis".to_owned(), reason: error.to_string(), policies: true };
+                let (resource, reason, passing) = ("/apis".to_owned(), error.to_string(), error.is_passing());
+                let missing = NotReadable { resource, reason, policies: true, passing };
                 return (Others { not_readable: vec![missing], ..Others::default() }, None);
             }
         };
@@ -167,7 +168,8 @@ impl LiveCluster {
         others.not_readable.extend(kinds.silent);
         let action = action.unwrap_or_else(|error| {
             let resource = kinds.felix.first().map(discovery::Served::resource).unwrap_or_default();
-            others.not_readable.push(NotReadable { resource, reason: error.to_string(), policies: false });
+            let (reason, passing) = (error.to_string(), error.is_passing());
+            others.not_readable.push(NotReadable { resource, reason, policies: false, passing });
             None
         });
         (others, action)
@@ -225,7 +227,8 @@ impl LiveCluster {
 fn optional<T>(not_readable: &mut Vec<NotReadable>, resource: &str, list: Result<Vec<T>, ClusterError>) -> Vec<T> {
     list.unwrap_or_else(|error| {
         tracing::warn!(resource, reason = %error, "list could not be read");
-        not_readable.push(NotReadable { resource: resource.to_owned(), reason: error.to_string(), policies: false });
+        let (resource, reason, passing) = (resource.to_owned(), error.to_string(), error.is_passing());
+        not_readable.push(NotReadable { resource, reason, policies: false, passing });
         Vec::new()
     })
 }

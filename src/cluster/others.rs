@@ -131,5 +131,6 @@ fn is_copy(served: &Served, name: &str) -> bool {
 }
 
 fn not_readable(served: &Served, error: &ClusterError) -> NotReadable {
-    NotReadable { resource: served.resource(), reason: error.to_string(), policies: true }
+    let passing = error.is_passing();
+    NotReadable { resource: served.resource(), reason: error.to_string(), policies: true, passing }
 }

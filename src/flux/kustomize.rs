@@ -17,8 +17,9 @@ use tokio::{
 
 use super::{FluxFault, Tree, generate::Generated, path};
 
-/// Bytes of a rendering: as much as an unpacked artifact may have (`ArtifactLimits`).
-const OUTPUT_LIMIT: u64 = 200 * 1024 * 1024;
+/// Bytes of a rendering: many times what a cluster's policies have, and little enough that the Job's memory limit holds
+/// what is made of it.
+const OUTPUT_LIMIT: u64 = 32 * 1024 * 1024;
 
 /// Bytes of its complaints that are read, and characters that are told.
 const COMPLAINT_LIMIT: u64 = 64 * 1024;

@@ -173,6 +173,9 @@ pub struct NotReadable {
     pub reason: String,
     /// Whether it is a policy kind, so that no verdict may be called verified.
     pub policies: bool,
+    /// Whether it may be read the next time: everything but a missing right or an API that is left behind broken.
+    #[serde(default)]
+    pub passing: bool,
 }
 
 /// One consistent look at the cluster.

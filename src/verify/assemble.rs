@@ -132,14 +132,18 @@ impl Assembler<'_> {
         let reason = blind
             .iter()
             .find(|n| touches(n.namespace.as_ref()))
-            .map(|n| format!("{} may decide it and is not understood", n.policy))
+            .map(|n| (Unseen::Unprobeable, format!("{} may decide it and is not understood", n.policy)))
             .or_else(|| {
-                let unread = self.material.snapshot.not_readable.iter().find(|n| n.policies);
-                unread.map(|n| format!("{} may decide it and could not be read", n.resource))
+                // One that no retry can read decides: otherwise the flow would be tried again for ever.
+                let unread = self.material.snapshot.not_readable.iter().filter(|n| n.policies);
+                unread.min_by_key(|n| n.passing).map(|n| {
+                    let state = if n.passing { Unseen::Pending } else { Unseen::Unprobeable };
+                    (state, format!("{} may decide it and could not be read", n.resource))
+                })
             });
-        if let Some(reason) = reason {
+        if let Some((state, reason)) = reason {
             report.result = FlowResult::Inconclusive;
-            report.state = Some(Unseen::Unprobeable);
+            report.state = Some(state);
             report.note = Some(reason);
         }
     }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     config::{Config, Expectation, Expected},
-    model::{Finding, FindingRule, Outcome, PodInfo, Protocol, Severity, Snapshot},
+    model::{Finding, FindingRule, Outcome, PodInfo, Protocol, Severity, Snapshot, State},
 };
 
 /// Looks at each expectation; one that is met gives nothing, except that what is closed is said to be closed by nobody
@@ -26,6 +26,13 @@ pub async fn look<O: Outside>(
         found.extend(one(outside, expectation, &key, snapshot, comparison).await);
     }
     found
+}
+
+/// Whether one was not met, or could not be looked at, in an earlier run: it stays open until it was looked at.
+#[must_use]
+pub fn is_open(state: &State) -> bool {
+    let prefix = format!("{}/", FindingRule::Expectation.word());
+    state.findings.keys().any(|key| key.starts_with(&prefix))
 }
 
 async fn one<O: Outside>(
@@ -77,7 +84,7 @@ fn judge(expected: Expected, outcome: Outcome, key: &str, pod: &PodInfo) -> Opti
             Severity::Error,
             format!("{key} should be unreachable, is open from {}: close it, or correct `expectations`", pod.id),
         ),
-        (_, other) => (Severity::Info, format!("expectation {key} could not be looked at: {other}")),
+        (_, other) => (Severity::Warning, format!("expectation {key} could not be looked at: {other}")),
     })
 }
 

@@ -182,7 +182,7 @@ impl<O: Outside> Run<'_, O> {
         troubles: Vec<(KustomizationRef, String)>,
     ) -> Result<Attempt, Fault> {
         let inventories = self.inventories().await;
-        let hosts = self.hosts().await;
+        let (hosts, unresolved) = self.hosts().await;
         let mut lost: Vec<FlowReport> = Vec::new();
         for round in 1.. {
             let snapshot = self.outside.cluster().snapshot().await?;
@@ -197,17 +197,20 @@ impl<O: Outside> Run<'_, O> {
             let mut report = self.report(state, statuses, &declared);
             report.drift.clone_from(&comparison.drift);
             report.findings.clone_from(&comparison.findings);
-            if self.trigger != Trigger::Merge || !comparison.touched.flows.is_empty() {
+            let touched = !comparison.touched.flows.is_empty();
+            if self.trigger != Trigger::Merge || touched || expect::is_open(state) {
                 report.findings.extend(expect::look(self.outside, &self.settings.config, &snapshot, &comparison).await);
             }
             report.flows = see::with_lost(seen.flows, &lost);
             report.denial = seen.denial;
+            let all_named = gather::note_unresolved(&mut report, &unresolved);
             if statuses.iter().any(|s| s.not_applied.is_some()) {
                 report.verdict = Verdict::NotApplied;
             }
             note_troubles(&mut report, &troubles, statuses);
             self.conclude(state, Some(&comparison), &mut report);
-            return Ok(Attempt { report, declared, comparison: Some(comparison), whole: troubles.is_empty() });
+            let whole = troubles.is_empty() && all_named;
+            return Ok(Attempt { report, declared, comparison: Some(comparison), whole });
         }
         Err("no look was taken".into())
     }

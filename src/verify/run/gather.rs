@@ -5,9 +5,14 @@ use std::collections::BTreeMap;
 use super::Run;
 use crate::{
     engine::touched::Outside as OutsideHost,
-    model::{Declared, KustomizationRef, KustomizationStatus, ObjectRef, Rendering, Snapshot, State},
+    model::{
+        Declared, Endpoint, FindingRule, FlowReport, KustomizationRef, KustomizationStatus, ObjectRef, Rendering,
+        Report, Severity, Snapshot, State, Unseen, Verdict, Why,
+    },
     verify::{
+        assemble::is_of_merge,
         compare::Material,
+        findings,
         seams::{Outside, Resolver, Source},
         trigger::is_checked,
     },
@@ -73,9 +78,9 @@ impl<O: Outside> Run<'_, O> {
         }
     }
 
-    /// Configured hosts by their addresses of now.
-    pub(super) async fn hosts(&self) -> Vec<OutsideHost> {
-        let mut hosts = Vec::new();
+    /// Configured hosts by their addresses of now, and the names that have none.
+    pub(super) async fn hosts(&self) -> (Vec<OutsideHost>, Vec<String>) {
+        let (mut hosts, mut unresolved) = (Vec::new(), Vec::new());
         for destination in &self.settings.config.destinations {
             let names = if destination.members.is_empty() {
                 vec![destination.name.clone()]
@@ -89,12 +94,40 @@ impl<O: Outside> Run<'_, O> {
                         address,
                         ports: destination.ports.clone(),
                     })),
-                    Err(fault) => tracing::warn!(name, error = %fault, "destination could not be resolved"),
+                    Err(fault) => {
+                        tracing::warn!(name, error = %fault, "destination could not be resolved");
+                        unresolved.push(name);
+                    }
                 }
             }
         }
-        hosts
+        (hosts, unresolved)
     }
+}
+
+/// Says where names without an address keep flows of this merge from being probed, in their place: they are not
+/// unprobeable, a later run has to look at them. Gives whether there is no such flow.
+pub(super) fn note_unresolved(report: &mut Report, unresolved: &[String]) -> bool {
+    let of_range = |flow: &FlowReport| {
+        let no_host = matches!(&flow.destination, Endpoint::External { name: None, .. });
+        let new = is_of_merge(flow.why) && flow.why != Why::FirstRun;
+        no_host && new && flow.state == Some(Unseen::Unprobeable)
+    };
+    let before = report.flows.len();
+    if !unresolved.is_empty() {
+        report.flows.retain(|flow| !of_range(flow));
+    }
+    let count = before - report.flows.len();
+    if count > 0 {
+        let names = unresolved.join("`, `");
+        let text = format!(
+            "{count} flows to address ranges were not probed, as `{names}` could not be resolved: look at the cluster's \
+             DNS, or correct `destinations`"
+        );
+        report.findings.push(findings::finding(FindingRule::NotReadable, "destinations", Severity::Warning, text));
+        report.verdict = Verdict::Inconclusive;
+    }
+    count == 0
 }
 
 /// The policies that the state remembers of a Kustomization.

@@ -9,6 +9,7 @@
 
 mod names;
 mod verifier;
+mod watcher;
 mod workloads;
 
 use std::{path::PathBuf, sync::Arc};

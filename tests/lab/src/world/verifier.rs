@@ -43,6 +43,7 @@ pub struct Verifier {
     config: std::sync::Mutex<Value>,
     jobs: AtomicU32,
     newest: Arc<AtomicI32>,
+    ended: Arc<std::sync::Mutex<Vec<Finished>>>,
 }
 
 /// A run under way.
@@ -52,6 +53,7 @@ pub struct Started {
     child: Child,
     stdout: JoinHandle<String>,
     stderr: JoinHandle<String>,
+    ended: Arc<std::sync::Mutex<Vec<Finished>>>,
 }
 
 /// A run that ended.
@@ -69,6 +71,13 @@ pub struct Finished {
 }
 
 impl Finished {
+    /// A run that nobody ran, for tests of what judges runs.
+    #[must_use]
+    pub fn made_up(code: i32, report: &Value) -> Self {
+        let report = serde_json::from_value(report.clone()).ok();
+        Self { code: Some(code), signal: None, stdout: String::new(), log: String::new(), report }
+    }
+
     /// The report that it printed.
     ///
     /// # Errors
@@ -138,6 +147,7 @@ impl Verifier {
             config: std::sync::Mutex::new(json!({})),
             jobs: AtomicU32::new(0),
             newest: Arc::default(),
+            ended: Arc::default(),
         };
         verifier.configure(config)?;
         Ok(verifier)
@@ -168,9 +178,43 @@ impl Verifier {
         self.folder.join("token")
     }
 
+    /// All runs that were waited for, in the order of their ends.
+    #[must_use]
+    pub fn finished(&self) -> Vec<Finished> {
+        self.ended.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// What runs left in their folder for temporary files.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn left_behind(&self) -> Result<Vec<PathBuf>> {
+        std::fs::read_dir(self.folder.join("tmp"))?.map(|entry| Ok(entry?.path())).collect()
+    }
+
+    /// Replaces the names that its own resolver knows: lines of a hosts file.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn set_hosts(&self, lines: &str) -> Result<()> {
+        Ok(std::fs::write(self.folder.join("hosts"), format!("127.0.0.1 localhost\n{lines}"))?)
+    }
+
     /// Sets a variable of its environment for all runs from now on.
     pub fn set(&mut self, name: &str, value: &str) {
         self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// The command of the watcher, which knows the API server by this token.
+    pub(super) fn watcher(&self, token: &str) -> Result<Command> {
+        let at = |file: &str| self.folder.join(file);
+        let kubeconfig =
+            std::fs::read_to_string(at("kubeconfig"))?.replace(&format!("\"{TOKEN}\""), &format!("\"{token}\""));
+        std::fs::write(at("kubeconfig-watcher"), kubeconfig)?;
+        let mut command = Command::new(binary()?);
+        command.args(["watch", "--listen", "127.0.0.1:0", "--config"]).arg(at("config.yaml"));
+        command.env_clear().env("KUBECONFIG", at("kubeconfig-watcher")).env("NETPOL_VERIFY_NAMESPACE", NAMESPACE);
+        Ok(command)
     }
 
     /// Sends a signal to the newest run.
@@ -209,7 +253,7 @@ impl Verifier {
         }
         let stdout = tokio::spawn(whole(child.stdout.take()));
         let stderr = tokio::spawn(whole(child.stderr.take()));
-        Ok(Started { name, child, stdout, stderr })
+        Ok(Started { name, child, stdout, stderr, ended: Arc::clone(&self.ended) })
     }
 }
 
@@ -238,7 +282,15 @@ impl Started {
             "" => None,
             printed => Some(serde_json::from_str(printed).with_context(|| format!("not one report: {printed}"))?),
         };
-        Ok(Finished { code: status.code(), signal: status.signal(), stdout, log, report })
+        let finished = Finished { code: status.code(), signal: status.signal(), stdout, log, report };
+        self.ended.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(finished.clone());
+        Ok(finished)
+    }
+
+    /// Its process, while it runs.
+    #[must_use]
+    pub fn process(&self) -> Option<u32> {
+        self.child.id()
     }
 
     /// Sends a signal.

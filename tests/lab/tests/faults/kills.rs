@@ -10,7 +10,7 @@ use lab::{
 };
 use tokio::sync::OnceCell;
 
-use crate::shop::{assert_cured, assert_green, assert_none_twice, open, play};
+use crate::shop::{assert_cured, assert_green, assert_none_twice, assert_told_once, open, play};
 
 const STATES: &str = "/configmaps/netpol-verify-state";
 const SEND: &str = "/send/m.room.message/";
@@ -87,63 +87,120 @@ async fn undisturbed(path: &str) -> Result<(Said, usize)> {
 
 #[test]
 fn killed_before_each_write_of_the_state() -> Result<()> {
+    row!(Killed, "");
     killed(STATES, false, Signal::KILL, When::Before)
 }
 
 #[test]
 fn killed_after_each_write_of_the_state() -> Result<()> {
+    row!(Killed, "");
     killed(STATES, false, Signal::KILL, When::After)
 }
 
 #[test]
 fn terminated_before_each_write_of_the_state() -> Result<()> {
+    row!(Killed, "");
     killed(STATES, false, Signal::TERM, When::Before)
 }
 
 #[test]
 fn terminated_after_each_write_of_the_state() -> Result<()> {
+    row!(Killed, "");
     killed(STATES, false, Signal::TERM, When::After)
 }
 
 #[test]
 fn killed_before_each_message() -> Result<()> {
+    row!(Killed, "");
     killed(SEND, true, Signal::KILL, When::Before)
 }
 
 #[test]
 fn killed_after_each_message() -> Result<()> {
+    row!(Killed, "");
     killed(SEND, true, Signal::KILL, When::After)
 }
 
 #[test]
+fn terminated_before_each_message() -> Result<()> {
+    row!(Killed, "");
+    killed(SEND, true, Signal::TERM, When::Before)
+}
+
+#[test]
 fn terminated_after_each_message() -> Result<()> {
+    row!(Killed, "");
     killed(SEND, true, Signal::TERM, When::After)
 }
 
-/// Killed while it looks: nothing is written yet, so that the next run is as the first would have been.
-fn killed_at(path: &'static str) -> Result<()> {
+/// Killed at a request, before or after it is carried out: nothing is lost, and nothing comes twice.
+fn killed_at(method: &'static str, path: &'static str, signal: Signal, when: When) -> Result<()> {
     play(async |lab| {
         let commit = open(lab).await?;
-        let kill = lab.verifier.signal(Signal::KILL);
-        lab.api.faults.add("GET", path, 1, Fault::Before(kill));
+        let kill = lab.verifier.signal(signal);
+        let fault = match when {
+            When::Before => Fault::Before(kill),
+            When::After => Fault::After(kill),
+        };
+        lab.api.faults.add(method, path, 1, fault);
         let run = lab.run_for(&commit).await?;
-        ensure!(run.signal == Some(9), "{:?} {:?}", run.code, run.signal);
+        ensure!(run.signal == Some(signal.as_raw()), "{:?} {:?}", run.code, run.signal);
+        ensure!(lab.api.faults.all_met(), "the fault met no request");
         assert_cured(lab, &commit).await?;
-        crate::shop::assert_told_once(lab, &commit, "✅")
+        assert_told_once(lab, &commit, "✅")
     })
 }
 
 #[test]
 fn killed_at_its_first_probe() -> Result<()> {
-    killed_at("/exec?")
+    row!(Killed, "");
+    killed_at("GET", "/exec?", Signal::KILL, When::Before)
 }
 
 #[test]
 fn killed_at_a_list() -> Result<()> {
-    killed_at("/api/v1/pods?")
+    row!(Killed, "");
+    killed_at("GET", "/api/v1/pods?", Signal::KILL, When::Before)
 }
 
 #[test]
 fn killed_at_the_artifacts_source() -> Result<()> {
-    killed_at("/gitrepositories/")
+    row!(Killed, "");
+    killed_at("GET", "/gitrepositories/", Signal::KILL, When::Before)
+}
+
+#[test]
+fn killed_before_it_takes_the_lease() -> Result<()> {
+    row!(Killed, "");
+    killed_at("POST", "/leases", Signal::KILL, When::Before)
+}
+
+#[test]
+fn killed_after_it_took_the_lease() -> Result<()> {
+    row!(Killed, "");
+    killed_at("POST", "/leases", Signal::KILL, When::After)
+}
+
+#[test]
+fn terminated_after_it_took_the_lease() -> Result<()> {
+    row!(Killed, "");
+    killed_at("POST", "/leases", Signal::TERM, When::After)
+}
+
+#[test]
+fn killed_before_its_event() -> Result<()> {
+    row!(Killed, "");
+    killed_at("POST", "/events", Signal::KILL, When::Before)
+}
+
+#[test]
+fn killed_after_its_event() -> Result<()> {
+    row!(Killed, "");
+    killed_at("POST", "/events", Signal::KILL, When::After)
+}
+
+#[test]
+fn terminated_at_its_first_probe() -> Result<()> {
+    row!(Killed, "");
+    killed_at("GET", "/exec?", Signal::TERM, When::Before)
 }

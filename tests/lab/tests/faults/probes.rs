@@ -44,7 +44,7 @@ fn hides(closing: bool, fault: Fault) -> Result<()> {
 }
 
 /// Later runs see what was pending.
-async fn made_up_for(lab: &Lab, commit: &str) -> Result<()> {
+pub async fn made_up_for(lab: &Lab, commit: &str) -> Result<()> {
     lab.verifier.configure(&json!({"probe": {"deadline": "600s"}}))?;
     assert_cured(lab, commit).await?;
     let by_hand = lab.run_by_hand().await?;
@@ -54,41 +54,49 @@ async fn made_up_for(lab: &Lab, commit: &str) -> Result<()> {
 
 #[test]
 fn an_exec_reset_once_is_tried_again() -> Result<()> {
+    row!(Green, "");
     passes(Fault::Reset)
 }
 
 #[test]
 fn an_exec_refused_once_is_tried_again() -> Result<()> {
+    row!(Green, "");
     passes(Fault::Status(500))
 }
 
 #[test]
 fn an_exec_cut_once_before_any_output_is_tried_again() -> Result<()> {
+    row!(Green, "");
     passes(Fault::Exec(Exec::CutAfter(0)))
 }
 
 #[test]
 fn an_exec_cut_once_within_its_first_line_is_tried_again() -> Result<()> {
+    row!(Green, "");
     passes(Fault::Exec(Exec::CutAfter(4)))
 }
 
 #[test]
 fn an_exec_cut_once_within_an_answer_is_tried_again() -> Result<()> {
+    row!(Green, "");
     passes(Fault::Exec(Exec::CutAfter(30)))
 }
 
 #[test]
 fn an_exec_without_its_status_has_all_its_answers() -> Result<()> {
+    row!(Green, "");
     passes(Fault::Exec(Exec::NoStatus))
 }
 
 #[test]
 fn an_exec_that_is_always_refused_is_pending() -> Result<()> {
+    row!(Said, "");
     hides(false, Fault::Status(500))
 }
 
 #[test]
 fn an_exec_that_admission_forbids_is_never_green() -> Result<()> {
+    row!(Said, "");
     play(async |lab| {
         let commit = open(lab).await?;
         lab.api.faults.add("GET", EXEC, ALWAYS, Fault::Status(403));
@@ -100,56 +108,67 @@ fn an_exec_that_admission_forbids_is_never_green() -> Result<()> {
 
 #[test]
 fn an_exec_always_cut_before_any_output_is_pending() -> Result<()> {
+    row!(Said, "");
     hides(false, Fault::Exec(Exec::CutAfter(0)))
 }
 
 #[test]
 fn an_exec_always_cut_within_an_answer_is_pending() -> Result<()> {
+    row!(Said, "");
     hides(false, Fault::Exec(Exec::CutAfter(30)))
 }
 
 #[test]
 fn a_closed_flow_whose_exec_is_cut_is_not_taken_for_closed() -> Result<()> {
+    row!(Said, "");
     hides(true, Fault::Exec(Exec::CutAfter(30)))
 }
 
 #[test]
 fn an_exec_that_never_ends_is_left_after_its_limit() -> Result<()> {
+    row!(Said, "");
     hides(false, Fault::Exec(Exec::Hangs))
 }
 
 #[test]
 fn an_exec_that_never_ends_does_not_close_a_flow() -> Result<()> {
+    row!(Said, "");
     hides(true, Fault::Exec(Exec::Hangs))
 }
 
 #[test]
 fn an_exec_that_is_never_answered_is_left_after_its_limit() -> Result<()> {
+    row!(Said, "");
     hides(false, Fault::Silent)
 }
 
 #[test]
 fn ten_megabytes_of_output_are_not_read_whole() -> Result<()> {
+    row!(Said, "");
     hides(false, Fault::Exec(Exec::Prints(vec![b'x'; 64 << 10], 160)))
 }
 
 #[test]
 fn ten_megabytes_after_a_true_beginning_are_no_answer() -> Result<()> {
+    row!(Said, "");
     hides(false, Fault::Exec(Exec::Prints(b"probe/1 1 openbsd\n".repeat(4_000), 150)))
 }
 
 #[test]
 fn binary_output_is_no_answer() -> Result<()> {
+    row!(Said, "");
     hides(false, Fault::Exec(Exec::Prints((0..=255).collect(), 8)))
 }
 
 #[test]
 fn no_output_at_all_is_no_answer() -> Result<()> {
+    row!(Said, "");
     hides(false, Fault::Exec(Exec::Prints(Vec::new(), 1)))
 }
 
 #[test]
 fn an_image_without_tools_is_never_green() -> Result<()> {
+    row!(Said, "");
     play(async |lab| {
         let commit = open(lab).await?;
         lab.api.faults.add("GET", EXEC, ALWAYS, Fault::Exec(Exec::NotFound));
@@ -163,7 +182,7 @@ fn an_image_without_tools_is_never_green() -> Result<()> {
 }
 
 /// The name of a pod by its label.
-fn pod(lab: &Lab, app: &str) -> Result<(String, String)> {
+pub fn pod(lab: &Lab, app: &str) -> Result<(String, String)> {
     let pods = lab.api.all("pods");
     let found = pods.iter().find(|pod| text(pod, "/metadata/labels/app") == app).context("no such pod")?;
     Ok((text(found, "/metadata/namespace").to_owned(), text(found, "/metadata/name").to_owned()))
@@ -195,16 +214,19 @@ fn gone(app: &'static str) -> Result<()> {
 
 #[test]
 fn a_target_that_goes_away_during_its_probe_is_not_called_open_or_closed() -> Result<()> {
+    row!(Said, "");
     gone("db")
 }
 
 #[test]
 fn a_source_that_goes_away_during_its_probe_is_not_called_open_or_closed() -> Result<()> {
+    row!(Said, "");
     gone("web")
 }
 
 #[test]
 fn a_target_whose_node_is_dead_does_not_verify_a_closed_flow() -> Result<()> {
+    row!(Said, "");
     play(async |lab| {
         lab.verifier.configure(&json!({"probe": {"deadline": "12s"}}))?;
         let commit = close(lab).await?;

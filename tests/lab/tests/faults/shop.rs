@@ -13,16 +13,18 @@ use lab::world::{Finished, Lab, NAMESPACE, Setup};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
+use crate::matrix;
+
 /// The state's name.
 pub const STATE: &str = "netpol-verify-state";
 
 /// Labs at a time: they mostly wait.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 6;
 static RUNNING: Mutex<usize> = Mutex::new(0);
 static FREE: Condvar = Condvar::new();
 
 /// A lab's turn.
-struct Turn;
+pub struct Turn;
 
 impl Turn {
     fn take() -> Self {
@@ -42,14 +44,21 @@ impl Drop for Turn {
     }
 }
 
+/// Waits for a lab's turn.
+pub fn turn() -> Turn {
+    Turn::take()
+}
+
 /// Plays one fault in a lab of its own, whose verifier has run once.
 pub fn play(story: impl AsyncFnOnce(&mut Lab) -> Result<()>) -> Result<()> {
+    matrix::begin()?;
     let _turn = Turn::take();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let mut lab = Lab::start(Setup::default()).await?;
         lab.put(&first_state().await?)?;
         let played = story(&mut lab).await;
+        let played = matrix::end().and(played).and_then(|()| matrix::judge(&lab));
         if played.is_err() {
             eprintln!("--- requests\n{}", lab.api.faults.requests("").join("\n"));
             lab.matrix.messages().iter().for_each(|one| eprintln!("--- message {:?}\n{}", one.thread, one.body));
@@ -129,12 +138,6 @@ pub fn assert_owed(run: &Finished) -> Result<()> {
     Ok(())
 }
 
-/// The log holds these words: what went wrong, and what to do.
-pub fn assert_says(run: &Finished, words: &str) -> Result<()> {
-    ensure!(run.log.contains(words), "the log does not say `{words}`\n{}", run.log);
-    Ok(())
-}
-
 /// Exactly one message tells of a commit; and no message of the room is there twice.
 pub fn assert_told_once(lab: &Lab, commit: &str, sign: &str) -> Result<()> {
     let about = about(lab, commit);
@@ -160,6 +163,7 @@ pub fn about(lab: &Lab, commit: &str) -> Vec<Message> {
 
 /// The fault is over: the next run for the commit is green, and tells of it once.
 pub async fn assert_cured(lab: &Lab, commit: &str) -> Result<()> {
+    matrix::over(lab);
     lab.api.faults.clear();
     lab.matrix.faults.clear();
     lab.flux.artifacts.faults.clear();
