@@ -52,6 +52,9 @@ struct After {
     held: Held,
 }
 
+/// A figure of a run.
+type Measure = fn(&After) -> u64;
+
 /// The mean of a tenth of the runs.
 fn mean(runs: &[After], what: impl Fn(&After) -> u64) -> u64 {
     runs.iter().map(what).sum::<u64>() / u64::try_from(runs.len()).unwrap_or(1).max(1)
@@ -80,7 +83,6 @@ async fn runs(count: usize) -> Result<()> {
     }
     let part = (count / 5).max(2);
     let (first, last) = (all.get(..part).context("too few")?, all.get(count - part..).context("too few")?);
-    type Measure = fn(&After) -> u64;
     let measures: [(&str, Measure, u64); 3] = [
         // Kilobytes: a process of its own for each run cannot leak into the next, but what it reads could grow.
         ("peak memory", |after| after.held.peak, 2_048),

@@ -25,7 +25,8 @@ async fn open_outside(lab: &Lab, block: &str) -> Result<String> {
 
 /// What the verifier's resolver says of the host: its addresses.
 fn resolves(lab: &Lab, addresses: &[String]) -> Result<()> {
-    lab.verifier.set_hosts(&addresses.iter().map(|address| format!("{address} {HOST}\n")).collect::<String>())
+    let lines: Vec<String> = addresses.iter().map(|address| format!("{address} {HOST}\n")).collect();
+    lab.verifier.set_hosts(&lines.concat())
 }
 
 /// Whether the newest run saw the flow to the host.

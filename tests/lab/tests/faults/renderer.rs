@@ -87,7 +87,8 @@ fn many(count: usize) -> std::io::Result<Vec<u8>> {
     let mut builder = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
     for number in 0..count {
         let mut header = tar::Header::new_gnu();
-        (header.set_size(0), header.set_mode(0o644));
+        header.set_size(0);
+        header.set_mode(0o644);
         builder.append_data(&mut header, format!("{number}"), &[][..])?;
     }
     builder.into_inner()?.finish()
@@ -105,7 +106,8 @@ fn an_artifact_that_is_too_deep_is_refused() -> Result<()> {
     crafted(|_| {
         let mut builder = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
         let mut header = tar::Header::new_gnu();
-        (header.set_size(0), header.set_mode(0o644));
+        header.set_size(0);
+        header.set_mode(0o644);
         builder.append_data(&mut header, "a/".repeat(64) + "x", &[][..])?;
         Ok(builder.into_inner()?.finish()?)
     })

@@ -206,7 +206,9 @@ fn a_state_that_becomes_too_large_is_kept_and_said() -> Result<()> {
     // Digits that do not pack, in a field that stays.
     let mut seed = 1_u64;
     let mut digit = || {
-        (seed ^= seed << 13, seed ^= seed >> 7, seed ^= seed << 17);
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
         char::from_digit((seed >> 32 & 15) as u32, 16).expect("it is below 16")
     };
     let id: String = (0..1_760_000).map(|_| digit()).collect();
