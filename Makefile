@@ -2,7 +2,7 @@
 export DATA_PLANE ?= calico
 # PROFILE of the verifier in the image: release (default of `make image`), or dev, which compiles faster (tests, demo).
 
-.PHONY: help demo test lint unit test-cluster demo-cluster cluster cluster-down image
+.PHONY: help demo test compile lint unit lab test-cluster demo-cluster cluster cluster-down image
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -11,14 +11,22 @@ help:
 demo:
 	@tests/ci/demo.sh
 
-## make test            everything that needs no cluster: lints, unit, property and golden tests, mocks, a real Synapse
-test: lint unit
+## make test            everything that needs no cluster: lints, unit, property and golden tests, mocks, a real Synapse, the lab
+test: compile
+	@echo "lints, tests and the lab run beside each other; each shows what it says when it has ended" >&2
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target lint unit lab
+
+compile:
+	@tests/ci/compile.sh
 
 lint:
 	@tests/ci/lint.sh
 
-unit:
+unit: compile
 	@tests/ci/unit.sh
+
+lab: compile
+	@tests/ci/lab.sh
 
 ## make test-cluster    the scenarios on the real cluster, under each data plane that they depend on
 test-cluster:

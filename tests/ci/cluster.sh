@@ -11,8 +11,8 @@ for plane in ${DATA_PLANES:-calico kube-router kube-network-policies}; do
   echo "== $plane"
   DATA_PLANE=$plane tests/cluster/up.sh
   tests/cluster/image.sh
-  cargo test --package e2e --test agreement -- --nocapture
-  cargo test --package e2e --test scenarios -- --test-threads "${THREADS:-4}" 2>&1 | tee "$said"
+  cargo test --workspace --test agreement -- --nocapture
+  cargo test --workspace --test scenarios -- --test-threads "${THREADS:-8}" 2>&1 | tee "$said"
   # The harness knows no test that is skipped at run time: they are among its "passed".
   echo "$plane: of those, $(grep -c 'not played' "$said" || true) were not played, as they are for another data plane"
 done

@@ -2,6 +2,9 @@
 # lint.sh: what the house holds itself to and a program can see: format, lints, docs, sizes, licences and sources.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+# In a folder of its own: tests that run beside it would wait for its lock.
+CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/lint
+export CARGO_TARGET_DIR
 cargo fmt --all --check
 cargo clippy --workspace --all-targets -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet

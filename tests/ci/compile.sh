@@ -1,0 +1,5 @@
+#!/usr/bin/env bash
+# compile.sh: compiles all tests at once, with one set of features, so that nothing is compiled twice.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+cargo test --workspace --no-run --lib --bins --tests --test scenarios --test agreement
