@@ -43,11 +43,10 @@ async fn one<O: Outside>(
     comparison: &Comparison,
 ) -> Option<Finding> {
     let told = |severity, text: String| Some(findings::finding(FindingRule::Expectation, key, severity, text));
+    // What the next run cannot cure either is said once: another rule than that of what is tried again.
+    let blind = |text| Some(findings::finding(FindingRule::NotReadable, key, Severity::Warning, text));
     let Some(pod) = source(&expectation.from.namespace, snapshot, comparison) else {
-        return told(
-            Severity::Info,
-            format!("expectation {key}: no pod in {} to look from", expectation.from.namespace),
-        );
+        return blind(format!("expectation {key}: no pod in {} to look from", expectation.from.namespace));
     };
     let Some((host, port)) = host_and_port(&expectation.to) else {
         return told(
@@ -62,6 +61,9 @@ async fn one<O: Outside>(
     let targets = [ProbeTarget::Connect { protocol: Protocol::Tcp, address, port }];
     let seen = outside.prober().probe(&probing::source(pod), &targets).await;
     let outcome = seen.first().map_or(Outcome::Cut, |s| s.outcome);
+    if outcome == Outcome::ToolMissing {
+        return blind(format!("expectation {key}: {} has no `nc` and no bash to look with", pod.id));
+    }
     let (severity, text) = judge(expectation.is, outcome, key, pod)?;
     told(severity, text)
 }

@@ -13,10 +13,12 @@ read -r _ kustomize <<< "$("$HERE/build.sh" kustomize)"
 
 work=$REPOSITORY/.cache/image
 mkdir -p "$work"
+exec 9> "$work/.lock" # several clusters may want it at once
+flock 9
 strip -o "$work/netpol-verify" "${CARGO_TARGET_DIR:-target}/$target/$folder/netpol-verify"
 "$HERE/mkimg.py" "$work/netpol-verify.tar" registry.local/netpol-verify:test --dockerfile job/Dockerfile \
   "/usr/local/bin/netpol-verify=$work/netpol-verify" \
   "/usr/local/bin/kustomize=$kustomize/kustomize" \
   /etc/ssl/certs/ca-certificates.crt=/etc/ssl/certs/ca-certificates.crt
 echo "$work/netpol-verify.tar: $(stat -c %s "$work/netpol-verify.tar") bytes, $profile"
-if is_up; then "$STATE/inside" ctr -n k8s.io images import "$work/netpol-verify.tar"; fi
+if is_up; then "$STATE/inside" ctr -n k8s.io images import "$work/netpol-verify.tar" 9>&-; fi

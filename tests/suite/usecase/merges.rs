@@ -65,7 +65,8 @@ async fn an_entry_for_a_policy_with_rules_goes_into_it() {
     fake.app("shop", "stock", &[80]);
     let both = crate::usecase::shop::opens("ingress", ("bank", "api"), ("shop", "stock"), 8080);
     files.put("infra/bank/web.yaml", &both);
-    files.put("infra/shop/stock.yaml", &crate::usecase::shop::opens("egress", ("shop", "stock"), ("bank", "api"), 8080));
+    files
+        .put("infra/shop/stock.yaml", &crate::usecase::shop::opens("egress", ("shop", "stock"), ("bank", "api"), 8080));
     fake.push(files.bank_egress());
     let ran = fake.run().await;
     assert_eq!(ran.exit, 1, "{ran:#?}");

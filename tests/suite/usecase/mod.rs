@@ -3,6 +3,7 @@
 
 mod controls;
 mod drift;
+mod expectations;
 mod fake;
 mod families;
 mod kills;

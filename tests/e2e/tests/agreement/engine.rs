@@ -12,7 +12,7 @@ use netpol_verify::{
 };
 use oracle::{Cluster, random::Flow};
 
-#[path = "../../../support/convert.rs"]
+#[path = "../../../suite/support/convert.rs"]
 #[expect(clippy::unwrap_used, reason = "a test's helpers may")]
 mod convert;
 
