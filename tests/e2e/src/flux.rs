@@ -162,8 +162,16 @@ impl Flux {
     /// # Errors
     /// The API server refused it.
     pub async fn delete(&self) -> Result<()> {
-        objects::delete(&self.client, &self.kustomization()).await?;
+        self.delete_kustomization().await?;
         objects::delete(&self.client, &self.git_repository()).await
+    }
+
+    /// Deletes the Kustomization, with what it applied, and not its source.
+    ///
+    /// # Errors
+    /// The API server refused it.
+    pub async fn delete_kustomization(&self) -> Result<()> {
+        objects::delete(&self.client, &self.kustomization()).await
     }
 }
 

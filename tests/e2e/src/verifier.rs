@@ -43,6 +43,20 @@ pub struct Finished {
 }
 
 impl Finished {
+    /// The end of a run with this exit code, which wrote this and took so many pods.
+    ///
+    /// # Errors
+    /// It printed something that is no report.
+    pub fn new(code: i64, streams: Streams, pods: usize) -> Result<Self> {
+        let report = match streams.stdout.trim() {
+            "" => None,
+            printed => {
+                Some(serde_json::from_str(printed).with_context(|| format!("not one report on stdout: {printed}"))?)
+            }
+        };
+        Ok(Self { code, report, streams, pods })
+    }
+
     /// The report that it printed.
     ///
     /// # Errors
@@ -209,13 +223,7 @@ impl Verifier {
         let code = pod.pointer("/status/containerStatuses/0/state/terminated/exitCode").and_then(Value::as_i64);
         let streams = log::of_pod(&self.cluster, pod).await?;
         let code = code.with_context(|| format!("job {} ended without an exit code\n{}", job.name, streams.stderr))?;
-        let printed = streams.stdout.trim();
-        let report = if printed.is_empty() {
-            None
-        } else {
-            Some(serde_json::from_str(printed).with_context(|| format!("not one report on stdout: {printed}"))?)
-        };
-        Ok(Finished { code, report, streams, pods: pods.len() })
+        Finished::new(code, streams, pods.len())
     }
 
     /// Starts a Job for a commit, as the watcher does, and waits for its end.

@@ -6,4 +6,5 @@ pub mod flux;
 pub mod http;
 pub mod matrix;
 pub mod net;
+pub mod scene;
 pub mod world;

@@ -1,7 +1,7 @@
 //! The first customer's own tree and namespaces, under their real names.
 
+use crate::world::{DataPlane, Setup, scenario};
 use anyhow::Result;
-use e2e::{DataPlane, Setup, scenario};
 
 #[test]
 fn the_customers_first_run_takes_the_state_of_every_rule() -> Result<()> {

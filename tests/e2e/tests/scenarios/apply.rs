@@ -1,7 +1,7 @@
 //! Flux did not apply a revision: said, with its reason, and nothing is called verified.
 
+use crate::world::{Setup, scenario, seconds};
 use anyhow::Result;
-use e2e::{Setup, poll::seconds, scenario};
 use serde_json::json;
 
 use crate::edits::{STORE, assert_opens, open_both_sides, short, web_to_db};

@@ -1,7 +1,7 @@
 //! Messages and flows survive a room that is down, and two Jobs at the same time.
 
+use crate::world::{Setup, eventually, scenario, seconds};
 use anyhow::Result;
-use e2e::{Setup, eventually, poll::seconds, scenario};
 
 use crate::edits::{assert_opens, open_both_sides, short, touch_readme};
 
@@ -11,9 +11,9 @@ fn i_a_room_that_is_down_gets_its_message_later_and_once() -> Result<()> {
         scene.first_run().await?;
         open_both_sides(scene, 6432)?;
         let missed = scene.merge("Let the shop use pgbouncer").await?;
-        scene.cluster.server("stop", "synapse").await?;
+        scene.stop_homeserver().await?;
         let run = scene.verifier.run_for(&missed).await;
-        scene.cluster.server("start", "synapse").await?;
+        scene.start_homeserver().await?;
         assert_eq!(run?.code, 3, "the message could not be delivered");
         let answers = async || Ok(scene.room.messages().await.ok());
         let so_far = eventually("Synapse answers again", seconds(60), answers).await?;

@@ -1,7 +1,7 @@
 //! Somebody changes the cluster behind Git's back.
 
+use crate::world::{Scene, Setup, scenario};
 use anyhow::Result;
-use e2e::{Flux, Scene, Setup, flux::NAMESPACE, objects, scenario};
 use serde_json::json;
 
 use crate::edits::{
@@ -16,14 +16,6 @@ kind: NetworkPolicy
 metadata: {name: allow-all-temp, namespace: xx-store}
 spec: {podSelector: {}, policyTypes: [Ingress, Egress], ingress: [{}], egress: [{}]}
 ";
-
-/// Makes an object with `kubectl create`, as people do.
-async fn create(scene: &Scene, yaml: &str, how: &[&str]) -> Result<()> {
-    let file = tempfile::NamedTempFile::new()?;
-    std::fs::write(&file, scene.text(yaml))?;
-    let path = file.path().to_string_lossy();
-    scene.cluster.kubectl(&[&["create", "-f", &*path], how].concat()).await.map(drop)
-}
 
 /// The newest message is red and names these policies.
 async fn names_all(scene: &Scene, names: &[&str]) -> Result<()> {
@@ -40,9 +32,9 @@ fn d_live_changes_are_told_with_their_place_and_their_author() -> Result<()> {
     scenario(Setup::default(), async |scene| {
         scene.first_run().await?;
         let (shop, store) = (scene.namespace("shop"), scene.namespace("store"));
-        scene.cluster.kubectl_edit(&store, "networkpolicy/allow-ingress", "s/6379/6380/").await?;
-        scene.cluster.kubectl(&["delete", "networkpolicy", "default-deny-all", "-n", &shop]).await?;
-        create(scene, ALLOW_ALL, &[]).await?;
+        scene.edit_policy("store", "allow-ingress", "6379", "6380").await?;
+        scene.delete_policy("shop", "default-deny-all").await?;
+        scene.create(ALLOW_ALL, None).await?;
 
         let run = scene.verifier.run_scheduled().await?;
         let report = run.expect(1)?;
@@ -82,12 +74,8 @@ fn d_policies_that_others_manage_are_not_blamed() -> Result<()> {
         scene.first_run().await?;
         scene.git.write(OTHERS, &scene.text(&already_open("theirs")))?;
         let commit = scene.merge("What another team needs").await?;
-        let (client, source) = (&scene.cluster.client, &scene.flux.source);
-        let name = format!("others-{}", scene.prefix);
-        let theirs =
-            Flux::create(client, &scene.git.url, source, &name, &json!({"path": "./infra/k8s/others"})).await?;
-        theirs.apply(&commit).await?;
-        create(scene, &policy_of_helm(), &["--field-manager=helm"]).await?;
+        let theirs = scene.others("./infra/k8s/others", &commit).await?;
+        scene.create(&policy_of_helm(), Some("helm")).await?;
 
         let run = scene.verifier.run_for(&commit).await?;
         let report = run.expect(0)?;
@@ -95,14 +83,7 @@ fn d_policies_that_others_manage_are_not_blamed() -> Result<()> {
             let drift = report.drift(&scene.text(&format!("xx-store/{name}")));
             assert!(drift.is_none_or(|drift| drift.severity == "info"), "{name} is theirs: {report}");
         }
-        objects::delete(
-            client,
-            &json!({
-                "apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization",
-                "metadata": {"namespace": NAMESPACE, "name": name},
-            }),
-        )
-        .await
+        theirs.delete_kustomization().await
     })
 }
 
@@ -125,7 +106,7 @@ fn o_a_relabelled_namespace_is_a_finding_even_though_packets_agree() -> Result<(
     scenario(Setup::default(), async |scene| {
         scene.first_run().await?;
         let shop = scene.namespace("shop");
-        scene.cluster.kubectl(&["label", "namespace", &shop, "team=sales", "--overwrite"]).await?;
+        scene.label_namespace("shop", "team=sales").await?;
         scene.wait_until(false, WEB, DB, 6379).await?;
         let run = scene.verifier.run_scheduled().await?;
         let report = run.expect(1)?;

@@ -1,11 +1,11 @@
 //! The changes that scenarios make to the shop's policies, and how its messages are read.
 
-use anyhow::Result;
-pub use e2e::rules::{SESSIONS_INGRESS, SHOP, STORE, egress, ingress, sessions_egress};
-use e2e::{
-    Message, Scene,
+pub use crate::world::rules::{SESSIONS_INGRESS, SHOP, STORE, egress, ingress, sessions_egress};
+use crate::world::{
+    Message, Report, Scene,
     report::{Flow, Origin},
 };
+use anyhow::Result;
 
 /// The only source pods.
 pub const WEB: (&str, &str) = ("shop", "app=web");
@@ -41,7 +41,7 @@ pub fn touch_readme(scene: &Scene, text: &str) -> Result<()> {
 }
 
 /// The one flow from the shop's web to a port of the database.
-pub fn web_to_db<'a>(scene: &Scene, report: &'a e2e::Report, port: u16) -> &'a Flow {
+pub fn web_to_db<'a>(scene: &Scene, report: &'a Report, port: u16) -> &'a Flow {
     report.flow(&scene.text("xx-shop/web"), &scene.text("xx-store/db"), port)
 }
 

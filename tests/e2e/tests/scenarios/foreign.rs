@@ -1,7 +1,7 @@
 //! Policies that are not understood yet: named, and nothing that they may touch is called verified.
 
+use crate::world::{Scene, Setup, scenario};
 use anyhow::{Result, bail};
-use e2e::{Scene, Setup, scenario};
 
 use crate::edits::{append, open_both_sides};
 

@@ -2,20 +2,10 @@
 
 use std::time::Duration;
 
+use crate::world::{Message, RUN, Scene, Setup, scenario};
 use anyhow::{Context, Result, ensure};
-use e2e::{
-    Message, Scene, Setup, Started, eventually,
-    objects::{Kind, list, text},
-    poll::seconds,
-    scenario,
-};
 
 use crate::edits::{SHOP, STORE, assert_opens, cut, egress, ingress, open_both_sides, short};
-
-const LEASE: Kind<'static> = Kind("coordination.k8s.io/v1", "Lease");
-
-/// A run that looks at a closed flow takes about so long from its Lease to its end.
-const RUN: Duration = Duration::from_millis(5500);
 
 /// A merge, and the ports whose flows it opened or closed.
 struct Merge {
@@ -38,7 +28,10 @@ fn j_killed_at_any_moment_it_loses_no_flow_and_doubles_no_message() -> Result<()
         for kill in 0..count {
             let Some(last) = merges.last() else { break };
             let job = scene.verifier.start_for(&last.commit).await?;
-            if kill_after(scene, &job, moment(kill, count)).await? {
+            let moment = moment(kill, count);
+            let killed = scene.kill_after(&job, moment).await?;
+            eprintln!("{} {moment:?} after its Lease: {}", job.name, if killed { "killed" } else { "had ended" });
+            if killed {
                 struck += 1;
                 continue;
             }
@@ -76,37 +69,6 @@ async fn merge(scene: &Scene, number: usize, opens: bool) -> Result<Merge> {
 fn moment(kill: u32, count: u32) -> Duration {
     let random = f64::from(jiff::Timestamp::now().subsec_nanosecond().unsigned_abs() % 1_000_000) / 1e6;
     RUN.mul_f64((f64::from(kill) + random) / f64::from(count))
-}
-
-/// Kills the Job's process as the kernel does for lack of memory, so long after it took the Lease, unless it has ended
-/// by then. Gives whether there was something to kill.
-async fn kill_after(scene: &Scene, job: &Started, moment: Duration) -> Result<bool> {
-    let before = holder(scene).await?;
-    let name = eventually("the Job's pod appears", seconds(20), async || {
-        Ok(scene.verifier.pods(job).await?.last().map(|pod| text(pod, "/metadata/name").to_owned()))
-    })
-    .await?;
-    eventually("the run takes the Lease or ends", seconds(40), async || {
-        let now = holder(scene).await?;
-        let pods = scene.verifier.pods(job).await?;
-        let ended = pods.iter().any(|pod| ["Succeeded", "Failed"].contains(&text(pod, "/status/phase")));
-        Ok((ended || (!now.is_empty() && now != before)).then_some(()))
-    })
-    .await?;
-    tokio::time::sleep(moment).await;
-    let script = format!(
-        "exec ctr -n k8s.io tasks kill -s SIGKILL $(ctr -n k8s.io containers ls -q \
-         'labels.\"io.kubernetes.pod.name\"=={name},labels.\"io.cri-containerd.kind\"==container')"
-    );
-    let killed = scene.cluster.inside(&["sh", "-c", &script]).await.is_ok();
-    scene.verifier.wait(job).await?;
-    eprintln!("{} {moment:?} after its Lease: {}", job.name, if killed { "killed" } else { "had ended" });
-    Ok(killed)
-}
-
-async fn holder(scene: &Scene) -> Result<String> {
-    let leases = list(&scene.cluster.client, &LEASE, scene.verifier.namespace(), "").await?;
-    Ok(leases.first().map(|lease| text(lease, "/spec/holderIdentity").to_owned()).unwrap_or_default())
 }
 
 /// One message for the merge, and in its thread each of its flows once.

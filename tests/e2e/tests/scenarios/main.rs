@@ -20,3 +20,11 @@ mod rights;
 mod rules;
 mod scene;
 mod watch;
+
+/// Where the scenarios play: here the real cluster; `tests/lab` compiles the same files with its own.
+mod world {
+    pub use e2e::{
+        DataPlane, Message, RUN, Report, Scene, Setup, eventually, flux, objects::text, poll::seconds, report, rules,
+        scenario,
+    };
+}

@@ -1,7 +1,7 @@
 //! What a merge did to the flows: opened, opened halfway, closed, closed halfway, nothing.
 
+use crate::world::{DataPlane, Setup, flux, scenario};
 use anyhow::Result;
-use e2e::{DataPlane, Setup, scenario};
 
 use crate::edits::{
     DB, SESSIONS_INGRESS, SHOP, STORE, WEB, append, assert_opens, close_sessions, cut, egress, open_both_sides, row,
@@ -30,7 +30,7 @@ fn a_flow_opened_on_both_sides_is_verified() -> Result<()> {
         let [kustomization] = report.kustomizations.as_slice() else { panic!("one Kustomization: {report}") };
         assert_eq!(kustomization.rendering, "proven");
         assert_eq!(kustomization.digest, Some(scene.flux.digest().await?));
-        assert_eq!(kustomization.applied, Some(e2e::flux::revision(&commit)));
+        assert_eq!(kustomization.applied, Some(flux::revision(&commit)));
 
         let message = scene.room.last().await?;
         assert_opens(&message, "✅", &commit);
@@ -91,7 +91,7 @@ fn c_a_closed_flow_is_seen_closed_with_full_controls() -> Result<()> {
         let commit = scene.merge("Sessions moved out of the database").await?;
         let run = scene.verifier.run_for(&commit).await?;
         let report = run.expect(0)?;
-        let (denial, look) = match scene.cluster.data_plane()? {
+        let (denial, look) = match scene.data_plane()? {
             DataPlane::KubeRouter => ("refused", "reject"),
             DataPlane::Calico | DataPlane::KubeNetworkPolicies => ("timeout", "drop"),
         };

@@ -1,7 +1,7 @@
 //! Pods that do not listen, go away, come back, have no tools, or do not run.
 
+use crate::world::{DataPlane, Setup, scenario, text};
 use anyhow::Result;
-use e2e::{DataPlane, Setup, fixture::wait_until_ready, objects::text, scenario};
 
 use crate::edits::{SHOP, STORE, append, close_sessions, cut, egress, ingress, open_both_sides, row, web_to_db};
 
@@ -12,7 +12,7 @@ fn g_a_port_where_nothing_listens() -> Result<()> {
         scene.first_run().await?;
         open_both_sides(scene, 9999)?;
         let run = scene.merge_and_run("Open a port ahead of its server").await?;
-        if scene.cluster.data_plane()? == DataPlane::Calico {
+        if scene.data_plane()? == DataPlane::Calico {
             let flow = web_to_db(scene, run.expect(0)?, 9999);
             assert_eq!(row(flow), ["denied", "allowed", "allowed", "refused", "verified"]);
             let note = flow.note.as_deref().unwrap_or_default();
@@ -39,7 +39,7 @@ spec:
 fn g_a_target_that_goes_away_during_the_run_is_pending_until_it_is_back() -> Result<()> {
     scenario(Setup::default(), async |scene| {
         scene.apply(BARE).await?;
-        wait_until_ready(&scene.cluster.client, &[scene.namespace("store")]).await?;
+        scene.wait_until_ready("store").await?;
         scene.first_run().await?;
         let to_late = egress(7000).replace("app: db", "app: late");
         append(scene, SHOP, &to_late)?;
@@ -60,7 +60,7 @@ fn g_a_target_that_goes_away_during_the_run_is_pending_until_it_is_back() -> Res
         assert!(scene.room.last().await?.first_line().starts_with('⚠'));
 
         scene.apply(BARE).await?;
-        wait_until_ready(&scene.cluster.client, &[scene.namespace("store")]).await?;
+        scene.wait_until_ready("store").await?;
         let run = scene.verifier.run_scheduled().await?;
         let flow = run.expect(0)?.flow(&web, &late, 7000);
         assert_eq!(
@@ -81,8 +81,7 @@ fn g_a_target_that_its_deployment_replaces_is_planned_again() -> Result<()> {
         let probing = scene.audit()?;
         let job = scene.verifier.start_for(&commit).await?;
         probing.first_exec().await?;
-        let store = scene.namespace("store");
-        scene.cluster.kubectl(&["delete", "pod", "-n", &store, "-l", "app=db", "--grace-period=0", "--force"]).await?;
+        scene.delete_pods("store", "app=db").await?;
         let run = scene.verifier.wait(&job).await?;
         let report = run.expect(0)?;
         let flow = web_to_db(scene, report, 6379);
@@ -123,7 +122,7 @@ fn h_without_nc_bash_probes_and_a_bare_shell_is_unprobeable_and_said_once() -> R
     scenario(Setup::default(), async |scene| {
         scene.first_run().await?;
         scene.apply(TOOLLESS).await?;
-        wait_until_ready(&scene.cluster.client, &[scene.namespace("shop")]).await?;
+        scene.wait_until_ready("shop").await?;
         append(scene, STORE, &ingress("api", 5432))?;
         append(scene, STORE, &ingress("worker", 5432))?;
         let run = scene.merge_and_run("The API and the worker use the database").await?;

@@ -1,7 +1,7 @@
 //! However the policies are written in Git, the rendering is proven and each place is the right one.
 
+use crate::world::{Scene, Setup, report::Origin, scenario};
 use anyhow::{Context, Result, bail};
-use e2e::{Scene, Setup, report::Origin, scenario};
 use serde_json::{Value, json};
 
 use crate::edits::{DB, WEB, assert_place};
@@ -20,7 +20,7 @@ async fn place_of_the_edited_port(scene: &Scene, policy: &str) -> Result<Origin>
     assert_eq!(kustomization.digest, Some(scene.flux.digest().await?));
 
     let store = scene.namespace("store");
-    scene.cluster.kubectl_edit(&store, &format!("networkpolicy/{policy}"), "s/5432/5433/").await?;
+    scene.edit_policy("store", policy, "5432", "5433").await?;
     let run = scene.verifier.run_scheduled().await?;
     let report = run.expect(1)?;
     let drift = report.drift(&format!("{store}/{policy}")).context("the edited policy")?;
@@ -53,7 +53,7 @@ fn a_field_that_no_patch_touches_keeps_its_line() -> Result<()> {
     scenario(variant("e2e/fixtures/overlay", json!({"path": "./infra/overlays/prod"})), async |scene| {
         scene.first_run().await?;
         let store = scene.namespace("store");
-        scene.cluster.kubectl_edit(&store, "networkpolicy/allow-ingress", "s/6379/6380/").await?;
+        scene.edit_policy("store", "allow-ingress", "6379", "6380").await?;
         let run = scene.verifier.run_scheduled().await?;
         let report = run.expect(1)?;
         let place = report.drift(&format!("{store}/allow-ingress")).and_then(|drift| drift.declared.clone());

@@ -1,7 +1,7 @@
 //! Rules of a merge that do nothing yet, and namespaces that are new.
 
+use crate::world::{Setup, scenario};
 use anyhow::Result;
-use e2e::{Setup, fixture::scale, scenario};
 
 use crate::edits::{SHOP, STORE, append, assert_opens, egress, ingress};
 
@@ -59,7 +59,7 @@ fn m_a_source_without_pods_waits_and_is_verified_once_it_runs() -> Result<()> {
         let run = scene.verifier.run_scheduled().await?;
         assert_eq!((run.code, scene.room.top().await?.len()), (0, said), "told once, then only counted");
 
-        scale(&scene.cluster.client, "Deployment", &scene.namespace("shop"), "batch", 1).await?;
+        scene.scale("shop", "batch", 1).await?;
         let run = scene.verifier.run_scheduled().await?;
         let report = run.expect(0)?;
         let flow = report.flow(&scene.text("xx-shop/batch"), &scene.text("xx-store/db"), 5432);
@@ -89,7 +89,7 @@ fn q_a_new_product_namespace_costs_a_handful_of_probes() -> Result<()> {
     scenario(Setup::default(), async |scene| {
         scene.first_run().await?;
         scene.apply(&tenant()).await?;
-        e2e::fixture::wait_until_ready(&scene.cluster.client, &[scene.namespace("tenant")]).await?;
+        scene.wait_until_ready("tenant").await?;
         let deny = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: default-deny-all, \
                     namespace: xx-tenant}\nspec: {podSelector: {}, policyTypes: [Ingress, Egress]}\n";
         scene.git.write("infra/k8s/tenant/network-policy.yaml", &scene.text(deny))?;

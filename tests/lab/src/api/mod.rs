@@ -1,7 +1,7 @@
 //! The API server: a store of objects of any served kind behind Kubernetes' HTTP API, with RBAC, pages, watches,
 //! conflicts and `pods/exec`.
 //!
-//! It serves what is read and written here, not all of Kubernetes: no admission, no field management by server-side
+//! It serves what is read and written here, not all of Kubernetes: no admission beside the validation of policies, no field management by server-side
 //! apply (a patch of that kind is merged), no protobuf.
 
 mod exec;
@@ -11,6 +11,7 @@ pub mod object;
 mod refusal;
 pub mod rights;
 pub mod store;
+mod valid;
 
 use std::{
     collections::BTreeMap,
@@ -143,6 +144,14 @@ impl Api {
             Some(_) => store.patch(&kind, namespace, name, object, false),
             None => store.create(&kind, namespace, object.clone()),
         })
+    }
+
+    /// Whether an object would be taken: what a dry run says.
+    ///
+    /// # Errors
+    /// It is of no served kind, or cannot be.
+    pub fn dry_run(&self, object: &Value) -> Result<(), Refusal> {
+        valid::check(&self.kind_of(object)?, object)
     }
 
     /// Replaces the status of an object that is there.

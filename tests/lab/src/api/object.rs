@@ -56,6 +56,9 @@ pub fn merge_patch(value: &mut Value, patch: &Value) {
 pub fn defaulted(kind: &Kind, mut object: Value) -> Value {
     match kind.kind.as_str() {
         "NetworkPolicy" if kind.group == "networking.k8s.io" => policy(&mut object),
+        "GlobalNetworkPolicy" if kind.group == "projectcalico.org" => {
+            member(&mut object, "spec").entry("tier").or_insert_with(|| "default".into());
+        }
         "Namespace" => {
             let name = text(&object, "/metadata/name").to_owned();
             let metadata = member(&mut object, "metadata");

@@ -10,6 +10,7 @@ use super::{
     kinds::Kind,
     object::{defaulted, merge_patch, set, text},
     refusal::Refusal,
+    valid,
 };
 
 /// Changes that are remembered for watches.
@@ -236,6 +237,7 @@ pub fn now() -> String {
 }
 
 fn check(kind: &Kind, object: &Value) -> Result<(), Refusal> {
+    valid::check(kind, object)?;
     let size = object.to_string().len();
     if size > LARGEST {
         return Err(Refusal::new(413, format!("Request entity too large: limit is {LARGEST}")));

@@ -20,6 +20,7 @@ pub struct Git(Mutex<Inner>);
 struct Inner {
     files: Tree,
     commits: BTreeMap<String, Tree>,
+    head: Option<String>,
 }
 
 impl Git {
@@ -90,7 +91,28 @@ impl Git {
         commit.truncate(40);
         let files = inner.files.clone();
         inner.commits.insert(commit.clone(), files);
+        inner.head = Some(commit.clone());
         commit
+    }
+
+    /// The commit that `main` is at.
+    ///
+    /// # Errors
+    /// Nothing was merged yet.
+    pub fn head(&self) -> Result<String> {
+        self.inner().head.clone().context("nothing was merged yet")
+    }
+
+    /// Puts `main` and the working copy back to a commit, as `git push --force` does.
+    ///
+    /// # Errors
+    /// There is no such commit.
+    pub fn back_to(&self, commit: &str) -> Result<()> {
+        let files = self.tree(commit)?;
+        let mut inner = self.inner();
+        inner.files = files;
+        inner.head = Some(commit.to_owned());
+        Ok(())
     }
 
     /// The files of a commit.

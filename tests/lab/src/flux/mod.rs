@@ -33,9 +33,11 @@ pub struct Flux {
     api: Arc<Api>,
     git: Arc<Git>,
     kustomize: PathBuf,
+    /// The Kustomization's name.
+    name: String,
     /// source-controller's storage.
-    pub artifacts: Artifacts,
-    fetched: Mutex<Option<String>>,
+    pub artifacts: Arc<Artifacts>,
+    fetched: Arc<Mutex<Option<String>>>,
 }
 
 /// What was rendered.
@@ -50,24 +52,44 @@ impl Flux {
     /// # Errors
     /// There is no free port.
     pub async fn start(api: Arc<Api>, git: Arc<Git>, kustomize: PathBuf) -> Result<Self> {
-        let flux = Self { api, git, kustomize, artifacts: Artifacts::start().await?, fetched: Mutex::default() };
+        let (artifacts, fetched) = (Arc::new(Artifacts::start().await?), Arc::default());
+        let flux = Self { api, git, kustomize, name: KUSTOMIZATION.to_owned(), artifacts, fetched };
         let mut source = source();
         e2e::flux::merge(&mut source, &json!({"spec": {"interval": "10m", "ref": {"branch": "main"}}}));
         flux.api.apply(&source).map_err(|refusal| told(&refusal))?;
-        let mut kustomization = kustomization();
+        flux.create_kustomization("./infra/k8s/network-policies")?;
+        Ok(flux)
+    }
+
+    fn create_kustomization(&self, path: &str) -> Result<()> {
         let spec = json!({
-            "interval": "10m", "prune": true, "wait": true, "path": "./infra/k8s/network-policies",
+            "interval": "10m", "prune": true, "wait": true, "path": path,
             "sourceRef": {"kind": "GitRepository", "name": SOURCE},
         });
-        e2e::flux::merge(&mut kustomization, &json!({ "spec": spec }));
-        flux.api.apply(&kustomization).map_err(|refusal| told(&refusal))?;
-        Ok(flux)
+        self.change(&json!({ "spec": spec }))
+    }
+
+    /// A second Kustomization of the same source.
+    ///
+    /// # Errors
+    /// The API server refused it.
+    pub fn beside(&self, name: &str, path: &str) -> Result<Self> {
+        let beside = Self {
+            api: Arc::clone(&self.api),
+            git: Arc::clone(&self.git),
+            kustomize: self.kustomize.clone(),
+            name: name.to_owned(),
+            artifacts: Arc::clone(&self.artifacts),
+            fetched: Arc::clone(&self.fetched),
+        };
+        beside.create_kustomization(path)?;
+        Ok(beside)
     }
 
     /// The Kustomization as it is now.
     #[must_use]
     pub fn status(&self) -> Value {
-        self.api.get("kustomizations.kustomize.toolkit.fluxcd.io", NAMESPACE, KUSTOMIZATION).unwrap_or_default()
+        self.api.get("kustomizations.kustomize.toolkit.fluxcd.io", NAMESPACE, &self.name).unwrap_or_default()
     }
 
     /// Changes the Kustomization: a merge patch.
@@ -75,7 +97,7 @@ impl Flux {
     /// # Errors
     /// It is gone.
     pub fn change(&self, patch: &Value) -> Result<()> {
-        let mut change = kustomization();
+        let mut change = self.kustomization();
         e2e::flux::merge(&mut change, patch);
         self.api.apply(&change).map(drop).map_err(|refusal| told(&refusal))
     }
@@ -85,12 +107,9 @@ impl Flux {
     /// # Errors
     /// It is gone already.
     pub fn delete(&self) -> Result<()> {
-        let object = kustomization();
+        let object = self.kustomization();
         let kind = self.api.kind_of(&object).map_err(|refusal| told(&refusal))?;
-        self.api
-            .store(|store| store.delete(&kind, NAMESPACE, KUSTOMIZATION))
-            .map(drop)
-            .map_err(|refusal| told(&refusal))
+        self.api.store(|store| store.delete(&kind, NAMESPACE, &self.name)).map(drop).map_err(|refusal| told(&refusal))
     }
 
     /// source-controller notices a commit: the source's artifact and status.
@@ -143,7 +162,7 @@ impl Flux {
                 (status::failed(&before, &revision(&commit), reason, &message), Some(format!("{reason}: {message}")))
             }
         };
-        self.api.set_status(&kustomization(), &now).map_err(|refusal| told(&refusal))?;
+        self.api.set_status(&self.kustomization(), &now).map_err(|refusal| told(&refusal))?;
         failed.map_or(Ok(()), |message| Err(anyhow!(message)))
     }
 
@@ -158,14 +177,18 @@ impl Flux {
 
     /// Applies what was rendered, and prunes what was applied before and is rendered no more.
     fn apply_all(&self, before: &Value, rendering: Rendering) -> Result<(String, Vec<String>), (&'static str, String)> {
+        let failed = |object: &Value, refusal: &Refusal| {
+            let what = format!("{}/{}", text(object, "/kind"), text(object, "/metadata/name"));
+            ("ReconciliationFailed", format!("{what} {}", refusal.message))
+        };
+        // Everything is tried before anything is applied.
+        for object in &rendering.objects {
+            self.dry_run(object).map_err(|refusal| failed(object, &refusal))?;
+        }
         let mut inventory = Vec::new();
         for object in &rendering.objects {
-            let id = status::id(object);
-            self.apply_one(object).map_err(|refusal| {
-                let what = format!("{}/{}", text(object, "/kind"), text(object, "/metadata/name"));
-                ("ReconciliationFailed", format!("{what} {}", refusal.message))
-            })?;
-            inventory.push(id);
+            self.apply_one(object).map_err(|refusal| failed(object, &refusal))?;
+            inventory.push(status::id(object));
         }
         let old = before.pointer("/status/inventory/entries").and_then(Value::as_array).into_iter().flatten();
         for id in old.map(|entry| text(entry, "/id")).filter(|id| !inventory.iter().any(|new| new == id)) {
@@ -175,20 +198,24 @@ impl Flux {
         Ok((rendering.digest, inventory))
     }
 
+    fn dry_run(&self, rendered: &Value) -> Result<(), Refusal> {
+        let failed = |refusal: Refusal| match refusal.code {
+            422 => Refusal::new(422, format!("dry-run failed (Invalid): {}", refusal.message)),
+            code => Refusal::new(code, format!("dry-run failed: {}", refusal.message)),
+        };
+        let kind = self.api.kind_of(rendered).map_err(failed)?;
+        let namespace = text(rendered, "/metadata/namespace");
+        if kind.namespaced && self.api.get("namespaces", "", namespace).is_none() {
+            return Err(failed(Refusal::new(404, format!("namespaces \"{namespace}\" not found"))));
+        }
+        self.api.dry_run(rendered).map_err(failed)
+    }
+
     /// Server-side apply with force: the fields that Flux names are as it says.
     fn apply_one(&self, rendered: &Value) -> Result<(), Refusal> {
         let kind = self.api.kind_of(rendered)?;
         let namespace = text(rendered, "/metadata/namespace");
-        if kind.namespaced && self.api.get("namespaces", "", namespace).is_none() {
-            return Err(Refusal::new(404, format!("dry-run failed: namespaces \"{namespace}\" not found")));
-        }
-        if kind.kind == "NetworkPolicy"
-            && let Err(error) =
-                serde_json::from_value::<k8s_openapi::api::networking::v1::NetworkPolicy>(rendered.clone())
-        {
-            return Err(Refusal::new(422, format!("dry-run failed (Invalid): NetworkPolicy is invalid: {error}")));
-        }
-        let owned = owned(rendered);
+        let owned = self.owned(rendered);
         let known = self.api.get(&kind.resource(), namespace, text(rendered, "/metadata/name"));
         let wanted = crate::api::object::defaulted(&kind, owned.clone());
         let same = |pointer: &str| known.as_ref().and_then(|old| old.pointer(pointer)) == wanted.pointer(pointer);
@@ -209,22 +236,35 @@ impl Flux {
             crate::api::kinds::built_in().into_iter().find(|known| known.group == group && known.kind == kind)?;
         self.api.store(|store| store.delete(&served, namespace, name)).ok().map(drop)
     }
+
+    /// With Flux' labels and its mark on the fields that it set.
+    fn owned(&self, rendered: &Value) -> Value {
+        let mut object = rendered.clone();
+        let labels = json!({
+            "kustomize.toolkit.fluxcd.io/name": self.name, "kustomize.toolkit.fluxcd.io/namespace": NAMESPACE,
+        });
+        let manager = managed(rendered, MANAGER, "Apply");
+        e2e::flux::merge(&mut object, &json!({"metadata": {"labels": labels, "managedFields": [manager]}}));
+        object
+    }
+
+    /// The Kustomization, as far as it is named.
+    fn kustomization(&self) -> Value {
+        json!({
+            "apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization",
+            "metadata": {"namespace": NAMESPACE, "name": self.name},
+        })
+    }
 }
 
-/// With Flux' labels and its mark on the fields that it set.
-fn owned(rendered: &Value) -> Value {
-    let mut object = rendered.clone();
-    let fields = rendered.get("spec").and_then(Value::as_object).into_iter().flatten();
+/// The mark of who set the fields of an object's spec.
+pub(crate) fn managed(object: &Value, manager: &str, operation: &str) -> Value {
+    let fields = object.get("spec").and_then(Value::as_object).into_iter().flatten();
     let fields: serde_json::Map<String, Value> = fields.map(|(key, _)| (format!("f:{key}"), json!({}))).collect();
-    let labels = json!({
-        "kustomize.toolkit.fluxcd.io/name": KUSTOMIZATION, "kustomize.toolkit.fluxcd.io/namespace": NAMESPACE,
-    });
-    let manager = json!({
-        "manager": MANAGER, "operation": "Apply", "apiVersion": text(rendered, "/apiVersion"), "time": now(),
+    json!({
+        "manager": manager, "operation": operation, "apiVersion": text(object, "/apiVersion"), "time": now(),
         "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": fields},
-    });
-    e2e::flux::merge(&mut object, &json!({"metadata": {"labels": labels, "managedFields": [manager]}}));
-    object
+    })
 }
 
 /// The GitRepository, as far as it is named.
@@ -232,14 +272,6 @@ fn source() -> Value {
     json!({
         "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository",
         "metadata": {"namespace": NAMESPACE, "name": SOURCE},
-    })
-}
-
-/// The Kustomization, as far as it is named.
-fn kustomization() -> Value {
-    json!({
-        "apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization",
-        "metadata": {"namespace": NAMESPACE, "name": KUSTOMIZATION},
     })
 }
 

@@ -167,6 +167,12 @@ impl Tools {
         Self::none().installed("bash", bash, "bash").with_shell(Shell::Bash).with_basics()
     }
 
+    /// A shell and nothing to connect with.
+    #[must_use]
+    pub fn shell() -> Self {
+        Self::none().with_shell(Shell::Dash).with_basics()
+    }
+
     /// OpenBSD's `nc` and nothing else: an image without a shell.
     #[must_use]
     pub fn nc_alone() -> Self {

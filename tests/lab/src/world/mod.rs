@@ -10,7 +10,7 @@
 mod names;
 mod verifier;
 mod watcher;
-mod workloads;
+pub(crate) mod workloads;
 
 use std::{path::PathBuf, sync::Arc};
 

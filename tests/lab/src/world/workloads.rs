@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Whether a kind has pods of its own.
-pub(super) fn is_workload(kind: &str) -> bool {
+pub(crate) fn is_workload(kind: &str) -> bool {
     ["Deployment", "StatefulSet"].contains(&kind)
 }
 
@@ -47,7 +47,7 @@ pub(super) fn dns() -> Value {
 
 impl Lab {
     /// Starts the pods of a workload that stands in the API server.
-    pub(super) async fn add_workload(&self, workload: &Value) -> Result<()> {
+    pub(crate) async fn add_workload(&self, workload: &Value) -> Result<()> {
         let kind = self.api.kind_of(workload).map_err(|refusal| anyhow::anyhow!(refusal.message))?;
         let (namespace, name) = (text(workload, "/metadata/namespace"), text(workload, "/metadata/name"));
         let stored = self.api.get(&kind.resource(), namespace, name).context("the workload is not there")?;
@@ -64,16 +64,20 @@ impl Lab {
             }))?;
             owner = reference(&set);
         }
+        let template = stored.pointer("/spec/template").context("no template")?;
         for number in 0..replicas {
-            self.add_pod(&stored, &pod_name(&kind.kind, &prefix, number), &owner).await?;
+            self.add_pod(namespace, template, &pod_name(&kind.kind, &prefix, number), Some(&owner)).await?;
         }
         Ok(())
     }
 
-    /// One pod of a workload: its network first, then the object, which has the addresses.
-    async fn add_pod(&self, workload: &Value, name: &str, owner: &Value) -> Result<()> {
-        let namespace = text(workload, "/metadata/namespace");
-        let template = workload.pointer("/spec/template").context("no template")?;
+    /// Starts a pod that belongs to no workload.
+    pub(crate) async fn add_bare_pod(&self, pod: &Value) -> Result<()> {
+        self.add_pod(text(pod, "/metadata/namespace"), pod, text(pod, "/metadata/name"), None).await
+    }
+
+    /// One pod: its network first, then the object, which has the addresses. A template is as good as a pod.
+    async fn add_pod(&self, namespace: &str, template: &Value, name: &str, owner: Option<&Value>) -> Result<()> {
         let dns = name.starts_with("coredns");
         let server: IpAddr = Names::server(&self.api);
         let spec = PodSpec {
@@ -97,7 +101,7 @@ impl Lab {
             "apiVersion": "v1", "kind": "Pod",
             "metadata": {
                 "namespace": namespace, "name": name, "labels": template.pointer("/metadata/labels"),
-                "annotations": template.pointer("/metadata/annotations"), "ownerReferences": [owner],
+                "annotations": template.pointer("/metadata/annotations"), "ownerReferences": owner.into_iter().collect::<Vec<_>>(),
             },
             "spec": spec,
             "status": {
@@ -109,15 +113,72 @@ impl Lab {
         Ok(())
     }
 
+    /// Deletes a pod at once; a Deployment has another one in its place before its address is free again.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn replace_pod(&self, namespace: &str, name: &str) -> Result<()> {
+        let pod = self.api.get("pods", namespace, name).with_context(|| format!("no pod {namespace}/{name}"))?;
+        self.delete_object(&pod)?;
+        let owner = pod.pointer("/metadata/ownerReferences/0").filter(|owner| text(owner, "/kind") == "ReplicaSet");
+        if let Some(owner) = owner {
+            self.add_replica(namespace, text(owner, "/name")).await?;
+        }
+        self.net.remove_pod(&format!("{namespace}/{name}")).await?;
+        self.sync().await
+    }
+
+    /// Sets a Deployment's replicas, and starts or ends pods.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn scale(&self, namespace: &str, name: &str, replicas: usize) -> Result<()> {
+        let sets = self.api.all("replicasets.apps");
+        let of_it = |set: &&Value| {
+            text(set, "/metadata/namespace") == namespace && text(set, "/metadata/ownerReferences/0/name") == name
+        };
+        let set = sets.iter().find(of_it).with_context(|| format!("no Deployment {namespace}/{name}"))?;
+        let set = text(set, "/metadata/name");
+        for (kind, name) in [("Deployment", name), ("ReplicaSet", set)] {
+            let metadata = json!({"namespace": namespace, "name": name});
+            let replicas = json!({"replicas": replicas});
+            self.put(&json!({"apiVersion": "apps/v1", "kind": kind, "metadata": metadata, "spec": replicas}))?;
+        }
+        let pods = self.api.all("pods");
+        let own = |pod: &&Value| text(pod, "/metadata/ownerReferences/0/name") == set;
+        let running: Vec<&Value> = pods.iter().filter(own).collect();
+        for pod in running.iter().skip(replicas) {
+            self.delete_pod(namespace, text(pod, "/metadata/name")).await?;
+        }
+        for _ in running.len()..replicas {
+            self.add_replica(namespace, set).await?;
+        }
+        self.sync().await
+    }
+
+    /// One more pod of a ReplicaSet, under a name that no pod had before.
+    async fn add_replica(&self, namespace: &str, set: &str) -> Result<()> {
+        let stored = self.api.get("replicasets.apps", namespace, set).context("the ReplicaSet is gone")?;
+        let template = stored.pointer("/spec/template").context("no template")?;
+        let number = self.api.store(|store| store.version());
+        self.add_pod(namespace, template, &pod_name("ReplicaSet", set, number), Some(&reference(&stored))).await
+    }
+
+    /// Deletes an object from the API server alone.
+    pub(crate) fn delete_object(&self, object: &Value) -> Result<()> {
+        let kind = self.api.kind_of(object).map_err(|refusal| anyhow::anyhow!(refusal.message))?;
+        let (namespace, name) = (text(object, "/metadata/namespace"), text(object, "/metadata/name"));
+        let deleted = self.api.store(|store| store.delete(&kind, namespace, name));
+        deleted.map(drop).map_err(|refusal| anyhow::anyhow!(refusal.message))
+    }
+
     /// Deletes a pod from the cluster and the network.
     ///
     /// # Errors
     /// There is none.
     pub async fn delete_pod(&self, namespace: &str, name: &str) -> Result<()> {
-        let pod = json!({"apiVersion": "v1", "kind": "Pod"});
-        let kind = self.api.kind_of(&pod).map_err(|refusal| anyhow::anyhow!(refusal.message))?;
-        let deleted = self.api.store(|store| store.delete(&kind, namespace, name));
-        deleted.map_err(|refusal| anyhow::anyhow!(refusal.message))?;
+        let metadata = json!({"namespace": namespace, "name": name});
+        self.delete_object(&json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata}))?;
         Ok(self.net.remove_pod(&format!("{namespace}/{name}")).await?)
     }
 }
@@ -149,6 +210,7 @@ fn tools(image: &str) -> Tools {
         "registry.local/ncat:test" => Tools::ncat(Shell::Dash),
         "registry.local/busybox:test" => Tools::busybox(),
         "registry.local/bash:test" => Tools::bash(),
+        "registry.local/shell:test" => Tools::shell(),
         "registry.local/distroless:test" => Tools::none(),
         _ => Tools::openbsd(Shell::Dash),
     }
