@@ -29,6 +29,7 @@ use crate::{
 
 /// What fixtures begin the names of namespaces with. Nobody else is in a lab, so it stays.
 const PREFIX: &str = "xx";
+const CALICO: &str = "projectcalico.org/v3";
 
 /// Everything a scenario needs, as on the real cluster.
 pub struct Scene {
@@ -75,16 +76,29 @@ async fn play(setup: &Setup, data_plane: DataPlane, story: &impl AsyncFn(&Scene)
     result
 }
 
+/// The part of Calico's API that tells that it is there: its tier, a kind of policy, and how it denies (by default: it
+/// drops).
+fn serve_calico(lab: &Lab) -> Result<()> {
+    for (kind, plural) in [
+        ("Tier", "*tiers"),
+        ("GlobalNetworkPolicy", "*globalnetworkpolicies"),
+        ("FelixConfiguration", "*felixconfigurations"),
+    ] {
+        lab.api.serve(Kind::new(CALICO, kind, plural));
+    }
+    for (kind, spec) in [("Tier", json!({"order": 1_000_000})), ("FelixConfiguration", json!({}))] {
+        lab.put(&json!({"apiVersion": CALICO, "kind": kind, "metadata": {"name": "default"}, "spec": spec}))?;
+    }
+    Ok(())
+}
+
 impl Scene {
     async fn make(setup: &Setup, data_plane: DataPlane) -> Result<Self> {
         let denial = if data_plane == DataPlane::KubeRouter { Denial::Reject } else { Denial::Drop };
         let (fixture, config) = (setup.fixture, setup.config.clone());
         let lab = Lab::start(world::Setup { fixture, config, denial }).await?;
         if data_plane == DataPlane::Calico {
-            lab.api.serve(Kind::new("projectcalico.org/v3", "Tier", "*tiers"));
-            lab.api.serve(Kind::new("projectcalico.org/v3", "GlobalNetworkPolicy", "*globalnetworkpolicies"));
-            let tier = json!({"apiVersion": "projectcalico.org/v3", "kind": "Tier", "metadata": {"name": "default"}});
-            lab.put(&tier)?;
+            serve_calico(&lab)?;
         }
         let lab = Arc::new(lab);
         Ok(Self {
