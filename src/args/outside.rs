@@ -37,6 +37,9 @@ pub struct Environment {
     /// `host:port` in place of the artifact URL's, as Flux's own clients have it.
     #[arg(long, value_name = "HOST:PORT", env = "SOURCE_CONTROLLER_LOCALHOST")]
     source_controller: Option<String>,
+    /// How long a message is tried again while the homeserver does not take it, in seconds.
+    #[arg(long, value_name = "SECONDS", env = "NETPOL_VERIFY_MATRIX_SECONDS", default_value_t = 60, hide = true)]
+    matrix_seconds: u64,
     /// How long the Lease stays locked when its holder is gone, in seconds.
     #[arg(long, value_name = "SECONDS", env = "NETPOL_VERIFY_LEASE_SECONDS", default_value_t = 30, hide = true)]
     lease_seconds: u64,
@@ -82,7 +85,10 @@ impl Adapters {
             .build()
             .map_err(Failure::usage)?;
         let token = TokenSource::from_env().map_err(Failure::usage)?;
-        let matrix = MatrixOptions::new(&config.matrix.homeserver, &config.matrix.room, token);
+        let matrix = MatrixOptions {
+            patience: Duration::from_secs(environment.matrix_seconds),
+            ..MatrixOptions::new(&config.matrix.homeserver, &config.matrix.room, token)
+        };
         let holder = job.clone().unwrap_or_else(|| "by-hand".to_owned());
         let lease = Duration::from_secs(environment.lease_seconds);
         Ok(Self {

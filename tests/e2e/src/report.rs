@@ -1,6 +1,6 @@
 //! The verifier's report, read by its published schema `netpol-verify/report/v1`: what a script of somebody else sees.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, io::Write as _, path::Path};
 
 use anyhow::{Result, ensure};
 use serde::Deserialize;
@@ -178,6 +178,46 @@ impl Report {
     #[must_use]
     pub fn drift(&self, policy: &str) -> Option<&Drift> {
         self.drift.iter().find(|drift| named(&drift.policy) == policy)
+    }
+}
+
+impl Report {
+    /// What the same run says on every cluster: without times, addresses, pods and commits, which are never the same
+    /// twice, and with `xx` for the scene's prefix.
+    #[must_use]
+    pub fn essence(&self, prefix: &str) -> String {
+        let kustomizations = self.kustomizations.iter().map(|one| format!("rendering {}", one.rendering));
+        let drift = self.drift.iter().map(|one| {
+            let by = one.by.as_deref().and_then(|by| by.split_whitespace().next()).unwrap_or("-");
+            format!("drift {} {} {} {by} {:?}", named(&one.policy), one.class, one.severity, one.declared)
+        });
+        let flows = self.flows.iter().map(|one| {
+            let before = one.before.as_deref().unwrap_or("-");
+            let verdicts = format!("{before} {} {} {}", one.declared, one.live, one.observed);
+            let controls = one.controls.as_ref().map_or("-", |controls| controls.strength.as_str());
+            let (state, entries) = (one.state.as_deref().unwrap_or("-"), &one.entries);
+            let flow = format!("{} → {}:{}/{}", one.source(), one.destination(), one.port, one.protocol);
+            format!("flow {flow} {}: {verdicts}: {} {state} {controls} {entries:?}", one.why, one.result)
+        });
+        let findings =
+            self.findings.iter().map(|one| format!("finding {} {} {:?}", one.rule, one.severity, one.origin));
+        let mut lines: Vec<String> = kustomizations.chain(drift).chain(flows).chain(findings).collect();
+        lines.sort();
+        let text = format!("{} {}\n{}\n", self.trigger, self.verdict, lines.join("\n"));
+        text.replace(&format!("{prefix}-"), "xx-")
+    }
+
+    /// Where `E2E_REPORTS` names a folder: keeps the essence there, as the next report of the scenario that runs, so that
+    /// the reports of two clusters can be compared with `diff -r`.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn keep(&self, prefix: &str) -> Result<()> {
+        let Some(folder) = std::env::var_os("E2E_REPORTS") else { return Ok(()) };
+        let name = std::thread::current().name().unwrap_or_default().replace("::", ".");
+        std::fs::create_dir_all(&folder)?;
+        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(Path::new(&folder).join(name))?;
+        Ok(file.write_all(format!("{}\n", self.essence(prefix)).as_bytes())?)
     }
 }
 

@@ -19,6 +19,7 @@ pub struct Verifier {
     cluster: Cluster,
     manifests: Manifests,
     kustomization: String,
+    prefix: String,
     config: std::sync::Mutex<Value>,
     jobs: std::sync::atomic::AtomicU32,
 }
@@ -43,17 +44,18 @@ pub struct Finished {
 }
 
 impl Finished {
-    /// The end of a run with this exit code, which wrote this and took so many pods.
+    /// The end of a run with this exit code, which wrote this and took so many pods, in the scene with this prefix.
     ///
     /// # Errors
     /// It printed something that is no report.
-    pub fn new(code: i64, streams: Streams, pods: usize) -> Result<Self> {
-        let report = match streams.stdout.trim() {
+    pub fn new(code: i64, streams: Streams, pods: usize, prefix: &str) -> Result<Self> {
+        let report: Option<Report> = match streams.stdout.trim() {
             "" => None,
             printed => {
                 Some(serde_json::from_str(printed).with_context(|| format!("not one report on stdout: {printed}"))?)
             }
         };
+        report.iter().try_for_each(|report| report.keep(prefix))?;
         Ok(Self { code, report, streams, pods })
     }
 
@@ -93,6 +95,7 @@ impl Verifier {
             cluster: cluster.clone(),
             manifests,
             kustomization: kustomization.to_owned(),
+            prefix: prefix.to_owned(),
             config: config.into(),
             jobs: 0.into(),
         })
@@ -223,7 +226,7 @@ impl Verifier {
         let code = pod.pointer("/status/containerStatuses/0/state/terminated/exitCode").and_then(Value::as_i64);
         let streams = log::of_pod(&self.cluster, pod).await?;
         let code = code.with_context(|| format!("job {} ended without an exit code\n{}", job.name, streams.stderr))?;
-        Finished::new(code, streams, pods.len())
+        Finished::new(code, streams, pods.len(), &self.prefix)
     }
 
     /// Starts a Job for a commit, as the watcher does, and waits for its end.

@@ -96,7 +96,8 @@ impl Scene {
     async fn make(setup: &Setup, data_plane: DataPlane) -> Result<Self> {
         let denial = if data_plane == DataPlane::KubeRouter { Denial::Reject } else { Denial::Drop };
         let (fixture, config) = (setup.fixture, setup.config.clone());
-        let lab = Lab::start(world::Setup { fixture, config, denial }).await?;
+        let mut lab = Lab::start(world::Setup { fixture, config, denial }).await?;
+        lab.verifier.set("NETPOL_VERIFY_MATRIX_SECONDS", "3");
         if data_plane == DataPlane::Calico {
             serve_calico(&lab)?;
         }

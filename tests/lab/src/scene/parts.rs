@@ -278,7 +278,7 @@ impl Verifier {
 /// The same as a pod's end; 128 and the signal's number where one ended it, as container runtimes have it.
 fn finished(run: world::Finished) -> Result<Finished> {
     let code = run.code.or_else(|| run.signal.map(|signal| 128 + signal)).context("it ended without exit code")?;
-    Finished::new(code.into(), Streams { stdout: run.stdout, stderr: run.log }, 1)
+    Finished::new(code.into(), Streams { stdout: run.stdout, stderr: run.log }, 1, super::PREFIX)
 }
 
 /// The API server's requests from one moment on.

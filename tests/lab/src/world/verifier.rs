@@ -293,17 +293,17 @@ impl Started {
         self.child.id()
     }
 
-    /// Whether it has ended.
-    pub fn has_ended(&mut self) -> bool {
-        !matches!(self.child.try_wait(), Ok(None))
-    }
-
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         if let Some(process) = self.child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)) {
             // It may have ended by itself.
             let _ = kill_process(process, signal);
         }
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
     }
 }
 
