@@ -12,7 +12,7 @@ mod verifier;
 mod watcher;
 pub(crate) mod workloads;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, anyhow};
 use e2e::{Fixture, flux::merge};
@@ -237,6 +237,16 @@ impl Lab {
     /// It does not end.
     pub async fn run_by_hand(&self) -> Result<Finished> {
         self.verifier.start(&self.api, &[])?.wait().await
+    }
+
+    /// The same, where the pod starts only so long after its Job was made, as in a real cluster.
+    ///
+    /// # Errors
+    /// It does not end.
+    pub async fn run_by_hand_after(&self, pause: Duration) -> Result<Finished> {
+        let job = self.verifier.make_job(&self.api)?;
+        tokio::time::sleep(pause).await;
+        self.verifier.start_pod(job, &[])?.wait().await
     }
 
     /// Replaces a text in a live policy's spec, as `kubectl edit` does, and has the packet filter follow.

@@ -232,13 +232,22 @@ impl Verifier {
 
     /// Starts a run, with a Job of its own.
     pub(super) fn start(&self, api: &Api, environment: &[(&str, &str)]) -> Result<Started> {
+        self.start_pod(self.make_job(api)?, environment)
+    }
+
+    /// Makes a Job, whose run does not start by itself. Gives its name.
+    pub(super) fn make_job(&self, api: &Api) -> Result<String> {
         let number = self.jobs.fetch_add(1, Ordering::Relaxed) + 1;
         let name = format!("netpol-verify-{number}");
         let job = json!({
             "apiVersion": "batch/v1", "kind": "Job", "metadata": {"namespace": NAMESPACE, "name": name},
             "spec": {"template": {"spec": {"containers": [], "restartPolicy": "Never"}}},
         });
-        api.apply(&job).map_err(|refusal| anyhow::anyhow!(refusal.message))?;
+        api.apply(&job).map(|_| name).map_err(|refusal| anyhow::anyhow!(refusal.message))
+    }
+
+    /// Starts the run of a Job.
+    pub(super) fn start_pod(&self, name: String, environment: &[(&str, &str)]) -> Result<Started> {
         let mut command = Command::new("unshare");
         // Its own resolver is the cluster's name server: here, a hosts file of its own.
         let script = r#"mount --bind "$1" /etc/hosts && shift && exec "$@""#;

@@ -5,7 +5,7 @@
 //! | three data planes | a dropped and a rejected denial | the lab has one reading of the policies, `tests/oracle` |
 //! | Flux' controllers | the status that they write, at once | nobody waits for an interval; the renderer is the same |
 //! | the API server's validation | that of NetworkPolicy, one error at a time | nothing else is refused in a scenario |
-//! | pods take seconds to come and go | they are there at once | there is no kubelet |
+//! | pods take seconds to come and go | they are there at once; a person's Job starts after a second | there is no kubelet |
 //! | the report's `cluster` is `test`, times to settle and to wait are 10 s to 30 s | `lab`, 2 s to 5 s | a test is to be short |
 //!
 //! What is not played at all is in [`NOT_PLAYED`], which a test holds against the folder.
