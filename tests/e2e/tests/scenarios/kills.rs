@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::world::{Message, RUN, Scene, Setup, scenario};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::edits::{SHOP, STORE, assert_opens, cut, egress, ingress, open_both_sides, short};
 
@@ -75,7 +75,7 @@ fn moment(kill: u32, count: u32) -> Duration {
 async fn assert_told_once(scene: &Scene, merge: &Merge) -> Result<()> {
     let of_this = |message: &Message| message.body.contains(&short(&merge.commit));
     let messages: Vec<_> = scene.room.top().await?.into_iter().filter(of_this).collect();
-    let [message] = messages.as_slice() else { panic!("one message for the revision: {messages:?}") };
+    let [message] = messages.as_slice() else { bail!("one message for the revision: {messages:?}") };
     assert_opens(message, "✅", &merge.commit);
     let thread = scene.room.thread(message).await?;
     for port in &merge.ports {

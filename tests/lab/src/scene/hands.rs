@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// A run that looks at a closed flow takes about so long from its Lease to its end.
-pub const RUN: Duration = Duration::from_millis(2000);
+pub const RUN: Duration = Duration::from_secs(2);
 
 impl Scene {
     /// Replaces a text in a live policy, as `kubectl edit` does.

@@ -3,6 +3,8 @@
 //! A scenario plays once for each way in which its data planes deny: under Calico a denied connection is dropped, under
 //! kube-router it is rejected. kube-network-policies drops as well; in the lab there would be nothing new to see.
 
+#![expect(clippy::unused_async, reason = "the real cluster has these methods too, and waits in them")]
+
 mod hands;
 mod parts;
 
@@ -51,6 +53,7 @@ pub struct Scene {
 ///
 /// # Errors
 /// The lab does not start, or the story failed: with the verifier's requests and the room on standard error.
+#[expect(clippy::needless_pass_by_value, reason = "as on the real cluster, where both are moved to another thread")]
 pub fn scenario(setup: Setup, story: impl AsyncFn(&Scene) -> Result<()>) -> Result<()> {
     ensure!(setup.repository.is_none() && setup.kustomization == json!({}), "the lab's Flux renders a path, no more");
     let planes = [DataPlane::Calico, DataPlane::KubeRouter].into_iter().filter(|one| setup.data_planes.contains(one));
@@ -170,7 +173,7 @@ impl Scene {
         for object in e2e::objects::parse(yaml)? {
             match text(&object, "/kind") {
                 "Pod" => {
-                    self.lab.delete_pod(text(&object, "/metadata/namespace"), text(&object, "/metadata/name")).await?
+                    self.lab.delete_pod(text(&object, "/metadata/namespace"), text(&object, "/metadata/name")).await?;
                 }
                 kind if is_workload(kind) => bail!("the lab deletes no workload"),
                 _ => self.lab.delete_object(&object)?,
