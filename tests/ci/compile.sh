@@ -3,4 +3,4 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 cargo test --workspace --no-run --lib --bins \
-  --test suite --test packets --test faults --test net --test scenarios --test agreement
+  --test suite --test packets --test faults --test played --test net --test scenarios --test agreement

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# lab.sh: the lab's own tests, and every fault on purpose. Installs and builds what it needs, as unit.sh does.
+# lab.sh: the lab's own tests, every fault on purpose, and the scenarios of the real cluster. Installs and builds what it needs, as unit.sh does.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 tests/cluster/packages.sh
@@ -9,4 +9,4 @@ export KUSTOMIZE
 NETPOL_VERIFY=$(realpath -m "${CARGO_TARGET_DIR:-target}")/debug/netpol-verify
 export NETPOL_VERIFY
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-6}
-cargo test --workspace --test faults --test net
+cargo test --workspace --test faults --test played --test net

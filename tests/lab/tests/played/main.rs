@@ -47,6 +47,10 @@ const NOT_PLAYED: &[(&str, &str)] = &[
         "rendering",
         "targetNamespace, commonMetadata and postBuild are what the real kustomize-controller is the judge of",
     ),
+    ("forged", "what `rights` tries"),
+    ("install", "the shipped manifests, which a real API server and its admission are the judges of"),
+    ("needs", "the real API server's audit log"),
+    ("rights", "the real API server's RBAC and admission policies"),
     ("scene", "says that the real cluster's parts work; the lab's are held by its own tests `net` and `faults`"),
     ("watch", "needs the shipped Deployment, a kubelet that runs it, and the CronJob's controller"),
 ];
