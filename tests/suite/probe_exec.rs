@@ -151,7 +151,7 @@ async fn a_server_that_never_answers_is_given_up() {
 async fn refusals_keep_the_servers_message() {
     let policy = "pods \"cart-0\" is forbidden: ValidatingAdmissionPolicy 'netpol-verify-exec' with binding 'netpol-verify-exec' denied request: only the probe script";
     let rows = [
-        (status(403, "Forbidden", policy), policy, Outcome::NotProbed),
+        (status(403, "Forbidden", policy), "`netpol-verify-exec`: only the probe script", Outcome::NotProbed),
         (status(404, "NotFound", "pods \"cart-0\" not found"), "pods \"cart-0\" not found", Outcome::NoSource),
         (
             status(400, "BadRequest", "container app is not valid for pod cart-0"),

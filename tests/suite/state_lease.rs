@@ -145,6 +145,9 @@ async fn trouble_is_waited_out_and_a_missing_right_is_not() {
     assert!(start.elapsed() < SHORT, "{:?}", start.elapsed());
 }
 
+/// How often somebody must have held it for the next test to say anything.
+const TURNS: usize = 3;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_never_hold_it_at_the_same_time() {
     let api = Arc::new(Api::start().await);
@@ -157,9 +160,11 @@ async fn two_never_hold_it_at_the_same_time() {
     let runs = (0..4).map(|run| {
         let (api, holders, turns) = (Arc::clone(&api), Arc::clone(&holders), Arc::clone(&turns));
         tokio::spawn(async move {
-            let end = Instant::now() + Duration::from_secs(8);
+            let start = Instant::now();
             for turn in 0.. {
-                if Instant::now() >= end {
+                // On a busy machine they need longer to go round.
+                let enough = turns.load(Ordering::SeqCst) >= TURNS;
+                if start.elapsed() >= Duration::from_secs(if enough { 8 } else { 60 }) {
                     break;
                 }
                 let lock = lock(&api, &format!("run-{run}"));
@@ -183,5 +188,5 @@ async fn two_never_hold_it_at_the_same_time() {
     for run in runs.collect::<Vec<_>>() {
         run.await.unwrap();
     }
-    assert!(turns.load(Ordering::SeqCst) >= 3, "it went round");
+    assert!(turns.load(Ordering::SeqCst) >= TURNS, "it went round");
 }

@@ -30,7 +30,7 @@ async fn what_is_closed_as_expected_is_green_and_what_should_be_open_is_not() {
     assert_eq!((met.exit, met.verdict()), (0, Verdict::Verified), "{met:#?}");
     let (fake, _) = expecting("reachable").await;
     let missed = fake.scheduled().await;
-    assert_eq!((missed.exit, missed.verdict()), (1, Verdict::Findings), "{missed:#?}");
+    assert_eq!((missed.exit, missed.verdict()), (1, Verdict::Finding), "{missed:#?}");
     assert!(missed.root().body.contains("10.9.9.9:443 should be reachable from shop/"), "{}", missed.root().body);
 }
 
@@ -52,9 +52,9 @@ async fn from_pods_without_a_tool_it_is_said_once_and_looked_at_when_there_is_on
 
 #[tokio::test]
 async fn one_that_is_not_met_stays_open_over_merges_that_touch_nothing() {
-    let (fake, mut files) = expecting("reachable").await;
+    let (fake, files) = expecting("reachable").await;
     assert_eq!(fake.scheduled().await.exit, 1);
-    fake.push(files.put("README.md", "How we do things here\n"));
+    fake.push(&files);
     let merge = fake.run().await;
     assert_eq!(merge.exit, 1, "a merge that does not look cures nothing: {merge:#?}");
     assert!(!merge.events.iter().any(|e| e.body.contains("clears")), "{:#?}", merge.events);
