@@ -123,6 +123,11 @@ fn script(folder: &Path, text: &str) -> Result<String> {
 
 /// Another renderer; "": none.
 fn renderer(text: &'static str) -> Result<()> {
+    within("60", text)
+}
+
+/// The same within so many seconds.
+fn within(seconds: &'static str, text: &'static str) -> Result<()> {
     play(async |lab| {
         let commit = open(lab).await?;
         let folder = tempfile::tempdir()?;
@@ -130,7 +135,7 @@ fn renderer(text: &'static str) -> Result<()> {
         let broken = if text.is_empty() { missing } else { script(folder.path(), text)? };
         let real = lab::flux::find_kustomize()?;
         lab.verifier.set("KUSTOMIZE", &broken);
-        lab.verifier.set("NETPOL_VERIFY_RENDER_SECONDS", "2");
+        lab.verifier.set("NETPOL_VERIFY_RENDER_SECONDS", seconds);
         let run = lab.run_for(&commit).await?;
         assert_not_told(&run)?;
         lab.verifier.set("KUSTOMIZE", &real.to_string_lossy());
@@ -154,7 +159,7 @@ fn a_crashing_kustomize_is_quoted() -> Result<()> {
 #[test]
 fn a_kustomize_that_hangs_is_ended_at_its_limit() -> Result<()> {
     row!(Said, "kustomize did not finish within 2 s");
-    renderer("exec sleep 600")
+    within("2", "exec sleep 600")
 }
 
 #[test]
