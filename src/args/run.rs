@@ -7,7 +7,7 @@ use crate::{
     cluster::own_job,
     config::{Config, NamespaceSet},
     report::{MessageOptions, json, text},
-    verify::run::{self, Settings},
+    verify::run::{self, Ended, Settings},
 };
 
 /// Arguments of `run`.
@@ -28,13 +28,21 @@ pub struct RunArgs {
     /// Why the run runs, where its starter knows: merge, schedule or manual.
     #[arg(long, value_name = "WHY", env = "NETPOL_VERIFY_TRIGGER")]
     trigger: Option<String>,
+    /// After the run, look whether Flux applied something else meanwhile, and run again until it did not: for a Job
+    /// that no watcher starts.
+    #[arg(long)]
+    follow: bool,
     #[command(flatten)]
     environment: Environment,
 }
 
-/// Runs once.
+/// How often a run is followed by another one in the same process: somebody who merges all the time is no reason to stay
+/// for ever.
+const FOLLOWED: usize = 10;
+
+/// Runs once, or as often as Flux moves on.
 pub async fn run(args: RunArgs, global: &Global) -> Result<u8, Failure> {
-    let RunArgs { config, dry_run, job, revision, trigger, environment } = args;
+    let RunArgs { config, dry_run, job, revision, trigger, follow, environment } = args;
     let config = Config::load(&config).map_err(Failure::usage)?;
     if dry_run {
         let text = serde_saphyr::to_string(&config).map_err(Failure::usage)?;
@@ -46,8 +54,22 @@ pub async fn run(args: RunArgs, global: &Global) -> Result<u8, Failure> {
     let client = client(global).await?;
     let outside = Adapters::new(&client, &config, global, job.clone(), &environment)?;
     let own = own_job(&client, &global.namespace, job.as_deref(), revision.as_deref(), trigger.as_deref()).await;
-    let settings = Settings { job: own.map_err(Failure::not_told)?, config, namespaces };
-    let ended = run::run(&outside, &settings).await.map_err(|fault| Failure::not_told(anyhow::anyhow!(fault)))?;
+    let mut settings = Settings { job: own.map_err(Failure::not_told)?, config, namespaces };
+    let not_told = |fault| Failure::not_told(anyhow::anyhow!("{fault}"));
+    for _ in 0..FOLLOWED {
+        let before = run::applied_now(&outside, &settings).await.map_err(not_told)?;
+        let ended = run::run(&outside, &settings).await.map_err(not_told)?;
+        print(&ended, &settings, global);
+        if !follow || !run::has_moved_on(&outside, &settings, &before).await.map_err(not_told)? {
+            return Ok(ended.exit);
+        }
+        tracing::info!("Flux has applied something else meanwhile: running again");
+        settings.job = run::next(&outside, settings.job);
+    }
+    Err(Failure::not_told(anyhow::anyhow!("Flux applied something else during each of {FOLLOWED} runs: run it again")))
+}
+
+fn print(ended: &Ended, settings: &Settings, global: &Global) {
     if let Some(report) = &ended.report {
         let options = MessageOptions { commit_url: settings.config.commit_url.clone(), ..MessageOptions::default() };
         match global.output {
@@ -56,5 +78,4 @@ pub async fn run(args: RunArgs, global: &Global) -> Result<u8, Failure> {
         }
     }
     tracing::info!(exit = ended.exit, note = ended.note, "run ended");
-    Ok(ended.exit)
 }

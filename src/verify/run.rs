@@ -1,6 +1,7 @@
 //! One run, from the lock to the exit code (design §3).
 
 mod draft;
+mod follow;
 mod gather;
 mod see;
 
@@ -20,6 +21,7 @@ use crate::{
     model::{Declared, FlowReport, KustomizationRef, KustomizationStatus, Report, State, Trigger, Verdict},
 };
 use draft::{changed_revision, note_troubles};
+pub use follow::{applied_now, has_moved_on, next};
 
 /// A run starts over at most so often when Git, policies or pods move under it.
 const ATTEMPTS: usize = 3;

@@ -1,5 +1,4 @@
 //! The snapshot of a cluster, against an API server in memory.
-#![expect(clippy::unwrap_used, reason = "a test's helpers may")]
 
 use crate::support::api;
 

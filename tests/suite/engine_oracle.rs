@@ -2,7 +2,6 @@
 //!
 //! Not asked, since the two mean different things by it: a pod and itself (the engine is asked about different pods),
 //! and a pod's own node as the source (no flow of the engine starts there).
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test's helpers may")]
 
 use crate::support::convert;
 

@@ -2,10 +2,18 @@
 //! the real program, the engine against the oracle, messages word for word, and the use case over a world in memory.
 //!
 //! One program, because linking is most of what a test of its own would cost, and its tests wait beside each other.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "helpers of tests fail as tests do"
+)]
 
 mod cluster_live;
 mod engine_oracle;
 mod flux_source;
+mod manifests;
 mod matrix_faults;
 mod matrix_golden;
 mod matrix_page;

@@ -1,5 +1,4 @@
 //! What a homeserver may answer, and what a person then reads.
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 use crate::support::outbox;
 

@@ -1,7 +1,6 @@
 //! Every form of the message, word for word, as plain text and as HTML.
 //!
 //! The snapshots in `tests/golden` are what a reader sees: read them when they change.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests fail as tests do")]
 
 use crate::support::sample;
 use crate::support::story;

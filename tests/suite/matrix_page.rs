@@ -1,5 +1,4 @@
 //! The page of messages. `NETPOL_VERIFY_PAGE=FILE cargo test --test suite matrix_page` keeps it, to be looked at.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests fail as tests do")]
 
 use crate::support::sample;
 use crate::support::story;

@@ -1,5 +1,4 @@
 //! Whatever a cluster says: no message breaks out of its form, and none is too large for a room.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests fail as tests do")]
 
 use crate::support::sample;
 

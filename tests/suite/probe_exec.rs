@@ -1,7 +1,5 @@
 //! The exec adapter against a server that speaks the API server's WebSocket.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a broken test may panic")]
-
 use std::{
     sync::atomic::Ordering,
     time::{Duration, Instant},

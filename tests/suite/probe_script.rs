@@ -3,8 +3,6 @@
 //! Needs no root, but `unshare`, `ip`, `nft`, and the tools of `probe_lab::NEEDED`. Where they are missing the tests fail and say
 //! what to install; `NETPOL_VERIFY_SKIP_LAB=1` skips them.
 
-#![expect(clippy::unwrap_used, reason = "a broken test may panic")]
-
 use std::{
     env, fs,
     io::{Read, Write},

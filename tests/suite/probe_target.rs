@@ -1,7 +1,5 @@
 //! Whatever can be constructed is an argument that the admission policy lets through.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a broken test may panic")]
-
 use std::{
     io::Write,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},

@@ -1,5 +1,4 @@
 //! The lock, against an API server in memory. Durations are short and real: two clocks are compared here.
-#![expect(clippy::unwrap_used, reason = "a test's helpers may")]
 
 use crate::support::api;
 

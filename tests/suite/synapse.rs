@@ -1,5 +1,4 @@
 //! The adapter against a real homeserver; what it sends is read back as another user.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "helpers of tests fail as tests do")]
 
 use crate::support::outbox;
 use crate::support::sample;

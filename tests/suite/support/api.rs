@@ -1,5 +1,4 @@
 //! A small API server in memory, over HTTP: objects with resourceVersions and conflicts, pages, and faults on demand.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "for tests, each of which uses a part")]
 
 use std::{
     collections::BTreeMap,

@@ -1,6 +1,12 @@
 //! Merges that are as they should be, and merges that forget one side.
 
-use netpol_verify::model::{Decision, FlowResult, Outcome, Strength, Verdict, Why};
+use netpol_verify::{
+    model::{Decision, FlowResult, Outcome, Strength, Verdict, Why},
+    verify::{
+        run::{applied_now, has_moved_on, next},
+        seams::OwnJob,
+    },
+};
 
 use crate::usecase::{
     fake::revision,
@@ -274,4 +280,27 @@ spec:
     fake.push(&files);
     let cured = fake.run().await;
     assert_eq!((cured.exit, cured.replies().len()), (0, 1), "{cured:#?}");
+}
+
+#[tokio::test]
+async fn a_run_is_followed_by_another_where_flux_moved_on_after_its_last_look() {
+    let (fake, mut files) = checked().await;
+    let job = || OwnJob { scheduled: true, ..OwnJob::default() };
+    let settings = fake.settings(job());
+    let before = applied_now(&fake, &settings).await.unwrap();
+    fake.push(files.bank_egress());
+    assert_eq!(fake.scheduled().await.exit, 1);
+    let still = applied_now(&fake, &settings).await.unwrap();
+    assert!(!has_moved_on(&fake, &settings, &before).await.unwrap(), "it was seen by that run itself");
+    fake.push(files.bank_ingress());
+    assert!(has_moved_on(&fake, &settings, &still).await.unwrap(), "nobody has looked at it");
+    let again = fake.run_as(next(&fake, job())).await;
+    assert_eq!((again.exit, again.verdict()), (0, Verdict::Verified), "the run before it is no answer: {again:#?}");
+    assert!(!has_moved_on(&fake, &settings, &still).await.unwrap());
+    // What a run could not tell stays unchecked, and is no reason to go round for ever.
+    let now = applied_now(&fake, &settings).await.unwrap();
+    fake.kustomization(|k| k.status.digest = Some("sha256:other".to_owned()));
+    let other = applied_now(&fake, &settings).await.unwrap();
+    assert!(has_moved_on(&fake, &settings, &now).await.unwrap());
+    assert!(!has_moved_on(&fake, &settings, &other).await.unwrap());
 }

@@ -1,5 +1,4 @@
 //! The use case over a world in memory: what a user gets to read, the exit code, what was probed, what is remembered.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test's helpers may")]
 
 mod controls;
 mod drift;

@@ -66,6 +66,39 @@ fn the_manifests_apply_without_a_warning_and_leave_nothing_when_they_go() -> Res
     })
 }
 
+/// What the project ships beside `job/`, relative to the repository.
+const SHIPPED: &[&str] = &[
+    "kustomization",
+    "kustomization/alert",
+    "kustomization/overlays/calico",
+    "kustomization/overlays/flux-only",
+    "kustomization/overlays/plana",
+];
+
+#[test]
+fn whatever_is_shipped_passes_the_api_server_without_a_warning() -> Result<()> {
+    scenario(Setup { alone: true, ..Setup::default() }, async |scene| {
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "netpol-verify"}});
+        objects::apply(&scene.cluster.client, &namespace).await?;
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let dry = ["apply", "--server-side", "--force-conflicts", "--dry-run=server", "--warnings-as-errors"];
+        for folder in SHIPPED {
+            let path = root.join(folder).display().to_string();
+            let said = scene.cluster.kubectl(&[&dry[..], &["-k", &path]].concat()).await?;
+            assert!(said.lines().count() > 1, "{folder}: {said}");
+        }
+        let beside = root.join("kustomization/overlays/flux-only/policies-repository").display().to_string();
+        let said = scene.cluster.kubectl(&[&dry[..], &["-f", &beside]].concat()).await?;
+        assert_eq!(said.lines().count(), 2, "{said}");
+        // The control: what a typing slip would look like.
+        let mut file = tempfile::NamedTempFile::with_suffix(".yaml")?;
+        write!(file, "{}", std::fs::read_to_string(root.join("job/cronjob.yaml"))?.replace("schedule:", "shedule:"))?;
+        let slip = file.path().display().to_string();
+        assert!(scene.cluster.kubectl(&[&dry[..], &["-f", &slip]].concat()).await.is_err());
+        objects::delete(&scene.cluster.client, &namespace).await
+    })
+}
+
 #[test]
 fn the_namespace_takes_no_pod_that_is_not_restricted() -> Result<()> {
     scenario(Setup::default(), async |scene| {

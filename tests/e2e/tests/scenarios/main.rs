@@ -8,6 +8,7 @@ mod apply;
 mod delivery;
 mod drift;
 mod edits;
+mod flux_only;
 mod foreign;
 mod forged;
 mod install;
