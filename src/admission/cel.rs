@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 
 /// A string.
-fn string(text: &str) -> String {
+pub(super) fn string(text: &str) -> String {
     // JSON's escapes are CEL's.
     serde_json::Value::from(text).to_string()
 }

@@ -5,10 +5,12 @@
 //! config.yaml: namespaces ───┴─▶ ValidatingAdmissionPolicies and their bindings, as YAML
 //! ```
 //!
-//! A policy looks at one account's requests alone and fails closed. None but [`Policy::Jobs`] has a parameter object:
-//! where one is missing, the API server refuses every request that the policy's constraints pick, whoever makes it
-//! (match conditions come later), and nobody's `kubectl exec` may depend on ours. So the namespaces stand in a policy
-//! of their own, which an overlay replaces, apart from the one that holds the script, which an upgrade replaces.
+//! A policy looks at one account's requests alone and fails closed. None has a parameter object: where one is missing,
+//! the API server refuses every request that the policy's constraints pick, whoever makes it (match conditions come
+//! later), and nobody's `kubectl exec` may depend on ours. Nor does it see parameters of built-in kinds any more once the
+//! last policy that had one was deleted and another one is made (Kubernetes 1.36). So what an installation chooses, its
+//! namespaces and its image, stands in policies of its own, which an overlay replaces, apart from the one that holds the
+//! script, which an upgrade replaces.
 
 mod cel;
 
@@ -59,17 +61,23 @@ pub enum Impossible {
     /// It would break out of the text of a policy.
     #[error("`{0}` is not the name of a namespace")]
     Namespace(String),
+    /// It is not the name of an image's repository.
+    #[error("`{0}` is not the repository of an image: give it without tag and digest")]
+    Image(String),
     /// The sets of namespaces cannot be read.
     #[error("{0}")]
     Sets(String),
 }
 
-/// The policies for an installation in `namespace`, as YAML documents.
+/// The policies for an installation in `namespace`, with the image of a repository, as YAML documents.
 ///
 /// # Errors
 /// The namespace's name or the configuration cannot be used.
-pub fn policies(which: &[Policy], config: &Config, namespace: &str) -> Result<String, Impossible> {
+pub fn policies(which: &[Policy], config: &Config, namespace: &str, image: &str) -> Result<String, Impossible> {
     checked(namespace)?;
+    if !is_repository(image) {
+        return Err(Impossible::Image(image.to_owned()));
+    }
     let sets = NamespaceSet::new(&config.product_namespaces, &config.probe_namespaces).map_err(Impossible::Sets)?;
     let selected = sets.selector().map_or_else(|| "false".to_owned(), |selector| cel::matches(selector.source()));
     let product = &config.product_namespaces;
@@ -77,6 +85,7 @@ pub fn policies(which: &[Policy], config: &Config, namespace: &str) -> Result<St
     let scripts: Vec<String> = [script::script()].iter().chain(PREVIOUS).map(|script| cel::raw(script)).collect();
     let values = [
         ("@namespace@", namespace.to_owned()),
+        ("@image@", quoted(&cel::string(image))),
         ("@state@", ConfigMapStore::NAME.to_owned()),
         ("@lease@", LeaseLock::NAME.to_owned()),
         ("@names@", quoted(&cel::list(&product.names))),
@@ -130,6 +139,13 @@ fn checked(namespace: &str) -> Result<(), Impossible> {
         return Ok(());
     }
     Err(Impossible::Namespace(namespace.to_owned()))
+}
+
+/// `registry.example.org:5000/a/b`: what stands before an image's tag and digest.
+fn is_repository(image: &str) -> bool {
+    let valid = |c: char| c.is_ascii_alphanumeric() || "._-/:".contains(c);
+    let last = image.rsplit('/').next().unwrap_or_default();
+    image.chars().all(valid) && !last.is_empty() && !last.contains(':')
 }
 
 /// A single-quoted YAML scalar.

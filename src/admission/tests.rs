@@ -20,6 +20,10 @@ fn shop() -> Config {
     config("productNamespaces: {names: [shop]}")
 }
 
+fn all(config: &Config, namespace: &str) -> String {
+    policies(&Policy::ALL, config, namespace, "netpol-verify").unwrap()
+}
+
 /// The expression of a policy's variable.
 fn variable(documents: &[Value], name: &str) -> String {
     let all = documents.iter().filter_map(|d| d.pointer("/spec/variables")?.as_array()).flatten();
@@ -34,12 +38,12 @@ fn job_ships_what_the_command_prints() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let config = Config::load(&root.join("job/config.yaml")).unwrap();
     let shipped = std::fs::read_to_string(root.join("job/admission.yaml")).unwrap();
-    assert_eq!(policies(&Policy::ALL, &config, "netpol-verify").unwrap(), shipped);
+    assert_eq!(all(&config, "netpol-verify"), shipped);
 }
 
 #[test]
 fn every_policy_denies_fails_closed_and_looks_at_one_account_of_its_namespace() {
-    let documents = documents(&policies(&Policy::ALL, &shop(), "elsewhere").unwrap());
+    let documents = documents(&all(&shop(), "elsewhere"));
     assert_eq!(documents.len(), 2 * Policy::ALL.len());
     for pair in documents.chunks(2) {
         let [policy, binding] = pair else { panic!("policy and binding") };
@@ -51,23 +55,31 @@ fn every_policy_denies_fails_closed_and_looks_at_one_account_of_its_namespace() 
         assert_eq!(binding["spec"]["policyName"], policy["metadata"]["name"]);
         assert_eq!(binding["spec"]["validationActions"], serde_json::json!(["Deny"]));
     }
-    let text = policies(&Policy::ALL, &shop(), "elsewhere").unwrap();
+    let text = all(&shop(), "elsewhere");
     assert!(!text.contains("namespace@") && !text.contains("serviceaccount:netpol-verify"), "{text}");
 }
 
 #[test]
-fn without_its_parameter_a_policy_refuses_nobody_elses_requests() {
-    for document in documents(&policies(&Policy::ALL, &shop(), "elsewhere").unwrap()) {
-        if document["spec"].get("paramKind").is_some() {
-            let selector = &document["spec"]["matchConstraints"]["namespaceSelector"]["matchLabels"];
-            assert_eq!(selector["kubernetes.io/metadata.name"], "elsewhere");
-        }
+fn no_policy_has_a_parameter_that_the_api_server_may_lose() {
+    for document in documents(&all(&shop(), "elsewhere")) {
+        assert!(document["spec"].get("paramKind").is_none() && document["spec"].get("paramRef").is_none());
+    }
+}
+
+#[test]
+fn an_image_is_bounded_by_its_repository() {
+    let printed = |image| policies(&[Policy::Jobs], &shop(), "netpol-verify", image);
+    for image in ["netpol-verify", "registry.example.org:5000/tools/netpol-verify"] {
+        assert_eq!(variable(&documents(&printed(image).unwrap()), "image"), format!("{image:?}"));
+    }
+    for image in ["", "a:1", "a@sha256:00", "a/", "a\" || true || \"", "a b"] {
+        assert_eq!(printed(image), Err(Impossible::Image(image.to_owned())));
     }
 }
 
 #[test]
 fn the_scripts_are_those_of_the_probe() {
-    let documents = documents(&policies(&[Policy::Exec], &shop(), "netpol-verify").unwrap());
+    let documents = documents(&policies(&[Policy::Exec], &shop(), "netpol-verify", "netpol-verify").unwrap());
     let scripts = variable(&documents, "scripts");
     let expected: Vec<String> = [script::script()].iter().chain(PREVIOUS).map(|s| format!("r'''{s}'''")).collect();
     assert_eq!(scripts, format!("[{}]", expected.join(",\n")), "not a character was lost on the way through YAML");
@@ -78,7 +90,10 @@ fn the_forms_are_those_of_the_probe() {
     let target = Target::tcp("10.0.3.7".parse().unwrap(), 8080, Duration::from_secs(2)).unwrap();
     let command = script::command(&vec![target; MAX_TARGETS], Wave::default());
     assert_eq!(command.len(), HEAD + MAX_TARGETS);
-    let form = variable(&documents(&policies(&[Policy::Exec], &shop(), "netpol-verify").unwrap()), "isScript");
+    let form = variable(
+        &documents(&policies(&[Policy::Exec], &shop(), "netpol-verify", "netpol-verify").unwrap()),
+        "isScript",
+    );
     for (index, fixed) in [(0, "sh"), (1, "-c"), (3, "probe")] {
         assert_eq!(command[index], fixed);
         assert!(form.contains(&format!("variables.command[{index}] == \"{fixed}\"")), "{form}");
@@ -93,7 +108,7 @@ fn the_namespaces_are_those_of_the_configuration() {
         "productNamespaces: {names: ['plana-odoo*'], selector: \"team=a'b,!x\", exclude: [plana-odoo-old]}\n\
          probeNamespaces: [redis]",
     );
-    let documents = documents(&policies(&[Policy::Namespaces], &config, "netpol-verify").unwrap());
+    let documents = documents(&policies(&[Policy::Namespaces], &config, "netpol-verify", "netpol-verify").unwrap());
     for (name, expression) in [
         ("names", r#"["plana-odoo*"]"#),
         ("exclude", r#"["plana-odoo-old"]"#),
@@ -110,7 +125,8 @@ fn the_namespaces_are_those_of_the_configuration() {
         ["names", "exclude", "probe", "labels", "isSelected"].map(|name| variable(&documents, name)).into();
     let placed = documents[0]["spec"]["variables"].as_array().unwrap().iter().take(5);
     assert_eq!(placed.map(|v| v["expression"].as_str().unwrap().to_owned()).collect::<Vec<_>>(), order);
-    let bare = super::tests::documents(&policies(&[Policy::Namespaces], &shop(), "netpol-verify").unwrap());
+    let bare =
+        super::tests::documents(&policies(&[Policy::Namespaces], &shop(), "netpol-verify", "netpol-verify").unwrap());
     assert_eq!(variable(&bare, "isSelected"), "false", "without a selector no label opens anything");
 }
 
@@ -132,7 +148,7 @@ fn a_role_names_the_config_maps_of_substitution_and_there_is_none_without() {
 fn a_name_that_breaks_out_of_the_text_is_refused() {
     for namespace in ["", "a\" || true || \"", "a\nb", "A", "a:b"] {
         let refused = Err(Impossible::Namespace(namespace.to_owned()));
-        assert_eq!(policies(&Policy::ALL, &shop(), namespace), refused);
+        assert_eq!(policies(&Policy::ALL, &shop(), namespace, "netpol-verify"), refused);
         assert_eq!(roles(&shop(), namespace), refused);
     }
 }

@@ -15,17 +15,22 @@ pub struct AdmissionArgs {
     /// ConfigMaps the verifier may read.
     #[arg(long, value_name = "FILE", env = "NETPOL_VERIFY_CONFIG", default_value = "/etc/netpol-verify/config.yaml")]
     config: PathBuf,
-    /// Print this one alone (more than once: these). `namespaces` is the one that depends on the configuration.
+    /// The repository of the verifier's image, without tag and digest: the watcher's Jobs have no other one.
+    #[arg(long, value_name = "REPOSITORY", default_value = "netpol-verify")]
+    image: String,
+    /// Print this one alone (more than once: these). `namespaces` depends on the configuration, `jobs` on
+    /// the image.
     #[arg(long, value_name = "POLICY", value_enum)]
     only: Vec<Policy>,
 }
 
 /// Prints the policies.
 pub fn print(args: AdmissionArgs, global: &Global) -> Result<u8, Failure> {
-    let AdmissionArgs { config, only } = args;
+    let AdmissionArgs { config, image, only } = args;
     let config = Config::load(&config).map_err(Failure::usage)?;
     let which = if only.is_empty() { Policy::ALL.to_vec() } else { only };
-    let policies = admission::policies(&which, &config, &global.namespace).map_err(Failure::usage)?;
+    let policies = admission::policies(&which, &config, &global.namespace, &image);
+    let policies = policies.map_err(Failure::usage)?;
     let roles = admission::roles(&config, &global.namespace).map_err(Failure::usage)?;
     print!("{policies}");
     if !roles.is_empty() && which.contains(&Policy::Namespaces) {

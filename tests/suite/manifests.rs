@@ -28,9 +28,10 @@ fn the_job_that_flux_makes_is_the_cron_jobs_with_its_trigger_and_follow() {
 }
 
 #[test]
-fn the_example_is_bounded_to_the_namespaces_of_its_configuration() {
+fn the_example_is_bounded_to_the_namespaces_and_the_image_of_its_configuration() {
     let config = Config::load(&shipped("kustomization/overlays/plana/config.yaml")).unwrap();
-    let printed = admission::policies(&[Policy::Namespaces], &config, "netpol-verify").unwrap();
-    let bounds = std::fs::read_to_string(shipped("kustomization/overlays/plana/namespaces.yaml")).unwrap();
-    assert_eq!(bounds, printed, "netpol-verify admission-policy --config config.yaml --only namespaces");
+    let which = [Policy::Namespaces, Policy::Jobs];
+    let printed = admission::policies(&which, &config, "netpol-verify", "registry.example.org/netpol-verify").unwrap();
+    let bounds = std::fs::read_to_string(shipped("kustomization/overlays/plana/bounds.yaml")).unwrap();
+    assert_eq!(bounds, printed, "its README's command prints it");
 }

@@ -78,6 +78,12 @@ impl Manifests {
         );
         let (secrets, pod) = (secrets(pod, token), pod.clone());
         self.still_watcher()?;
+        // Bounded before they are there: a change takes the API server a moment to know.
+        for object in &mut self.objects {
+            if let Some(policy) = bounded(object, config) {
+                *object = policy;
+            }
+        }
         self.objects.sort_by_key(|object| text(object, "/kind") != "Namespace");
         objects::apply_all(&cluster.client, &self.objects).await?;
         for (name, data) in secrets {
@@ -161,7 +167,8 @@ fn is_config(object: &Value) -> bool {
     text(object, "/kind") == "ConfigMap" && object.pointer("/data/config.yaml").is_some()
 }
 
-/// A policy of the verifier that bounds it to namespaces, with those of a configuration; `None` for another policy.
+/// A policy of the verifier that bounds it to namespaces or an image, with those of a configuration; `None` for another
+/// policy.
 fn bounded(policy: &Value, config: &Value) -> Option<Value> {
     let list = |pointer: &str| config.pointer(pointer).cloned().unwrap_or_else(|| json!([])).to_string();
     let selected = match text(config, "/productNamespaces/selector").split_once('=') {
@@ -178,6 +185,7 @@ fn bounded(policy: &Value, config: &Value) -> Option<Value> {
             "exclude" => list("/productNamespaces/exclude"),
             "probe" => list("/probeNamespaces"),
             "isSelected" => selected.clone(),
+            "image" => json!(IMAGE.split(':').next()).to_string(),
             _ => continue,
         };
         (found, *variable) = (true, json!({"name": text(variable, "/name"), "expression": expression}));

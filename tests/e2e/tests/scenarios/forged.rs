@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 fn changes() -> Vec<(&'static str, &'static str, &'static str, Value)> {
     vec![
         ("image", "CONTAINER", "image", json!("registry.local/netcat:test")),
+        ("image beside it", "CONTAINER", "image", json!("registry.local/netpol-verify-x:test")),
+        ("registry of its name", "CONTAINER", "image", json!("registry.local/netpol-verify:5000/x")),
         ("command", "CONTAINER", "command", json!(["sh"])),
         ("arguments", "CONTAINER", "args", json!(["run", "--kustomize", "/tmp/x"])),
         ("privileged", "CONTAINER", "securityContext", json!({"privileged": true})),
@@ -19,17 +21,17 @@ fn changes() -> Vec<(&'static str, &'static str, &'static str, Value)> {
         ("volume", "POD/volumes", "0", json!({"name": "config", "hostPath": {"path": "/"}})),
         ("another secret", "POD/volumes/1/secret", "secretName", json!("another")),
         ("init container", "POD", "initContainers", json!([{"name": "x", "image": "x"}])),
+        ("names of hosts", "POD", "hostAliases", json!([{"ip": "203.0.113.1", "hostnames": ["matrix"]}])),
+        ("name server", "POD", "dnsPolicy", json!("Default")),
         ("node", "POD", "nodeName", json!("node-1")),
         ("pod's security", "POD", "securityContext", json!({})),
-        ("pod's label", "/spec/template/metadata/labels", "app", json!("web")),
-        ("pod's annotation", "/spec/template/metadata", "annotations", json!({"a": "b"})),
         ("parallel", "/spec", "parallelism", json!(100)),
         ("completions", "/spec", "completions", json!(100)),
         ("time limit", "/spec", "activeDeadlineSeconds", json!(1_000_000)),
         ("no time limit", "/spec", "activeDeadlineSeconds", Value::Null),
         ("suspended", "/spec", "suspend", json!(true)),
         ("finalizer", "/metadata", "finalizers", json!(["example.org/x"])),
-        ("owner", "/metadata/ownerReferences/0", "uid", json!("00000000-0000-0000-0000-000000000000")),
+        ("owner", "/metadata/ownerReferences/0", "name", json!("another")),
         ("nobody's", "/metadata", "ownerReferences", json!([])),
     ]
 }
