@@ -25,10 +25,11 @@ fn j_killed_at_any_moment_it_loses_no_flow_and_doubles_no_message() -> Result<()
         open_both_sides(scene, 6432)?;
         let mut merges = vec![merge(scene, 0, true).await?];
         let (count, mut struck) = (kills()?, 0);
-        for kill in 0..count {
-            let Some(last) = merges.last() else { break };
+        // All may come too late where there are few: then some more.
+        for kill in 0..count + 5 {
+            let Some(last) = merges.last().filter(|_| kill < count || struck == 0) else { break };
             let job = scene.verifier.start_for(&last.commit).await?;
-            let moment = moment(kill, count);
+            let moment = moment(kill % count, count);
             let killed = scene.kill_after(&job, moment).await?;
             eprintln!("{} {moment:?} after its Lease: {}", job.name, if killed { "killed" } else { "had ended" });
             if killed {
@@ -39,8 +40,8 @@ fn j_killed_at_any_moment_it_loses_no_flow_and_doubles_no_message() -> Result<()
             let next = merges.len();
             merges.push(merge(scene, next, next % 2 == 0).await?);
         }
-        ensure!(struck > 0, "none of {count} kills met a run");
-        eprintln!("{struck} of {count} kills met a run, over {} merges", merges.len());
+        ensure!(struck > 0, "no kill met a run");
+        eprintln!("{struck} kills met a run, over {} merges", merges.len());
         let Some(last) = merges.last() else { return Ok(()) };
         let run = scene.verifier.run_for(&last.commit).await?;
         assert_eq!(run.code, 0, "{}", run.streams.stderr);
