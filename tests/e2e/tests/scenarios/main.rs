@@ -20,6 +20,7 @@ mod rendering;
 mod rights;
 mod rules;
 mod scene;
+mod storm;
 mod watch;
 
 /// Where the scenarios play: here the real cluster; `tests/lab` compiles the same files with its own.
