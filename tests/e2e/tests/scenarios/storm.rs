@@ -58,12 +58,7 @@ async fn patiently<T>(what: &str, mut act: impl AsyncFnMut() -> Result<T>) -> Re
 fn ready_revisions(scene: &Scene) -> Arc<Mutex<Vec<Ready>>> {
     let seen = Arc::new(Mutex::new(Vec::<Ready>::new()));
     let (into, name) = (Arc::clone(&seen), scene.flux.name.clone());
-    let api = objects::api(
-        &scene.cluster.client,
-        "kustomize.toolkit.fluxcd.io/v1",
-        "Kustomization",
-        flux::NAMESPACE,
-    );
+    let api = objects::api(&scene.cluster.client, "kustomize.toolkit.fluxcd.io/v1", "Kustomization", flux::NAMESPACE);
     let note = move |object: &DynamicObject| {
         let status = object.data.get("status").cloned().unwrap_or_default();
         let conditions = status.get("conditions").and_then(Value::as_array).cloned().unwrap_or_default();
