@@ -18,7 +18,7 @@ use kube::{
     Api, Client,
     api::{ObjectMeta, PostParams},
 };
-use tokio::{task::JoinHandle, time::Instant};
+use tokio::{sync::Notify, task::JoinHandle, time::Instant};
 
 use crate::{
     cluster::reason,
@@ -76,6 +76,8 @@ pub(super) struct Shared {
     pub identity: String,
     pub duration: Duration,
     held: Mutex<Option<Held>>,
+    /// Told once the Lease is somebody else's.
+    pub gone: Notify,
 }
 
 /// The lock over a Lease.
@@ -122,6 +124,7 @@ impl LeaseLock {
             identity: format!("{holder}_{unique}"),
             duration: duration.unwrap_or(DURATION).max(Duration::from_secs(1)),
             held: Mutex::new(None),
+            gone: Notify::new(),
         };
         Ok(Self { shared: Arc::new(shared), renewal: Mutex::new(None) })
     }
@@ -295,6 +298,10 @@ impl Lock for LeaseLock {
 
     fn is_held(&self) -> bool {
         self.shared.is_held()
+    }
+
+    async fn lost(&self) {
+        self.shared.gone.notified().await;
     }
 
     async fn release(&self) {

@@ -39,6 +39,8 @@ pub(super) async fn keep(shared: Arc<Shared>) {
             Renewal::Lost => {
                 *shared.held() = None;
                 tracing::warn!(lease = %shared.place(), "Lease was lost to another run");
+                // Kept for a run that asks only later.
+                shared.gone.notify_one();
                 return;
             }
         };

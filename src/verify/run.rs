@@ -5,7 +5,9 @@ mod follow;
 mod gather;
 mod see;
 
-use std::sync::atomic::AtomicU64;
+use std::{pin::pin, sync::atomic::AtomicU64};
+
+use futures::future::{Either, select};
 
 use super::{
     applied,
@@ -25,6 +27,9 @@ pub use follow::{applied_now, has_moved_on, next};
 
 /// A run starts over at most so often when Git, policies or pods move under it.
 const ATTEMPTS: usize = 3;
+
+/// Its work is another run's now, which would find its writes in the way.
+const LOST: &str = "the Lease was lost during the run: nothing was written since, another run will look again";
 
 /// What a run is given.
 pub struct Settings {
@@ -53,7 +58,13 @@ pub struct Ended {
 /// The lock or the state cannot be had: nothing was checked and nothing was written.
 pub async fn run<O: Outside>(outside: &O, settings: &Settings) -> Result<Ended, Fault> {
     outside.lock().acquire(settings.config.probe.deadline.get() + settings.config.flux.wait.get()).await?;
-    let ended = locked(outside, settings).await;
+    let ended = {
+        let (work, lost) = (pin!(locked(outside, settings)), pin!(outside.lock().lost()));
+        match select(work, lost).await {
+            Either::Left((ended, _)) => ended,
+            Either::Right(_) => Err(LOST.into()),
+        }
+    };
     outside.lock().release().await;
     ended
 }
@@ -96,7 +107,7 @@ async fn quick<O: Outside>(
 /// State with the messages first, then the room.
 async fn send<O: Outside>(outside: &O, state: &mut State) -> Result<deliver::Delivered, Fault> {
     if !outside.lock().is_held() {
-        return Err("the Lease was lost during the run: nothing was written, another run will look again".into());
+        return Err(LOST.into());
     }
     deliver::mark_tried(outside, state);
     outside.store().save(state).await?;

@@ -154,6 +154,9 @@ pub trait Lock {
     /// Whether it is still this run's; a run that lost it must not write.
     fn is_held(&self) -> bool;
 
+    /// Ends when somebody else has it: whatever the run still does is for nothing. Never ends while it may come back.
+    fn lost(&self) -> impl Future<Output = ()> + Send;
+
     /// Gives it up.
     fn release(&self) -> impl Future<Output = ()> + Send;
 }

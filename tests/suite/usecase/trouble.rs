@@ -74,6 +74,31 @@ async fn one_of_several_kustomizations_that_fails_does_not_hide_the_others() {
 }
 
 #[tokio::test]
+async fn a_run_whose_lease_is_lost_ends_at_once_and_writes_nothing() {
+    async fn looks(lost: bool) -> (usize, Result<u8, String>, usize, bool) {
+        let (fake, mut files) = checked().await;
+        fake.push(files.bank_egress().bank_ingress());
+        let before = fake.world().state.clone();
+        fake.world().on_probe = Some(Box::new(move |fake| {
+            fake.kubectl_delete("bank", "api-ingress-web");
+            if lost {
+                fake.lose_the_lease();
+            }
+        }));
+        let told = fake.world().room.len();
+        let ended = fake.try_run(fake.watched()).await.map(|ran| ran.exit);
+        let world = fake.world();
+        (world.execs, ended, world.room.len() - told, world.state == before)
+    }
+    let (execs, ended, events, unchanged) = looks(true).await;
+    assert!(ended.as_ref().is_err_and(|fault| fault.contains("Lease was lost")), "{ended:?}");
+    assert_eq!((events, unchanged), (0, true));
+    let (control, ended, ..) = looks(false).await;
+    assert_eq!(ended, Ok(1));
+    assert!(execs * 2 < control, "it goes on probing: {execs} looks, {control} when nothing is lost");
+}
+
+#[tokio::test]
 async fn a_suspended_kustomization_is_told_when_it_is_stuck() {
     let (fake, _) = checked().await;
     let now = fake.world().now();

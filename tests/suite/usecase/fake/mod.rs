@@ -174,6 +174,7 @@ pub struct Fake {
     world: Mutex<World>,
     pub config: Mutex<String>,
     killed: tokio::sync::Notify,
+    lost: tokio::sync::Notify,
 }
 
 impl Fake {
@@ -182,6 +183,7 @@ impl Fake {
             world: Mutex::new(World { deny_action: Some("Drop".to_owned()), ..World::default() }),
             config: Mutex::new(config.to_owned()),
             killed: tokio::sync::Notify::new(),
+            lost: tokio::sync::Notify::new(),
         }
     }
 

@@ -79,7 +79,7 @@ impl Fake {
         self.run_as(self.watched()).await
     }
 
-    fn watched(&self) -> OwnJob {
+    pub fn watched(&self) -> OwnJob {
         let applied = |k: &super::Kustomization| Some((k.status.id.clone(), k.status.applied.clone()?));
         OwnJob { expected: self.world().kustomizations.values().filter_map(applied).collect(), ..OwnJob::default() }
     }
@@ -112,6 +112,12 @@ impl Fake {
         assert!(!self.world().lock_held, "the lock is given back");
         let events = self.world().room[before..].to_vec();
         Ok(Ran { exit: ended.exit, report: ended.report, note: ended.note, events })
+    }
+
+    /// Another run has taken the Lease over.
+    pub fn lose_the_lease(&self) {
+        self.world().lock_held = false;
+        self.lost.notify_one();
     }
 
     /// A run that is killed at its n-th moment; `true` if it came that far.

@@ -206,6 +206,10 @@ impl Lock for Fake {
         self.world().lock_held
     }
 
+    async fn lost(&self) {
+        self.lost.notified().await;
+    }
+
     async fn release(&self) {
         self.world().lock_held = false;
     }
