@@ -108,6 +108,8 @@ pub const fn next(state: Option<Unseen>, observed: Outcome) -> &'static str {
         }
         (Some(Unseen::Unprobeable), _) => "No retry can help: look by hand, and accept it in config.yaml.",
         (Some(Unseen::Waiting), _) => "Looked at as soon as a pod runs; nothing to do.",
+        // Out of time, or refused: the reason, which stands before this, says whether there is something to do.
+        (Some(Unseen::Pending) | None, Outcome::NotProbed) => "Tried again next run.",
         (Some(Unseen::Pending) | None, _) => "Tried again next run; nothing to do yet.",
     }
 }
