@@ -81,6 +81,13 @@ pub struct Global {
     verbose: u8,
 }
 
+impl Global {
+    /// Whether this runs in a pod of the cluster, whose names and addresses then mean what they say.
+    fn is_inside(&self) -> bool {
+        self.kubeconfig.is_none() && self.context.is_none() && std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
+    }
+}
+
 /// How a result is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Output {

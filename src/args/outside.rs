@@ -34,7 +34,8 @@ pub struct Environment {
     /// The renderer.
     #[arg(long, value_name = "FILE", env = "KUSTOMIZE", default_value = "kustomize")]
     kustomize: PathBuf,
-    /// `host:port` in place of the artifact URL's, as Flux's own clients have it.
+    /// `host:port` in place of the artifact URL's, as Flux's own clients have it. Without it a run outside the cluster
+    /// reaches source-controller through a port-forward.
     #[arg(long, value_name = "HOST:PORT", env = "SOURCE_CONTROLLER_LOCALHOST")]
     source_controller: Option<String>,
     /// How long a message is tried again while the homeserver does not take it, in seconds.
@@ -49,9 +50,10 @@ pub struct Environment {
 }
 
 impl Environment {
-    fn flux(&self, config: &Config) -> FluxOptions {
+    fn flux(&self, config: &Config, global: &Global) -> FluxOptions {
         FluxOptions {
             localhost: self.source_controller.clone(),
+            forward: !global.is_inside(),
             kustomize: self.kustomize.clone(),
             render_limit: Duration::from_secs(self.render_seconds),
             substitute_from: config.substitute_from.clone(),
@@ -92,7 +94,7 @@ impl Adapters {
         let holder = job.clone().unwrap_or_else(|| "by-hand".to_owned());
         let lease = Duration::from_secs(environment.lease_seconds);
         Ok(Self {
-            source: FluxSource::new(client.clone(), http, environment.flux(config)),
+            source: FluxSource::new(client.clone(), http, environment.flux(config, global)),
             cluster: LiveCluster::new(client.clone(), &global.namespace).with_job(job),
             prober: PodProber::new(ExecProber::new(client.clone(), limits(config)), config.probe.timeout.get()),
             notifier: MatrixNotifier::new(matrix).map_err(Failure::usage)?,

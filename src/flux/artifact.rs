@@ -6,7 +6,10 @@ use backon::{ExponentialBuilder, Retryable};
 use reqwest::{Client, Url};
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
-use super::{ArchiveFault, Artifact, FluxFault, Tree};
+use super::{
+    ArchiveFault, Artifact, FluxFault, Tree,
+    forward::{self, Named},
+};
 
 /// How much of a source is taken. Flux itself has no limit, but it has a pod of its own for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,24 +111,41 @@ pub(super) fn sha256(bytes: &[u8]) -> String {
     format!("sha256:{}", Algorithm::Sha256.hex(bytes))
 }
 
+/// How artifacts are reached.
+#[derive(Clone, Copy)]
+pub(super) struct Way<'a> {
+    /// For what can be reached directly.
+    pub(super) http: &'a Client,
+    /// Replaces host and port of the URL, as `SOURCE_CONTROLLER_LOCALHOST` does for Flux's own clients.
+    pub(super) localhost: Option<&'a str>,
+    /// Reaches Services of the cluster from outside of it.
+    pub(super) forward: Option<&'a kube::Client>,
+}
+
+impl Way<'_> {
+    async fn download(&self, url: &Url, limit: u64) -> Result<Vec<u8>, FluxFault> {
+        match self.forward.and_then(|server| Some((server, Named::of(url)?))) {
+            Some((server, named)) => forward::download(server, &named, url, limit).await,
+            None => download(self.http, url, limit).await,
+        }
+    }
+}
+
 /// Fetches, checks and reads an artifact.
-///
-/// `localhost` replaces host and port of the URL, as `SOURCE_CONTROLLER_LOCALHOST` does for Flux's own clients.
 pub(super) async fn fetch(
-    http: &Client,
+    way: Way<'_>,
     artifact: &Artifact,
-    localhost: Option<&str>,
     limits: ArtifactLimits,
     retry: Retry,
 ) -> Result<Tree, FluxFault> {
     let digest = Digest::parse(&artifact.digest)?;
-    let url = address(&artifact.url, localhost)?;
+    let url = address(&artifact.url, way.localhost)?;
     let backoff = ExponentialBuilder::default()
         .with_min_delay(retry.pause)
         .with_max_delay(Duration::from_secs(10))
         .with_max_times(retry.times)
         .with_jitter();
-    let bytes = (|| download(http, &url, limits.download))
+    let bytes = (|| way.download(&url, limits.download))
         .retry(backoff)
         .when(FluxFault::is_transient)
         .notify(|error, pause| {

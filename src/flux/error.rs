@@ -122,6 +122,16 @@ pub enum FluxFault {
         #[source]
         source: reqwest::Error,
     },
+    /// The way through the API server failed.
+    #[error("could not fetch the artifact through a port-forward to Service `{service}`: {why}")]
+    Forward {
+        /// Namespace and name.
+        service: String,
+        /// Why.
+        why: String,
+        /// Whether it may be otherwise a moment later.
+        passing: bool,
+    },
     /// The server answered with an error.
     #[error("source-controller answered {status} for the artifact `{url}`")]
     Http {
@@ -227,6 +237,7 @@ impl FluxFault {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Fetch { source, .. } => !source.is_builder(),
+            Self::Forward { passing, .. } => *passing,
             Self::Http { status, .. } => *status >= 500 || *status == 429,
             _ => false,
         }

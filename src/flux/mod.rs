@@ -14,6 +14,7 @@ mod artifact;
 mod declared;
 mod envsubst;
 mod error;
+mod forward;
 mod generate;
 mod kustomize;
 pub mod manifests;

@@ -12,7 +12,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{
-    ArtifactLimits, FluxFault, KustomizationObject, Retry, SourceObject, artifact,
+    ArtifactLimits, FluxFault, KustomizationObject, Retry, SourceObject,
+    artifact::{self, Way},
     declared::{document, is_policy, namespaces},
     generate::text,
     path,
@@ -30,6 +31,8 @@ use crate::{
 pub struct FluxOptions {
     /// `host:port` in place of the artifact URL's: the environment's `SOURCE_CONTROLLER_LOCALHOST`.
     pub localhost: Option<String>,
+    /// Whether Services of the cluster are reached through the API server: for a run outside of the cluster.
+    pub forward: bool,
     /// The renderer: a path, or a name on `PATH`.
     pub kustomize: PathBuf,
     /// How long one build may take.
@@ -48,6 +51,7 @@ impl Default for FluxOptions {
     fn default() -> Self {
         Self {
             localhost: None,
+            forward: false,
             kustomize: PathBuf::from("kustomize"),
             // A build of a thousand policies takes two seconds on a slow node.
             render_limit: Duration::from_secs(60),
@@ -72,6 +76,14 @@ impl FluxSource {
     #[must_use]
     pub fn new(client: Client, http: reqwest::Client, options: FluxOptions) -> Self {
         Self { client, http, options }
+    }
+
+    fn way(&self) -> Way<'_> {
+        Way {
+            http: &self.http,
+            localhost: self.options.localhost.as_deref(),
+            forward: self.options.forward.then_some(&self.client),
+        }
     }
 
     async fn kustomization(&self, id: &KustomizationRef) -> Result<Option<KustomizationObject>, FluxFault> {
@@ -170,8 +182,7 @@ impl FluxSource {
         let (kustomization, source) = self.current(status).await?;
         let no_artifact = || FluxFault::NoArtifact { source_name: source.title() };
         let place = source.status.artifact.as_ref().ok_or_else(no_artifact)?;
-        let localhost = options.localhost.as_deref();
-        let tree = artifact::fetch(&self.http, place, localhost, options.limits, options.retry).await?;
+        let tree = artifact::fetch(self.way(), place, options.limits, options.retry).await?;
         let variables = self.variables(&kustomization).await?;
         let digest = status.digest.as_deref();
         let spec = &kustomization.spec;

@@ -26,6 +26,7 @@ pub mod hands;
 pub mod install;
 pub mod log;
 pub mod objects;
+pub mod outside;
 pub mod poll;
 pub mod report;
 pub mod room;

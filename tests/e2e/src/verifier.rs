@@ -107,6 +107,12 @@ impl Verifier {
         &self.manifests.namespace
     }
 
+    /// Its configuration.
+    #[must_use]
+    pub fn config(&self) -> Value {
+        self.config.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
     /// Merges `change` into its configuration.
     ///
     /// # Errors

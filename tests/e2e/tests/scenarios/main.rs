@@ -20,6 +20,7 @@ mod rendering;
 mod rights;
 mod rules;
 mod scene;
+mod starts;
 mod storm;
 mod watch;
 
