@@ -26,8 +26,24 @@ pub struct Watched {
     pub commit: String,
     /// The Job.
     pub job: Started,
+    /// When it was pushed.
+    pub pushed: Instant,
     /// How long after Flux's Ready the Job was there.
     pub after: Duration,
+}
+
+impl Watched {
+    /// Waits until the room has `count` messages outside threads: how long after the push that was.
+    ///
+    /// # Errors
+    /// It has not within two minutes.
+    pub async fn told(&self, scene: &Scene, count: usize) -> Result<Duration> {
+        while scene.room.top().await?.len() < count {
+            ensure!(self.pushed.elapsed() < seconds(120), "no message two minutes after {}", self.commit);
+            sleep(TICK).await;
+        }
+        Ok(self.pushed.elapsed())
+    }
 }
 
 impl Scene {
@@ -82,14 +98,14 @@ impl Scene {
     /// Waits for a Job that is not among `known`.
     ///
     /// # Errors
-    /// None comes within a minute.
+    /// None comes within 75 seconds: a schedule of each minute has its turn in that time.
     pub async fn new_job(&self, known: &[String]) -> Result<Started> {
         let began = Instant::now();
         loop {
             if let Some(name) = self.jobs().await?.into_iter().find(|job| !known.contains(job)) {
                 return Ok(Started { name });
             }
-            ensure!(began.elapsed() < seconds(60), "the watcher made no Job within 60 s beside {known:?}");
+            ensure!(began.elapsed() < seconds(75), "no Job was made within 75 s beside {known:?}");
             sleep(TICK).await;
         }
     }
@@ -101,13 +117,14 @@ impl Scene {
     pub async fn merge_watched(&self, message: &str) -> Result<Watched> {
         let known = self.jobs().await?;
         let commit = self.git.merge(message).await?;
+        let pushed = Instant::now();
         self.flux.fetch().await?;
         let job = async {
             let job = self.new_job(&known).await?;
             anyhow::Ok((job, Instant::now()))
         };
         let (ready, (job, made)) = tokio::try_join!(self.ready_at(&commit), job)?;
-        Ok(Watched { commit, job, after: made.saturating_duration_since(ready) })
+        Ok(Watched { commit, job, pushed, after: made.saturating_duration_since(ready) })
     }
 
     /// The moment when Flux has applied a commit.
