@@ -32,6 +32,9 @@ build() {
 }
 
 if [ $# -eq 0 ]; then mapfile -t all < <(cd "$here/tools" && printf '%s\n' *) && set -- "${all[@]}"; fi
+for tool in "$@"; do
+  [[ $tool =~ ^[a-z-]+$ && -d $here/tools/$tool ]] || { echo "no such tool: $tool; there are: $(cd "$here/tools" && echo *)" >&2 && exit 2; }
+done
 mkdir -p "$cache"
 exec 9> "$cache/.lock" # two builds at a time would only do the same work twice
 flock -n 9 || { echo "waiting for another build in $cache" >&2 && flock 9; }
