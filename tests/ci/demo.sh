@@ -10,4 +10,5 @@ if [ -z "${KUSTOMIZE:-}" ]; then
   export KUSTOMIZE=$kustomize/kustomize
 fi
 cargo build --package netpol-verify --package lab --bins
-exec "${CARGO_TARGET_DIR:-target}/debug/lab-demo"
+"${CARGO_TARGET_DIR:-target}/debug/lab-demo"
+tests/ci/picture.sh .cache/demo.html
