@@ -16,6 +16,10 @@ use crate::{
 /// The state ConfigMap's name.
 pub const STATE: &str = "netpol-verify-state";
 
+/// How long a connection to source-controller may take to open: a policy that drops packets is to be told within a
+/// minute, with every further attempt.
+const CONNECT: Duration = Duration::from_secs(5);
+
 /// The real outside.
 pub struct Adapters {
     source: FluxSource,
@@ -82,6 +86,7 @@ impl Adapters {
         environment: &Environment,
     ) -> Result<Self, Failure> {
         let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT)
             .timeout(Duration::from_secs(60))
             .redirect(reqwest::redirect::Policy::none())
             .build()
