@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# images.sh BIN: makes sure that the archives of the test pods' images, registry.local/NAME:test, are in the user's
-# cache, and prints their folder. They are made from this machine's own files and from the programs in BIN. Every image
-# holds /serve (see tools/pod-programs), so that any pod can be a target as well as a source.
+# images.sh BIN: makes sure that the archives of the images registry.local/NAME:test, which the node, Flux and test pods
+# run, are in the user's cache, and prints their folder. They are made from this machine's own files and from the
+# programs in BIN. Every image holds /serve (see tools/pod-programs), so that any pod can be a target as well as a source.
 # Lists of files are meant to be split into words.
 # shellcheck disable=SC2046,SC2086
 set -euo pipefail
@@ -11,8 +11,9 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/netpol-verify
 
 key=$({
   cat "$here/images.sh" "$here/mkimg.py"
-  realpath "$bin/serve" "$bin/pause" "$bin/coredns" # the names of their folders hold their hashes
-  dpkg-query -W busybox-static dash bash coreutils mawk grep sed libc6 libc-bin libssl3 netcat-openbsd netcat-traditional ncat 2>/dev/null || true
+  realpath "$bin"/{serve,pause,coredns,{source,kustomize,notification}-controller} # the names of their folders hold their hashes
+  dpkg-query -W busybox-static dash bash coreutils mawk grep sed libc6 libc-bin libssl3 netcat-openbsd netcat-traditional ncat \
+    ca-certificates 2>/dev/null || true
 } | sha256sum | cut -c1-12)
 folder=$cache/images-$key
 if [ -d "$folder" ]; then
@@ -43,6 +44,15 @@ common=("/etc/passwd=passwd" "/etc/group=group" "/etc/nsswitch.conf=nsswitch.con
 # What the node itself needs.
 image pause --config '{"Entrypoint": ["/pause"]}' "/pause=$bin/pause"
 image coredns --config '{"Entrypoint": ["/coredns"], "Cmd": ["-conf", "/etc/coredns/Corefile"]}' "/coredns=$bin/coredns"
+
+# Flux's controllers, as the user that their own images have. Their own also hold git and gnupg, for bases in other
+# repositories and for SOPS, which no test uses.
+certificates=/etc/ssl/certs/ca-certificates.crt
+for controller in source-controller kustomize-controller notification-controller; do
+  program=/usr/local/bin/$controller
+  image $controller --config "{\"Entrypoint\": [\"$program\"], \"User\": \"65534:65534\"}" \
+    $program="$bin/$controller" $certificates=$certificates
+done
 
 # No shell, no nc: can be probed, cannot probe.
 image distroless --config '{"Entrypoint": ["/serve"], "Cmd": ["8080/tcp"]}'

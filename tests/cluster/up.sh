@@ -17,7 +17,7 @@ die() {
 
 prepare() {
   rm -rf "$STATE"
-  mkdir -p "$STATE"/{log,bin/crd,conf,cni/bin,cni/conf,etcd,artifacts,git,servers}
+  mkdir -p "$STATE"/{log,bin/crd,conf,cni/bin,cni/conf,etcd,git,servers}
   local tool folder
   while read -r tool folder; do
     find "$folder" -maxdepth 1 -type f -exec ln -s -t "$STATE/bin" {} +
@@ -74,7 +74,6 @@ NODE_IP='192.168.77.1'
 API_URL='https://192.168.77.1:6443'
 GIT_URL='http://192.168.77.1:8088'
 GIT_ROOT='$STATE/git'
-ARTIFACTS_URL='http://192.168.77.1:9790'
 SYNAPSE_URL='http://192.168.77.1:8008'
 LOGS='$STATE/log'
 AUDIT_LOG='$STATE/log/audit.log'

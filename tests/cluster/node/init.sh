@@ -107,18 +107,11 @@ import_images() {
   for archive in "$STATE"/images/*.tar; do ctr -n k8s.io images import "$archive" || return; done
 }
 
-flux() {
-  kubectl create namespace flux-system >/dev/null
-  export KUBECONFIG=$PKI/admin.kubeconfig RUNTIME_NAMESPACE=flux-system # the controllers take no --kubeconfig
-  local events=http://127.0.0.1:9690/
-  local common=(--watch-all-namespaces=true --enable-leader-election=false --interval-jitter-percentage=0 --events-addr="$events")
-  server git python3 "$HERE/node/git-http.py" $NODE_IP 8088 "$STATE/git"
-  server source-controller "$STATE/bin/source-controller" "${common[@]}" --storage-path="$STATE/artifacts" \
-    --storage-addr=$NODE_IP:9790 --storage-adv-addr=$NODE_IP:9790 --metrics-addr=127.0.0.1:8081 --health-addr=127.0.0.1:9441
-  server kustomize-controller "$STATE/bin/kustomize-controller" "${common[@]}" --no-remote-bases=true --http-retry=2 \
-    --requeue-dependency=2s --metrics-addr=127.0.0.1:8082 --health-addr=127.0.0.1:9442
-  server notification-controller "$STATE/bin/notification-controller" --events-addr=127.0.0.1:9690 --receiverAddr=127.0.0.1:9292 \
-    --enable-leader-election=false --metrics-addr=127.0.0.1:8083 --health-addr=127.0.0.1:9443
+# rolled_out NAMESPACE DEPLOYMENT: waits for its pods. Why they are not there is in a log, as later nobody can ask.
+rolled_out() {
+  kubectl rollout status "deployment/$2" -n "$1" --timeout=90s >/dev/null && return
+  { kubectl describe pods -n "$1" && kubectl logs "deployment/$2" -n "$1"; } > "$STATE/log/$2.log" 2>&1
+  fail "$2 did not start: log/$2.log"
 }
 
 # shellcheck source=/dev/null
@@ -139,16 +132,20 @@ until kubectl get --raw /readyz >/dev/null 2>&1; do sleep 0.1; done
 lap "API server ready"
 data_plane_before_kubelet
 controllers
-kubectl apply --server-side -f "$STATE/bin/crd/flux" >/dev/null || fail "the CRDs of Flux were refused: log/init.log"
-flux
+kubectl apply --server-side -f "$STATE/bin/crd/flux" -f "$HERE/conf/flux/namespace.yaml" >/dev/null ||
+  fail "the CRDs of Flux were refused: log/init.log"
+server git python3 "$HERE/node/git-http.py" $NODE_IP 8088 "$STATE/git"
 wait $images || fail "the images were not imported: log/images.log"
 lap "images imported"
 until kubectl get node $NODE 2>/dev/null | grep -q ' Ready'; do sleep 0.1; done
 lap "node Ready"
 kubectl apply -f "$STATE/conf/dns.yaml" >/dev/null
+kubectl apply --server-side -k "$HERE/conf/flux" >/dev/null || fail "Flux's manifests were refused: log/init.log"
 data_plane_after_node_ready
-kubectl rollout status deployment/coredns -n kube-system --timeout=60s >/dev/null || fail "CoreDNS did not start"
+rolled_out kube-system coredns
 lap "DNS ready"
+for controller in source-controller kustomize-controller notification-controller; do rolled_out flux-system $controller; done
+lap "Flux ready"
 wait $matrix || fail "Synapse did not start: log/synapse-setup.log, log/synapse.log"
 touch "$STATE/ready"
 

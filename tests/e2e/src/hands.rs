@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::{
-    DataPlane, Flux, Scene, Started, eventually, fixture,
+    DataPlane, Flux, Scene, Started, eventually, fixture, flux,
     objects::{self, Kind, text},
     poll::seconds,
 };
@@ -102,6 +102,16 @@ impl Scene {
         let theirs = Flux::create(client, &self.git.url, &self.flux.source, &name, &spec).await?;
         theirs.apply(commit).await?;
         Ok(theirs)
+    }
+
+    /// Ends the pod of one of Flux's controllers and waits until it is gone; its Deployment makes a new one. What
+    /// source-controller had stored goes with it.
+    ///
+    /// # Errors
+    /// `kubectl` failed.
+    pub async fn restart_flux(&self, controller: &str) -> Result<()> {
+        let label = format!("app={controller}");
+        self.cluster.kubectl(&["delete", "pod", "-n", flux::NAMESPACE, "-l", &label]).await.map(drop)
     }
 
     /// Stops the homeserver.

@@ -91,7 +91,7 @@ impl Manifests {
             let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data});
             objects::apply(&cluster.client, &secret).await?;
         }
-        objects::apply(&cluster.client, &way_out(&namespace, cluster.variable("NODE_IP")?)).await?;
+        objects::apply(&cluster.client, &to_homeserver(&namespace, cluster.variable("SYNAPSE_URL")?)?).await?;
         self.configure(cluster, &pod, config).await
     }
 
@@ -213,13 +213,22 @@ fn secrets(pod: &Value, token: &str) -> BTreeMap<String, BTreeMap<String, String
     found
 }
 
-/// Here the API server, Flux and Synapse run on the node and not in pods, which the shipped policies cannot know.
-fn way_out(namespace: &str, node: &str) -> Value {
-    json!({
+/// The way to the homeserver, which runs on the node and not on port 443, as the shipped policies take it to. Every other
+/// way is theirs.
+fn to_homeserver(namespace: &str, url: &str) -> Result<Value> {
+    let (address, port) = url
+        .strip_prefix("http://")
+        .and_then(|authority| authority.split_once(':'))
+        .with_context(|| format!("`{url}` is not http://ADDRESS:PORT"))?;
+    let to = json!({
+        "to": [{"ipBlock": {"cidr": format!("{address}/32")}}],
+        "ports": [{"protocol": "TCP", "port": port.parse::<u16>()?}],
+    });
+    Ok(json!({
         "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
-        "metadata": {"namespace": namespace, "name": "test-cluster"},
-        "spec": {"podSelector": {}, "policyTypes": ["Egress"], "egress": [{"to": [{"ipBlock": {"cidr": format!("{node}/32")}}]}]},
-    })
+        "metadata": {"namespace": namespace, "name": "homeserver"},
+        "spec": {"podSelector": {}, "policyTypes": ["Egress"], "egress": [to]},
+    }))
 }
 
 /// New names for the shipped ones, so that several installations stand beside each other.

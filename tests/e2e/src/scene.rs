@@ -283,10 +283,22 @@ impl Scene {
             "--- Flux\n{}",
             conditions.map_or_else(|error| format!("{error:#}"), |all| all.unwrap_or_default().to_string())
         );
+        let controllers = self.flux_log().await;
+        eprintln!("--- logs of Flux\n{}", controllers.unwrap_or_else(|error| format!("{error:#}")));
         match self.room.messages().await {
             Ok(messages) => messages.iter().for_each(|one| eprintln!("--- message {:?}\n{}", one.thread, one.body)),
             Err(error) => eprintln!("--- no messages: {error:#}"),
         }
+    }
+
+    /// The last that Flux's controllers said of this scene's objects.
+    async fn flux_log(&self) -> Result<String> {
+        let labels = "app.kubernetes.io/part-of=flux";
+        let said = ["logs", "-n", flux::NAMESPACE, "-l", labels, "--tail=-1", "--prefix"];
+        let said = self.cluster.kubectl(&said).await?;
+        let about = |line: &&str| line.contains(&self.flux.name) || line.contains(&self.flux.source);
+        let lines: Vec<&str> = said.lines().filter(about).collect();
+        Ok(lines.get(lines.len().saturating_sub(40)..).unwrap_or_default().join("\n"))
     }
 
     async fn tear_down(&self) -> Result<()> {

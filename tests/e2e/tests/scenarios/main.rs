@@ -5,6 +5,7 @@
 
 mod acceptance;
 mod apply;
+mod artifact;
 mod delivery;
 mod drift;
 mod edits;

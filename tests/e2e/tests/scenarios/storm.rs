@@ -94,7 +94,7 @@ async fn disturb(scene: &Scene, merge: usize) -> Result<()> {
         patiently("the watcher is killed", async || scene.signal_watcher("SIGKILL").await).await?;
     }
     if merge == SOURCE {
-        scene.cluster.server("restart", "source-controller").await?;
+        scene.restart_flux("source-controller").await?;
     }
     if merge == SERVER {
         scene.cluster.server("restart", "kube-apiserver").await?;

@@ -43,6 +43,7 @@ mod world {
 
 /// Files of scenarios that the lab does not play, each with its reason.
 const NOT_PLAYED: &[(&str, &str)] = &[
+    ("artifact", "Flux's own pods and policies; that what cannot be fetched is said is held by `faults`"),
     (
         "rendering",
         "targetNamespace, commonMetadata and postBuild are what the real kustomize-controller is the judge of",
