@@ -280,12 +280,14 @@ fn wish(target: &Target, request: &Request) -> Wish {
         _ => "delete",
     };
     let plural = &target.kind.plural;
+    // A real API server takes a list or watch of one name for a request for that name.
+    let selected = request.parameter("fieldSelector").and_then(|fields| fields.strip_prefix("metadata.name="));
     Wish {
         verb: verb.to_owned(),
         group: target.kind.group.clone(),
         resource: target.subresource.as_ref().map_or_else(|| plural.clone(), |sub| format!("{plural}/{sub}")),
         namespace: target.namespace.clone(),
-        name: target.name.clone().unwrap_or_default(),
+        name: target.name.as_deref().or(selected).unwrap_or_default().to_owned(),
     }
 }
 

@@ -102,7 +102,9 @@ async fn revisions(count: usize) -> Result<()> {
     let lab = Lab::start(Setup::default()).await?;
     lab.first_run().await?;
     let mut command = lab.watcher()?;
-    let mut watcher = command.stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true).spawn()?;
+    let log = tempfile::NamedTempFile::new()?;
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log.reopen()?);
+    let mut watcher = command.kill_on_drop(true).spawn()?;
     let process = watcher.id().context("it ended at once")?;
     let mut held = Vec::new();
     for number in 0..count {
@@ -113,6 +115,8 @@ async fn revisions(count: usize) -> Result<()> {
         held.push(Held::of(process).context("the watcher ended")?);
     }
     watcher.kill().await?;
+    let log = std::fs::read_to_string(log.path())?;
+    ensure!(!log.contains("forbidden"), "its role lets it see all that it looks at: {log}");
     // What it needs for its work is there after the first few.
     let warm = (count / 4).max(3);
     let settled = held.get(..warm).context("too few")?;
