@@ -3,6 +3,7 @@
 //! Plain values without I/O, clock or environment. Adapters turn API objects and files into these
 //! types once, at the rim; past that point every state is legal.
 
+mod calico;
 mod declared;
 mod endpoint;
 mod finding;
@@ -17,6 +18,7 @@ mod snapshot;
 mod standing;
 mod state;
 
+pub use calico::{ACCOUNT_LABEL, CalicoSelector, InvalidCalicoSelector, LabelSource, NAMESPACE_LABEL};
 pub use declared::{Declared, KustomizationStatus, NotApplied, PolicyDocument, Rendering};
 pub use endpoint::{Endpoint, Labels, Workload, flow_key, without_family};
 pub use finding::{Entry, Finding, Rule as FindingRule, Severity};
