@@ -282,6 +282,7 @@ impl LiveCluster {
             not_understood: others.not_understood.into_iter().chain(unknown.into_iter().flatten()).collect(),
             not_readable,
             deny_action,
+            service_accounts: BTreeMap::new(),
         };
         Ok(sorted(snapshot))
     }

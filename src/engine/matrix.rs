@@ -3,6 +3,7 @@
 //! Which policies apply to a class is worked out once; a pair then costs only the rules that apply to its two ends.
 
 use super::{
+    conditions::{Question, Reach},
     verdict,
     world::{Class, End, Family, World},
 };
@@ -41,7 +42,8 @@ impl<'w> Matrix<'w> {
         self.applied(direction, class).iter().filter_map(|&p| self.world.policies.get(p))
     }
 
-    /// The ports that one side allows; `None` where it is undefined (hostNetwork).
+    /// The ports that one side allows; `None` where it is undefined (hostNetwork, or a rule that may match some port
+    /// by something that is not known).
     #[must_use]
     pub fn side(&self, direction: Direction, subject: usize, peer: End<'_>, destination: End<'_>) -> Option<PortSet> {
         let class = self.class(subject)?;
@@ -53,7 +55,14 @@ impl<'w> Matrix<'w> {
             return Some(PortSet::all());
         }
         let policies: Vec<&Policy> = applied.iter().filter_map(|&p| self.world.policies.get(p)).collect();
-        Some(self.through_tiers(&policies, direction, peer, destination))
+        let source = match direction {
+            Direction::Ingress => peer,
+            Direction::Egress => {
+                let family = destination.address.map_or(Family::V4, Family::of);
+                End::pods(class, family)
+            }
+        };
+        self.through_tiers(&policies, Ends { direction, source, destination })
     }
 
     /// The ports allowed from one class to another; `None` where undefined.
@@ -117,50 +126,56 @@ impl<'w> Matrix<'w> {
         side.get(class).map(Vec::as_slice).unwrap_or_default()
     }
 
-    fn through_tiers(
-        &self,
-        policies: &[&Policy],
-        direction: Direction,
-        peer: End<'_>,
-        destination: End<'_>,
-    ) -> PortSet {
+    fn through_tiers(&self, policies: &[&Policy], ends: Ends<'_>) -> Option<PortSet> {
         let mut allowed = PortSet::empty();
         let mut asked = PortSet::all();
-        let mut rest = policies;
-        while let Some(first) = rest.first() {
-            let size = rest.iter().take_while(|p| p.tier == first.tier).count();
-            let (tier, later) = rest.split_at(size);
+        for tier in policies.chunk_by(|a, b| a.tier == b.tier) {
             let mut passed = PortSet::empty();
-            for rule in tier.iter().flat_map(|p| p.rules(direction).unwrap_or_default()) {
-                self.apply(rule, peer, destination, &mut asked, &mut allowed, &mut passed);
+            for rule in tier.iter().flat_map(|p| p.rules(ends.direction).unwrap_or_default()) {
+                if asked.is_empty() {
+                    break;
+                }
+                let reach = self.reach(rule, ends);
+                if rule.action != Action::Log && !asked.intersection(&reach.unknown).is_empty() {
+                    return None;
+                }
+                let matched = asked.intersection(&reach.yes);
+                match rule.action {
+                    Action::Allow => allowed = allowed.union(&matched),
+                    Action::Pass => passed = passed.union(&matched),
+                    Action::Deny => {}
+                    Action::Log => continue,
+                }
+                asked = asked.difference(&matched);
             }
-            // What no rule of the tier matched is denied at its end; what was passed goes on.
-            asked = passed;
-            rest = later;
+            // What no rule of the tier matched gets its default action; what was passed goes on.
+            let is_denied = tier.iter().any(|policy| policy.tier.default_action == Action::Deny);
+            asked = if is_denied { passed } else { asked.union(&passed) };
         }
-        allowed.union(&asked)
+        Some(allowed.union(&asked))
     }
 
-    fn apply(
-        &self,
-        rule: &Rule,
-        peer: End<'_>,
-        destination: End<'_>,
-        asked: &mut PortSet,
-        allowed: &mut PortSet,
-        passed: &mut PortSet,
-    ) {
-        if asked.is_empty() || !verdict::rule_matches_peer(self.world, rule, &peer) {
-            return;
+    fn reach(&self, rule: &Rule, ends: Ends<'_>) -> Reach {
+        let Ends { direction, source, destination } = ends;
+        if let Some(conditions) = &rule.conditions {
+            return Question { world: self.world, conditions, source, destination }.reach();
         }
-        let matched = asked.intersection(&verdict::rule_ports(rule, &destination));
-        *asked = asked.difference(&matched);
-        match rule.action {
-            Action::Allow => *allowed = allowed.union(&matched),
-            Action::Pass => *passed = passed.union(&matched),
-            Action::Deny => {}
-        }
+        let peer = match direction {
+            Direction::Ingress => source,
+            Direction::Egress => destination,
+        };
+        let matches = verdict::rule_matches_peer(self.world, rule, &peer);
+        let yes = if matches { verdict::rule_ports(rule, &destination) } else { PortSet::empty() };
+        Reach { yes, unknown: PortSet::empty() }
     }
+}
+
+/// The ends of a flow, and the side that is asked.
+#[derive(Clone, Copy)]
+struct Ends<'w> {
+    direction: Direction,
+    source: End<'w>,
+    destination: End<'w>,
 }
 
 /// Where two policy sets over the same classes may decide otherwise: elsewhere the one need not be asked again.
@@ -212,7 +227,9 @@ impl Matrix<'_> {
         fn rules(policy: &Policy, direction: Direction) -> &[Rule] {
             policy.rules(direction).unwrap_or_default()
         }
-        let means = |x: &Rule, y: &Rule| x.action == y.action && x.peers == y.peers && x.ports == y.ports;
+        let means = |x: &Rule, y: &Rule| {
+            x.action == y.action && x.peers == y.peers && x.ports == y.ports && x.conditions == y.conditions
+        };
         let same = |(x, y): (&Policy, &Policy)| {
             let (left, right) = (rules(x, direction), rules(y, direction));
             x.tier == y.tier && left.len() == right.len() && left.iter().zip(right).all(|(l, r)| means(l, r))
@@ -223,9 +240,7 @@ impl Matrix<'_> {
 }
 
 fn applied(world: &World, direction: Direction, class: &Class) -> Vec<usize> {
-    let applies = |policy: &Policy| {
-        policy.rules(direction).is_some() && world.selects(&policy.subject.namespaces, &policy.subject.pods, class)
-    };
+    let applies = |policy: &Policy| policy.rules(direction).is_some() && world.applies_to(&policy.subject, class);
     world.policies.iter().enumerate().filter(|(_, p)| applies(p)).map(|(index, _)| index).collect()
 }
 

@@ -13,6 +13,7 @@
 
 pub mod accept;
 pub mod blame;
+pub mod conditions;
 pub mod drift;
 #[cfg(test)]
 mod fixtures;
@@ -22,6 +23,7 @@ pub mod near_miss;
 pub mod normal;
 pub mod plan;
 pub mod read;
+pub mod surroundings;
 pub mod touched;
 pub mod verdict;
 pub mod world;

@@ -79,7 +79,7 @@ impl Reader<'_> {
             origin: self.origins.document.clone(),
             tier: Tier::default_tier(),
             order: Order::NETWORK_POLICY,
-            subject: Subject { namespaces: NamespaceMatch::Named(namespace), pods },
+            subject: Subject { namespaces: NamespaceMatch::Named(namespace), pods, calico: None },
             ingress,
             egress,
         })
@@ -141,6 +141,7 @@ impl Reader<'_> {
             action: Action::Allow,
             peers: peers.transpose()?,
             ports: ports.transpose()?,
+            conditions: None,
             origin: self.origins.nearest(&at).cloned(),
         })
     }

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::world::{Class, End, World};
+use super::{
+    conditions::{Answer, Question, Traffic},
+    world::{Class, End, World},
+};
 use crate::model::{
     Action, Decision, Direction, Origin, Policy, PolicyRef, PortMatch, PortRange, PortSet, Protocol, Rule, RuleRef,
 };
@@ -66,67 +69,111 @@ impl FlowVerdict {
 /// The verdict of `world` for one flow between different pods.
 #[must_use]
 pub fn flow(world: &World, source: End<'_>, destination: End<'_>, protocol: Protocol, port: u16) -> FlowVerdict {
-    let ask = |direction, subject: End<'_>, peer: End<'_>| match subject.class {
+    traffic(world, source, destination, &Traffic::to_port(protocol, port))
+}
+
+/// The same for any packet that opens a connection.
+#[must_use]
+pub fn traffic(world: &World, source: End<'_>, destination: End<'_>, traffic: &Traffic) -> FlowVerdict {
+    let ask = |direction, subject: End<'_>| match subject.class {
         None => Side::NotIsolated,
         Some(class) if class.host_network => Side::Undefined,
-        Some(class) => side(world, direction, class, peer, destination, protocol, port),
+        Some(class) => Ask { world, direction, source, destination, traffic }.side(class),
     };
-    FlowVerdict {
-        egress: ask(Direction::Egress, source, destination),
-        ingress: ask(Direction::Ingress, destination, source),
-    }
+    FlowVerdict { egress: ask(Direction::Egress, source), ingress: ask(Direction::Ingress, destination) }
 }
 
-fn side(
-    world: &World,
+/// One side's question.
+struct Ask<'q, 'w> {
+    world: &'q World,
     direction: Direction,
-    subject: &Class,
-    peer: End<'_>,
-    destination: End<'_>,
-    protocol: Protocol,
-    port: u16,
-) -> Side {
-    let applying: Vec<&Policy> = applying(world, direction, subject).collect();
-    if applying.is_empty() {
-        return Side::NotIsolated;
-    }
-    let matching =
-        |rule: &Rule| rule_matches_peer(world, rule, &peer) && rule_ports(rule, &destination).contains(protocol, port);
-    let mut rest = applying.as_slice();
-    while let Some(first) = rest.first() {
-        let size = rest.iter().take_while(|p| p.tier == first.tier).count();
-        let (tier, later) = rest.split_at(size);
-        match in_tier(tier, direction, matching) {
-            Some(Action::Allow) => return Side::Allowed(allowing(tier, direction, matching)),
-            Some(Action::Pass) => rest = later,
-            // The end of a tier that applies to the endpoint denies.
-            Some(Action::Deny) | None => return Side::Denied(ids(tier)),
+    source: End<'w>,
+    destination: End<'w>,
+    traffic: &'q Traffic,
+}
+
+/// What a tier says.
+enum Said<'p> {
+    /// No rule matches.
+    Nothing,
+    /// The first rule that matches.
+    Decided(&'p Policy, &'p Rule),
+    /// A rule may match before any that does.
+    Unknown,
+}
+
+impl Ask<'_, '_> {
+    fn side(&self, subject: &Class) -> Side {
+        let applying: Vec<&Policy> = applying(self.world, self.direction, subject).collect();
+        for tier in applying.chunk_by(|a, b| a.tier == b.tier) {
+            match self.in_tier(tier) {
+                Said::Unknown => return Side::Undefined,
+                Said::Decided(policy, rule) => match rule.action {
+                    Action::Allow => return Side::Allowed(self.allowing(tier, policy, rule)),
+                    Action::Deny => {
+                        let origin = rule.origin.clone().or_else(|| policy.origin.clone());
+                        return Side::Denied(vec![(policy.id.clone(), origin)]);
+                    }
+                    Action::Pass | Action::Log => {}
+                },
+                // The end of a tier that applies to the endpoint.
+                Said::Nothing if tier.iter().any(|p| p.tier.default_action == Action::Deny) => {
+                    return Side::Denied(ids(tier));
+                }
+                Said::Nothing => {}
+            }
         }
+        // No policy applies, or all was passed out of the last tier: the namespace's profile allows.
+        Side::NotIsolated
     }
-    // Passed out of the last tier: the namespace's profile allows.
-    Side::NotIsolated
-}
 
-/// The first matching rule's action.
-fn in_tier(tier: &[&Policy], direction: Direction, matching: impl Fn(&Rule) -> bool) -> Option<Action> {
-    tier.iter().flat_map(|p| p.rules(direction).unwrap_or_default()).find(|rule| matching(rule)).map(|rule| rule.action)
-}
+    fn in_tier<'p>(&self, tier: &[&'p Policy]) -> Said<'p> {
+        for policy in tier {
+            for rule in self.rules(policy).iter().filter(|rule| rule.action != Action::Log) {
+                match self.matches(rule) {
+                    Answer::Yes => return Said::Decided(policy, rule),
+                    Answer::Unknown => return Said::Unknown,
+                    Answer::No => {}
+                }
+            }
+        }
+        Said::Nothing
+    }
 
-/// Every rule that allows, at the order of the first one: NetworkPolicies are additive, each of them is a reason.
-fn allowing(
-    tier: &[&Policy],
-    direction: Direction,
-    matching: impl Fn(&Rule) -> bool,
-) -> Vec<(RuleRef, Option<Origin>)> {
-    let allows = |rule: &Rule| rule.action == Action::Allow && matching(rule);
-    let hits = |p: &Policy| p.rules(direction).unwrap_or_default().iter().any(allows);
-    let Some(order) = tier.iter().find(|p| hits(p)).map(|p| p.order) else { return Vec::new() };
-    let same = tier.iter().filter(|p| p.order == order);
-    same.flat_map(|p| {
-        let rules = p.rules(direction).unwrap_or_default().iter().filter(|r| allows(r));
-        rules.map(|r| (RuleRef { policy: p.id.clone(), direction, index: r.index }, r.origin.clone()))
-    })
-    .collect()
+    fn rules<'p>(&self, policy: &'p Policy) -> &'p [Rule] {
+        policy.rules(self.direction).unwrap_or_default()
+    }
+
+    fn matches(&self, rule: &Rule) -> Answer {
+        let Self { world, source, destination, traffic, .. } = *self;
+        if let Some(conditions) = &rule.conditions {
+            return Question { world, conditions, source, destination }.answer(traffic);
+        }
+        let peer = match self.direction {
+            Direction::Ingress => &source,
+            Direction::Egress => &destination,
+        };
+        // "A rule with ports never matches ICMP"; one without matches all.
+        let port = || match traffic.protocol.transport() {
+            Some(protocol) => rule_ports(rule, &destination).contains(protocol, traffic.port),
+            None => rule.ports.is_none(),
+        };
+        if rule_matches_peer(world, rule, peer) && port() { Answer::Yes } else { Answer::No }
+    }
+
+    /// The rule that allows. Where it is a NetworkPolicy's, every rule of such a policy that does: they are additive,
+    /// each of them is a reason.
+    fn allowing(&self, tier: &[&Policy], first: &Policy, rule: &Rule) -> Vec<(RuleRef, Option<Origin>)> {
+        let reason = |p: &Policy, r: &Rule| {
+            (RuleRef { policy: p.id.clone(), direction: self.direction, index: r.index }, r.origin.clone())
+        };
+        if rule.conditions.is_some() {
+            return vec![reason(first, rule)];
+        }
+        let allows = |r: &&Rule| r.action == Action::Allow && r.conditions.is_none() && self.matches(r) == Answer::Yes;
+        let same = tier.iter().filter(|p| p.order == first.order);
+        same.flat_map(|p| self.rules(p).iter().filter(allows).map(|r| reason(p, r))).collect()
+    }
 }
 
 fn ids(tier: &[&Policy]) -> Vec<(PolicyRef, Option<Origin>)> {
@@ -136,9 +183,10 @@ fn ids(tier: &[&Policy]) -> Vec<(PolicyRef, Option<Origin>)> {
 
 /// The policies that apply to `subject` in `direction`, in the order of evaluation.
 pub fn applying<'w>(world: &'w World, direction: Direction, subject: &Class) -> impl Iterator<Item = &'w Policy> {
-    world.policies.iter().filter(move |policy| {
-        policy.rules(direction).is_some() && world.selects(&policy.subject.namespaces, &policy.subject.pods, subject)
-    })
+    world
+        .policies
+        .iter()
+        .filter(move |policy| policy.rules(direction).is_some() && world.applies_to(&policy.subject, subject))
 }
 
 /// Whether a rule's peers match `peer`.

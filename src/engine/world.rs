@@ -7,9 +7,10 @@ use std::{
 
 use ipnet::IpNet;
 
+use super::surroundings::{OF_ACCOUNT, Surroundings};
 use crate::model::{
-    ClassRecord, ContainerPort, Labels, NamespaceMatch, Peer, Phase, PodInfo, PodRef, Policy, Selector, Snapshot,
-    Workload,
+    ACCOUNT_LABEL, CalicoSelector, ClassRecord, Conditions, ContainerPort, EntityMatch, Labels, NamespaceMatch, Peer,
+    Phase, PodInfo, PodRef, Policy, Selector, Snapshot, Subject, Workload,
 };
 
 /// Labels that controllers give each pod: they split a workload only where a selector uses them.
@@ -37,6 +38,8 @@ pub struct Class {
     pub ports: Vec<ContainerPort>,
     /// Whether they use the node's network.
     pub host_network: bool,
+    /// Their ServiceAccount; the first pod's, where no policy looks at it.
+    pub service_account: String,
     /// The pods that have an address now; empty for a workload that runs nothing.
     pub pods: Vec<PodRef>,
     /// The first pod's addresses.
@@ -110,20 +113,37 @@ pub struct World {
     pub classes: Vec<Class>,
     /// Policies in the order of their evaluation.
     pub policies: Vec<Policy>,
+    /// What Calico's policies look at besides.
+    pub surroundings: Surroundings,
 }
 
 impl World {
     /// Policies over given classes.
     #[must_use]
-    pub fn new(namespaces: BTreeMap<String, Labels>, classes: Vec<Class>, mut policies: Vec<Policy>) -> Self {
-        policies.sort_by(|a, b| (&a.tier, a.order, &a.id).cmp(&(&b.tier, b.order, &b.id)));
-        Self { namespaces, classes, policies }
+    pub fn new(namespaces: BTreeMap<String, Labels>, classes: Vec<Class>, policies: Vec<Policy>) -> Self {
+        Self::among(Surroundings::default(), namespaces, classes, policies)
+    }
+
+    /// The same among network sets, Services and ServiceAccounts, for Calico's policies.
+    #[must_use]
+    pub fn among(
+        surroundings: Surroundings,
+        namespaces: BTreeMap<String, Labels>,
+        classes: Vec<Class>,
+        mut policies: Vec<Policy>,
+    ) -> Self {
+        // NetworkPolicies alone only allow: no order among them decides anything.
+        let ties = policies.iter().any(|policy| !policy.is_network_policy()).then_some(surroundings.ties);
+        policies.sort_by_cached_key(|policy| {
+            (policy.tier.clone(), policy.order, ties.map(|ties| ties.key(policy)), policy.id.clone())
+        });
+        Self { namespaces, classes, policies, surroundings }
     }
 
     /// The same classes and labels under other policies.
     #[must_use]
     pub fn with_policies(&self, policies: Vec<Policy>) -> Self {
-        Self::new(self.namespaces.clone(), self.classes.clone(), policies)
+        Self::among(self.surroundings.clone(), self.namespaces.clone(), self.classes.clone(), policies)
     }
 
     /// The same classes under the labels of an earlier moment; what is new since then keeps its labels.
@@ -134,7 +154,7 @@ impl World {
             namespaces.iter().filter(|(n, _)| self.namespaces.contains_key(*n)).map(|(n, l)| (n.clone(), l.clone())),
         );
         let classes = self.classes.iter().map(|class| earlier(class, records)).collect();
-        Self { namespaces: then, classes, policies: self.policies.clone() }
+        Self { namespaces: then, classes, ..self.clone() }
     }
 
     /// The labels of a namespace; one that no object declares has its name as its only label.
@@ -144,6 +164,13 @@ impl World {
             .get(name)
             .cloned()
             .unwrap_or_else(|| BTreeMap::from([("kubernetes.io/metadata.name".to_owned(), name.to_owned())]))
+    }
+
+    /// Whether a policy's subject is pods of `class`.
+    #[must_use]
+    pub fn applies_to(&self, subject: &Subject, class: &Class) -> bool {
+        let calico = |selector: &CalicoSelector| self.calico_matches(selector, class);
+        self.selects(&subject.namespaces, &subject.pods, class) && subject.calico.as_ref().is_none_or(calico)
     }
 
     /// Whether pods of `class` are among `namespaces` × `pods`. hostNetwork pods never are: policies see them as
@@ -206,11 +233,22 @@ pub fn families(source: &Class, destination: &Class) -> Vec<Family> {
 /// Groups the pods of a snapshot into classes under all policy sets that will be asked about them.
 #[must_use]
 pub fn classes(snapshot: &Snapshot, policies: &[&Policy]) -> Vec<Class> {
-    let used = used_keys(policies);
-    let blocks = blocks(policies);
+    classes_among(&Surroundings::default(), snapshot, policies)
+}
+
+/// The same among network sets, Services and ServiceAccounts, for Calico's policies.
+#[must_use]
+pub fn classes_among(surroundings: &Surroundings, snapshot: &Snapshot, policies: &[&Policy]) -> Vec<Class> {
+    let mut used = used_keys(policies);
+    let by_account = used.iter().any(|key| key == ACCOUNT_LABEL || key.starts_with(OF_ACCOUNT));
+    if policies.iter().any(|policy| conditions(policy).any(|c| c.ends().iter().any(|end| end.service.is_some()))) {
+        used.extend(surroundings.service_keys.iter().cloned());
+    }
+    let mut blocks = blocks(policies);
+    blocks.extend(surroundings.sets.iter().flat_map(|set| &set.nets).map(|net| (*net, Vec::new())));
     let mut groups: BTreeMap<GroupKey, Vec<&PodInfo>> = BTreeMap::new();
     for pod in snapshot.pods.iter().filter(|p| has_identity(p)) {
-        groups.entry(group_key(pod, &used, &blocks)).or_default().push(pod);
+        groups.entry(group_key(pod, &used, &blocks, by_account)).or_default().push(pod);
     }
     let mut seen: BTreeSet<Workload> = BTreeSet::new();
     let mut result: Vec<Class> = Vec::new();
@@ -225,6 +263,7 @@ pub fn classes(snapshot: &Snapshot, policies: &[&Policy]) -> Vec<Class> {
             labels: stripped(&workload.labels, &used),
             ports: workload.ports.clone(),
             host_network: workload.host_network,
+            service_account: workload.service_account.clone(),
             pods: Vec::new(),
             ips: Vec::new(),
             usable: false,
@@ -246,10 +285,12 @@ struct GroupKey {
     labels: Labels,
     ports: Vec<ContainerPort>,
     host_network: bool,
+    /// Where a policy looks at it.
+    account: Option<String>,
     in_blocks: Vec<bool>,
 }
 
-fn group_key(pod: &PodInfo, used: &BTreeSet<String>, blocks: &[(IpNet, Vec<IpNet>)]) -> GroupKey {
+fn group_key(pod: &PodInfo, used: &BTreeSet<String>, blocks: &[(IpNet, Vec<IpNet>)], by_account: bool) -> GroupKey {
     let mut ports = pod.ports.clone();
     ports.sort();
     ports.dedup();
@@ -259,6 +300,7 @@ fn group_key(pod: &PodInfo, used: &BTreeSet<String>, blocks: &[(IpNet, Vec<IpNet
         labels: stripped(&pod.labels, used),
         ports,
         host_network: pod.host_network,
+        account: by_account.then(|| pod.service_account.clone()),
         in_blocks: blocks.iter().map(inside).collect(),
     }
 }
@@ -272,6 +314,7 @@ fn class_of(key: GroupKey, pods: &[&PodInfo]) -> Class {
         labels: key.labels,
         ports: key.ports,
         host_network: key.host_network,
+        service_account: order.first().map(|p| p.service_account.clone()).unwrap_or_default(),
         ips: order.first().map(|p| p.ips.clone()).unwrap_or_default(),
         usable: order.first().is_some_and(|p| p.is_usable()),
         node: order.first().and_then(|p| p.node.clone()),
@@ -288,6 +331,8 @@ fn used_keys(policies: &[&Policy]) -> BTreeSet<String> {
     let mut keys = BTreeSet::new();
     for policy in policies {
         keys.extend(policy.subject.pods.keys().map(str::to_owned));
+        let selectors = conditions(policy).flat_map(Conditions::ends).flat_map(EntityMatch::selectors);
+        selectors.chain(&policy.subject.calico).for_each(|selector| selector.keys(&mut keys));
         for peer in peers(policy) {
             if let Peer::Pods { pods, .. } = peer {
                 keys.extend(pods.keys().map(str::to_owned));
@@ -303,12 +348,17 @@ fn blocks(policies: &[&Policy]) -> Vec<(IpNet, Vec<IpNet>)> {
         Peer::Block { cidr, except } => Some((*cidr, except.clone())),
         Peer::Pods { .. } => None,
     });
-    all.collect::<BTreeSet<_>>().into_iter().collect()
+    let calico = policies.iter().flat_map(|p| conditions(p)).flat_map(Conditions::ends);
+    let calico = calico.flat_map(EntityMatch::blocks).map(|block| (block, Vec::new()));
+    all.chain(calico).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+fn conditions(policy: &Policy) -> impl Iterator<Item = &Conditions> {
+    policy.all_rules().filter_map(|rule| rule.conditions.as_deref())
 }
 
 fn peers(policy: &Policy) -> impl Iterator<Item = &Peer> {
-    let rules = policy.ingress.iter().flatten().chain(policy.egress.iter().flatten());
-    rules.flat_map(|rule| rule.peers.iter().flatten())
+    policy.all_rules().flat_map(|rule| rule.peers.iter().flatten())
 }
 
 #[cfg(test)]

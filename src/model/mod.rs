@@ -18,7 +18,10 @@ mod snapshot;
 mod standing;
 mod state;
 
-pub use calico::{ACCOUNT_LABEL, CalicoSelector, InvalidCalicoSelector, LabelSource, NAMESPACE_LABEL};
+pub use calico::{
+    ACCOUNT_LABEL, CalicoSelector, Conditions, EntityMatch, EntityPort, IcmpMatch, InvalidCalicoSelector, IpProtocol,
+    IpVersion, LabelSource, NAMESPACE_LABEL, NetworkSet, ServiceName, TieRule,
+};
 pub use declared::{Declared, KustomizationStatus, NotApplied, PolicyDocument, Rendering};
 pub use endpoint::{Endpoint, Labels, Workload, flow_key, without_family};
 pub use finding::{Entry, Finding, Rule as FindingRule, Severity};

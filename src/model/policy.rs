@@ -1,16 +1,16 @@
 //! The tiered form that every kind of policy is read into.
 //!
 //! Evaluation follows Calico's tier semantics: within a direction, tiers in order; within a tier, the
-//! policies that apply to the endpoint, by order; the first rule that matches decides; an endpoint that some
-//! policy of the tier applies to and no rule decides is denied at the end of the tier. A
-//! `networking.k8s.io/v1` NetworkPolicy is order 1000 of tier `default`.
+//! policies that apply to the endpoint, by order; the first rule that matches decides (one that logs goes on); an
+//! endpoint that some policy of the tier applies to and no rule decides gets the tier's default action at its end,
+//! which denies or passes on to the next tier. A `networking.k8s.io/v1` NetworkPolicy is order 1000 of tier `default`.
 
 use std::cmp::Ordering;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{Labels, Origin, PolicyRef, Protocol, Selector};
+use super::{CalicoSelector, Conditions, Labels, Origin, PolicyRef, Protocol, Selector};
 
 /// The direction of traffic, seen from the endpoint that a policy applies to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -52,29 +52,39 @@ impl Direction {
 }
 
 /// A tier: evaluated by order, then name.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Tier {
     /// Lower is evaluated first.
-    pub order: i64,
+    pub order: Order,
     /// The tier's name.
     pub name: String,
+    /// What it does at its end with a flow that a policy of it applies to and no rule matched: deny or pass.
+    pub default_action: Action,
 }
 
 impl Tier {
     /// The tier of NetworkPolicy v1, with Calico's order for it.
     #[must_use]
     pub fn default_tier() -> Self {
-        Self { order: 1_000_000, name: "default".to_owned() }
+        Self::denying(1_000_000.0, "default")
+    }
+
+    /// A tier whose end denies.
+    #[must_use]
+    pub fn denying(order: f64, name: &str) -> Self {
+        Self { order: Order(order), name: name.to_owned(), default_action: Action::Deny }
     }
 }
 
-/// The place of a policy within its tier; absent orders come last.
+/// The place of a policy within its tier, or of a tier among tiers; absent orders come last.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Order(pub f64);
 
 impl Order {
     /// The order that Calico gives a NetworkPolicy v1.
     pub const NETWORK_POLICY: Self = Self(1000.0);
+    /// The place of what has no order.
+    pub const LAST: Self = Self(f64::INFINITY);
 }
 
 impl Eq for Order {}
@@ -92,7 +102,7 @@ impl Ord for Order {
 }
 
 /// What a rule does with a flow that it matches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
     /// Let it through: no later rule or tier is asked.
@@ -101,6 +111,8 @@ pub enum Action {
     Deny,
     /// Leave the tier; the next one decides.
     Pass,
+    /// Note it and go on with the next rule.
+    Log,
 }
 
 /// The namespaces a peer or subject may be in.
@@ -130,6 +142,8 @@ pub struct Subject {
     pub namespaces: NamespaceMatch,
     /// Their labels.
     pub pods: Selector,
+    /// What a Calico policy asks of their labels besides, with those that they inherit.
+    pub calico: Option<CalicoSelector>,
 }
 
 /// One alternative of a rule's `from` or `to`.
@@ -185,6 +199,8 @@ pub struct Rule {
     pub peers: Option<Vec<Peer>>,
     /// `None`: any port of any protocol.
     pub ports: Option<Vec<PortMatch>>,
+    /// What a Calico rule asks besides; its peers and ports are `None`.
+    pub conditions: Option<Box<Conditions>>,
     /// Where it stands.
     pub origin: Option<Origin>,
 }
@@ -209,6 +225,17 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// Whether it is a `networking.k8s.io/v1` NetworkPolicy.
+    #[must_use]
+    pub fn is_network_policy(&self) -> bool {
+        self.id.kind == "NetworkPolicy"
+    }
+
+    /// The rules of both directions.
+    pub fn all_rules(&self) -> impl Iterator<Item = &Rule> {
+        self.ingress.iter().flatten().chain(self.egress.iter().flatten())
+    }
+
     /// The rules of one direction; `None` where the policy does not isolate in it.
     #[must_use]
     pub fn rules(&self, direction: Direction) -> Option<&[Rule]> {

@@ -189,6 +189,8 @@ pub struct Snapshot {
     pub workloads: Vec<WorkloadInfo>,
     /// Services.
     pub services: Vec<ServiceInfo>,
+    /// Labels of ServiceAccounts by namespace and name; empty where nothing asks for them.
+    pub service_accounts: BTreeMap<(String, String), Labels>,
     /// Nodes: name and addresses.
     pub nodes: BTreeMap<String, Vec<IpAddr>>,
     /// Policies that are understood.

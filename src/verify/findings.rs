@@ -88,6 +88,7 @@ fn baseline(material: &Material<'_>, live: &World, namespace: &str) -> Option<Fi
         live.policies.iter().any(|policy| {
             policy.subject.namespaces == NamespaceMatch::Named(namespace.to_owned())
                 && policy.subject.pods.is_everything()
+                && policy.subject.calico.is_none()
                 && policy.rules(direction).is_some()
         })
     };

@@ -52,7 +52,7 @@ impl<'p> Openings<'p> {
         let world = views.input.declared;
         let selected = |index: &usize| {
             let class = views.class(*index);
-            class.is_some_and(|c| world.selects(&policy.subject.namespaces, &policy.subject.pods, c))
+            class.is_some_and(|c| world.applies_to(&policy.subject, c))
         };
         for subject in (0..views.classes().len()).filter(selected) {
             for peer in 0..views.classes().len() {
@@ -179,8 +179,8 @@ impl<'p> Openings<'p> {
 
     /// The first class that the policy applies to.
     pub(super) fn subject(&self, views: &Views<'_>) -> Option<usize> {
-        let Subject { namespaces, pods } = &self.policy.subject;
-        views.classes().iter().position(|c| views.input.declared.selects(namespaces, pods, c))
+        let subject: &Subject = &self.policy.subject;
+        views.classes().iter().position(|c| views.input.declared.applies_to(subject, c))
     }
 }
 

@@ -76,14 +76,15 @@ fn one_sided_names_the_side_that_lacks_an_entry() {
 }
 
 /// A policy of a tier on `shop/api`: each rule is an action and a TCP port, 0 for all.
-fn tiered(name: &str, tier: (i64, &str), order: f64, rules: &[(Action, u16)]) -> Policy {
+fn tiered(name: &str, tier: (f64, &str), order: f64, rules: &[(Action, u16)]) -> Policy {
     let mut made = on_api(json!([]));
     made.id.name = name.to_owned();
-    made.tier = Tier { order: tier.0, name: tier.1.to_owned() };
+    made.tier = Tier::denying(tier.0, tier.1);
     made.order = Order(order);
     let rule = |(index, (action, number)): (usize, &(Action, u16))| {
         let only = PortMatch::Range { protocol: Protocol::Tcp, from: *number, to: *number };
-        Rule { index, action: *action, peers: None, ports: (*number > 0).then(|| vec![only]), origin: None }
+        let ports = (*number > 0).then(|| vec![only]);
+        Rule { index, action: *action, peers: None, ports, conditions: None, origin: None }
     };
     made.ingress = Some(rules.iter().enumerate().map(rule).collect());
     made
@@ -92,10 +93,10 @@ fn tiered(name: &str, tier: (i64, &str), order: f64, rules: &[(Action, u16)]) ->
 #[test]
 fn tiers_are_asked_in_order_and_their_end_denies() {
     use Action::{Allow, Deny, Pass};
-    let admin = |rules: &[(Action, u16)]| tiered("admin", (1_000, "admin"), 1.0, rules);
-    let second = |rules: &[(Action, u16)]| tiered("second", (1_000, "admin"), 2.0, rules);
-    let np = |rules: &[(Action, u16)]| tiered("np", (1_000_000, "default"), 1000.0, rules);
-    let baseline = |rules: &[(Action, u16)]| tiered("baseline", (10_000_000, "baseline"), 1.0, rules);
+    let admin = |rules: &[(Action, u16)]| tiered("admin", (1_000.0, "admin"), 1.0, rules);
+    let second = |rules: &[(Action, u16)]| tiered("second", (1_000.0, "admin"), 2.0, rules);
+    let np = |rules: &[(Action, u16)]| tiered("np", (1_000_000.0, "default"), 1000.0, rules);
+    let baseline = |rules: &[(Action, u16)]| tiered("baseline", (10_000_000.0, "baseline"), 1.0, rules);
     let rows: [(&str, Vec<Policy>, Decision); 13] = [
         ("nothing applies", vec![], Allowed),
         ("end of the only tier", vec![admin(&[(Allow, 9090)])], Denied),
@@ -124,7 +125,7 @@ fn tiers_are_asked_in_order_and_their_end_denies() {
 
 #[test]
 fn a_tier_that_applies_in_the_other_direction_only_decides_nothing() {
-    let mut out_only = tiered("admin", (1_000, "admin"), 1.0, &[]);
+    let mut out_only = tiered("admin", (1_000.0, "admin"), 1.0, &[]);
     (out_only.egress, out_only.ingress) = (out_only.ingress, None);
     let world = cluster().world(vec![out_only, on_api(json!([{}]))]);
     assert_eq!(tcp(&world, "shop/web", "shop/api", 8080), Allowed);

@@ -130,7 +130,7 @@ fn a_namespace_without_an_object_has_its_name_as_label() {
 #[test]
 fn policies_are_in_the_order_of_their_evaluation() {
     let mut first = policy("z/admin", json!({}));
-    first.tier = crate::model::Tier { order: 1_000, name: "kube-admin".to_owned() };
+    first.tier = crate::model::Tier::denying(1_000.0, "kube-admin");
     let mut early = policy("z/early", json!({}));
     early.order = crate::model::Order(10.0);
     let world = Cluster::new(&[]).world(vec![policy("b/p", json!({})), policy("a/p", json!({})), early, first]);

@@ -1,0 +1,157 @@
+//! What Calico's selectors and rules look at besides pods and namespaces, and the labels that endpoints inherit.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use super::world::{Class, End, World};
+use crate::model::{
+    ACCOUNT_LABEL, CalicoSelector, ContainerPort, LabelSource, Labels, NAMESPACE_LABEL, NetworkSet, Phase, PodInfo,
+    Protocol, ServiceInfo, ServiceName, Snapshot, TieRule,
+};
+
+/// The prefix under which an endpoint has the labels of its namespace (semantics: "Injected labels").
+pub(super) const OF_NAMESPACE: &str = "pcns.";
+/// The prefix under which a pod has the labels of its ServiceAccount.
+pub(super) const OF_ACCOUNT: &str = "pcsa.";
+/// What a namespace's or ServiceAccount's own name is called among those labels.
+const NAME_LABEL: &str = "projectcalico.org/name";
+const ORCHESTRATOR_LABEL: &str = "projectcalico.org/orchestrator";
+/// A ServiceAccount whose name is as long as this, or longer, is no label of its pods.
+const ACCOUNT_LIMIT: usize = 63;
+
+/// The endpoints of a Service, as a rule's `services` matches them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServiceEnds {
+    /// Addresses with ports, whether ready or not. The cluster address is none of them.
+    Known(BTreeSet<(IpAddr, Protocol, u16)>),
+    /// A Service without a selector: somebody else writes its endpoints.
+    Unknown,
+}
+
+/// What Calico looks at besides pods and namespaces.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Surroundings {
+    /// Network sets.
+    pub sets: Vec<NetworkSet>,
+    /// Labels of ServiceAccounts by namespace and name.
+    pub accounts: BTreeMap<(String, String), Labels>,
+    /// Services.
+    pub services: BTreeMap<ServiceName, ServiceEnds>,
+    /// How ties are broken.
+    pub ties: TieRule,
+    /// Keys by which Services select: they split a workload as those of policies do.
+    pub service_keys: BTreeSet<String>,
+}
+
+impl Surroundings {
+    /// Those of a cluster.
+    #[must_use]
+    pub fn of(snapshot: &Snapshot, sets: Vec<NetworkSet>, ties: TieRule) -> Self {
+        let name = |s: &ServiceInfo| ServiceName { namespace: s.namespace.clone(), name: s.name.clone() };
+        let selectors = snapshot.services.iter().filter_map(|service| service.selector.as_ref());
+        Self {
+            sets,
+            accounts: snapshot.service_accounts.clone(),
+            services: snapshot.services.iter().map(|s| (name(s), service_ends(snapshot, s))).collect(),
+            ties,
+            service_keys: selectors.flat_map(|labels| labels.keys().cloned()).collect(),
+        }
+    }
+}
+
+fn service_ends(snapshot: &Snapshot, service: &ServiceInfo) -> ServiceEnds {
+    let Some(selector) = service.selector.as_ref().filter(|labels| !labels.is_empty()) else {
+        return ServiceEnds::Unknown;
+    };
+    let selected = |pod: &&PodInfo| {
+        pod.id.namespace == service.namespace
+            && pod.phase != Phase::Finished
+            && selector.iter().all(|(key, value)| pod.labels.get(key) == Some(value))
+    };
+    let mut ends = BTreeSet::new();
+    for pod in snapshot.pods.iter().filter(selected) {
+        for (_, protocol, target) in &service.ports {
+            for number in target_ports(pod, *protocol, target) {
+                ends.extend(pod.ips.iter().map(|ip| (*ip, *protocol, number)));
+            }
+        }
+    }
+    ServiceEnds::Known(ends)
+}
+
+fn target_ports(pod: &PodInfo, protocol: Protocol, target: &str) -> Vec<u16> {
+    if let Ok(number) = target.parse() {
+        return vec![number];
+    }
+    let named = |p: &&ContainerPort| !p.init && p.protocol == protocol && p.name.as_deref() == Some(target);
+    pod.ports.iter().filter(named).map(|p| p.number).collect()
+}
+
+/// The labels of an endpoint or network set with those that it inherits.
+struct Inherited<'w> {
+    own: &'w Labels,
+    namespace: Option<(&'w str, Option<&'w Labels>)>,
+    account: Option<(&'w str, Option<&'w Labels>)>,
+}
+
+impl LabelSource for Inherited<'_> {
+    fn label(&self, key: &str) -> Option<&str> {
+        let own = || self.own.get(key).map(String::as_str);
+        match key {
+            NAMESPACE_LABEL => self.namespace.map(|(name, _)| name),
+            ORCHESTRATOR_LABEL if self.account.is_some() => Some("k8s"),
+            ACCOUNT_LABEL => self.account.map(|(name, _)| name).filter(|name| name.len() < ACCOUNT_LIMIT).or_else(own),
+            _ => own().or_else(|| self.inherited(key)),
+        }
+    }
+}
+
+impl Inherited<'_> {
+    fn inherited(&self, key: &str) -> Option<&str> {
+        let from = [(OF_NAMESPACE, self.namespace), (OF_ACCOUNT, self.account)];
+        from.into_iter().find_map(|(prefix, parent)| {
+            let (key, (name, labels)) = (key.strip_prefix(prefix)?, parent?);
+            let is_name = key == NAME_LABEL || prefix == OF_NAMESPACE && key == "kubernetes.io/metadata.name";
+            let label = labels.and_then(|labels| labels.get(key)).map(String::as_str);
+            if is_name { Some(label.filter(|_| key != NAME_LABEL).unwrap_or(name)) } else { label }
+        })
+    }
+}
+
+impl World {
+    /// Whether a Calico selector matches the pods of a class, whatever network they use.
+    #[must_use]
+    pub fn calico_matches(&self, selector: &CalicoSelector, class: &Class) -> bool {
+        let (namespace, account) = (&class.workload.namespace, &class.service_account);
+        let accounts = &self.surroundings.accounts;
+        selector.matches(&Inherited {
+            own: &class.labels,
+            namespace: Some((namespace, self.namespaces.get(namespace))),
+            account: Some((account, accounts.get(&(namespace.clone(), account.clone())))),
+        })
+    }
+
+    /// Whether an endpoint or network set that has the address of `end` matches. A pod with hostNetwork is no endpoint.
+    pub(super) fn any_at(&self, selector: &CalicoSelector, end: &End<'_>) -> bool {
+        let endpoint = end.class.filter(|class| !class.host_network);
+        endpoint.is_some_and(|class| self.calico_matches(selector, class))
+            || self.sets_at(end.address).any(|set| self.set_matches(selector, set))
+    }
+
+    fn sets_at(&self, address: Option<IpAddr>) -> impl Iterator<Item = &NetworkSet> {
+        let has = move |set: &&NetworkSet| address.is_some_and(|ip| set.nets.iter().any(|net| net.contains(&ip)));
+        self.surroundings.sets.iter().filter(has)
+    }
+
+    /// A set of a namespace inherits the namespace's labels, as its pods do.
+    fn set_matches(&self, selector: &CalicoSelector, set: &NetworkSet) -> bool {
+        let namespace = set.id.namespace.as_deref();
+        selector.matches(&Inherited {
+            own: &set.labels,
+            namespace: namespace.map(|name| (name, self.namespaces.get(name))),
+            account: None,
+        })
+    }
+}
