@@ -42,6 +42,18 @@ pub(super) fn document(name: &str, spec: Value) -> PolicyDocument {
     }
 }
 
+/// A document of `projectcalico.org/v3`, `namespace/name` or `name`; its rules stand where those of [`document`] do.
+pub(super) fn calico(kind: &str, name: &str, spec: Value) -> PolicyDocument {
+    let (namespace, short) = name.split_once('/').map_or((None, name), |(namespace, name)| (Some(namespace), name));
+    let like = document(if namespace.is_some() { name } else { "global/x" }, Value::Null);
+    PolicyDocument {
+        id: PolicyRef { kind: kind.to_owned(), namespace: namespace.map(str::to_owned), name: short.to_owned() },
+        api_version: "projectcalico.org/v3".to_owned(),
+        object: json!({"metadata": {"namespace": namespace, "name": short}, "spec": spec}),
+        ..like
+    }
+}
+
 pub(super) fn policy(name: &str, spec: Value) -> Policy {
     read::policy(&document(name, spec)).unwrap()
 }

@@ -53,6 +53,11 @@ pub fn policy(document: &PolicyDocument) -> Result<Policy, Box<Unreadable>> {
     reader.network_policy(&object)
 }
 
+pub(crate) mod calico;
+mod fields;
+
+pub use calico::{PolicySet, Staged, StagedAction, documents};
+
 struct Reader<'d> {
     id: &'d PolicyRef,
     origins: &'d Origins,
