@@ -15,6 +15,7 @@ pub mod accept;
 pub mod blame;
 pub mod conditions;
 pub mod drift;
+pub mod evaluate;
 #[cfg(test)]
 mod fixtures;
 pub mod judge;
