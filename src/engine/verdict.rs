@@ -83,6 +83,18 @@ pub fn traffic(world: &World, source: End<'_>, destination: End<'_>, traffic: &T
     FlowVerdict { egress: ask(Direction::Egress, source), ingress: ask(Direction::Ingress, destination) }
 }
 
+/// The policies on whose order among themselves the verdict hangs, though they name the same order: an upgrade of
+/// Calico may turn it round (semantics: "Ties depend on the version").
+#[must_use]
+pub fn ties(world: &World, source: End<'_>, destination: End<'_>, traffic: &Traffic) -> Vec<PolicyRef> {
+    let sides = [(Direction::Egress, source), (Direction::Ingress, destination)];
+    let of_side = |(direction, subject): (Direction, End<'_>)| {
+        let class = subject.class.filter(|class| !class.host_network);
+        class.map(|class| Ask { world, direction, source, destination, traffic }.ties(class)).unwrap_or_default()
+    };
+    sides.into_iter().flat_map(of_side).collect()
+}
+
 /// One side's question.
 struct Ask<'q, 'w> {
     world: &'q World,
@@ -104,8 +116,12 @@ enum Said<'p> {
 
 impl Ask<'_, '_> {
     fn side(&self, subject: &Class) -> Side {
-        let applying: Vec<&Policy> = applying(self.world, self.direction, subject).collect();
-        for tier in applying.chunk_by(|a, b| a.tier == b.tier) {
+        self.through(&applying(self.world, self.direction, subject).collect::<Vec<_>>())
+    }
+
+    /// Tier by tier, from the first of these policies on.
+    fn through(&self, policies: &[&Policy]) -> Side {
+        for tier in policies.chunk_by(|a, b| a.tier == b.tier) {
             match self.in_tier(tier) {
                 Said::Unknown => return Side::Undefined,
                 Said::Decided(policy, rule) => match rule.action {
@@ -125,6 +141,42 @@ impl Ask<'_, '_> {
         }
         // No policy applies, or all was passed out of the last tier: the namespace's profile allows.
         Side::NotIsolated
+    }
+
+    /// The policies of one order whose rules would decide otherwise if they stood in another order.
+    fn ties(&self, subject: &Class) -> Vec<PolicyRef> {
+        let policies: Vec<&Policy> = applying(self.world, self.direction, subject).collect();
+        let mut rest = policies.as_slice();
+        while let Some(first) = rest.first() {
+            let of_order = rest.iter().take_while(|p| p.tier == first.tier && p.order == first.order).count();
+            let of_tier = rest.iter().take_while(|p| p.tier == first.tier).count();
+            let ((group, later), (_, next)) = (rest.split_at(of_order), rest.split_at(of_tier));
+            let deciding: Vec<(&Policy, &Rule)> = group.iter().filter_map(|policy| self.first(policy)).collect();
+            let results: BTreeSet<bool> = deciding.iter().map(|(_, rule)| self.allows(rule, next)).collect();
+            if results.len() > 1 {
+                return deciding.iter().map(|(policy, _)| policy.id.clone()).collect();
+            }
+            rest = match deciding.first() {
+                None => later,
+                Some((_, rule)) if rule.action == Action::Pass => next,
+                Some(_) => break,
+            };
+        }
+        Vec::new()
+    }
+
+    fn allows(&self, rule: &Rule, next: &[&Policy]) -> bool {
+        match rule.action {
+            Action::Allow => true,
+            Action::Deny | Action::Log => false,
+            Action::Pass => self.through(next).decision() == Decision::Allowed,
+        }
+    }
+
+    /// The first rule of a policy that matches, or may.
+    fn first<'p>(&self, policy: &'p Policy) -> Option<(&'p Policy, &'p Rule)> {
+        let hits = |rule: &&Rule| rule.action != Action::Log && self.matches(rule) != Answer::No;
+        self.rules(policy).iter().find(hits).map(|rule| (policy, rule))
     }
 
     fn in_tier<'p>(&self, tier: &[&'p Policy]) -> Said<'p> {

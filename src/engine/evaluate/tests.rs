@@ -15,12 +15,13 @@ use crate::{
     },
     model::{
         Decision::{self, Allowed, Denied, Undefined},
-        IpProtocol, PodInfo, Protocol, ServiceInfo,
+        IpProtocol, PodInfo, PolicyRef, Protocol, ServiceInfo,
     },
 };
 
 mod entities;
 mod order;
+mod random;
 mod scope;
 
 /// Shop has web and api, redis has redis; web is green. Outside is everything else.

@@ -62,6 +62,35 @@ fn calico_4_2_ties_depend_on_the_version() {
 }
 
 #[test]
+fn calico_4_2_a_verdict_that_hangs_on_a_tie_is_told() {
+    let tier = calico("Tier", "late", json!({"order": 2_000_000}));
+    let late = calico("GlobalNetworkPolicy", "late.p", json!({"tier": "late", "ingress": all("Deny")}));
+    let p = |name: &str, order: f64, action: &str| global(name, Some(order), API, all(action));
+    let kubernetes = document("shop/k", json!({"podSelector": {}, "ingress": [{}]}));
+    let port = |name: &str, number: u16| {
+        let rule = json!([{"action": "Deny", "protocol": "TCP", "destination": {"ports": [number]}}]);
+        global(name, Some(1.0), API, rule)
+    };
+    let rows: [(&str, Vec<PolicyDocument>, &[&str]); 9] = [
+        ("two orders", vec![p("a", 1.0, "Allow"), p("b", 2.0, "Deny")], &[]),
+        ("one order, one action", vec![p("a", 1.0, "Allow"), p("b", 1.0, "Allow")], &[]),
+        ("one order, two actions", vec![p("a", 1.0, "Allow"), p("b", 1.0, "Deny")], &["a", "b"]),
+        ("decided before", vec![p("z", 0.0, "Deny"), p("a", 1.0, "Allow"), p("b", 1.0, "Deny")], &[]),
+        ("one does not match", vec![p("a", 1.0, "Allow"), port("b", 81)], &[]),
+        ("both match", vec![p("a", 1.0, "Allow"), port("b", 80)], &["a", "b"]),
+        ("as Kubernetes' order", vec![kubernetes, p("b", 1000.0, "Deny")], &["b", "shop/k"]),
+        ("pass comes to the same", vec![p("a", 1.0, "Allow"), p("b", 1.0, "Pass")], &[]),
+        ("pass does not", vec![p("a", 1.0, "Allow"), p("b", 1.0, "Pass"), tier, late], &["a", "b"]),
+    ];
+    for (name, documents, expected) in rows {
+        let evaluation = Evaluation::of(&cluster().snapshot, &documents, TieRule::default()).unwrap();
+        let [source, destination] = ["shop/web", "shop/api"].map(|end| evaluation.end(address(&cluster(), end)));
+        let ties = verdict::ties(&evaluation.world, source, destination, &Traffic::to_port(Protocol::Tcp, 80));
+        assert_eq!(ties.iter().map(PolicyRef::short).collect::<Vec<_>>(), expected, "{name}");
+    }
+}
+
+#[test]
 fn calico_4_3_end_of_tier_only_for_its_direction() {
     let tier = |action: &str| calico("Tier", "platform", json!({"order": 100, "defaultAction": action}));
     let of = |kind: &str, types: Value| {
