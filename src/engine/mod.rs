@@ -8,7 +8,8 @@
 //! ```
 //!
 //! [`drift`] (over [`normal`] forms) says where live differs from Git, [`blame`] what to add, [`near_miss`] what was
-//! meant, [`accept`] what counts as accepted. One evaluator for everything, with Calico's tier semantics (see
+//! meant, [`accept`] what counts as accepted. [`conditions`] and [`surroundings`] are what Calico's rules ask and look
+//! at; [`evaluate`] is the short way from documents of any kind to a verdict. One evaluator for everything, with Calico's tier semantics (see
 //! [`crate::model`]'s policy form).
 
 pub mod accept;

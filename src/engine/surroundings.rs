@@ -17,6 +17,8 @@ pub(super) const OF_NAMESPACE: &str = "pcns.";
 pub(super) const OF_ACCOUNT: &str = "pcsa.";
 /// What a namespace's or ServiceAccount's own name is called among those labels.
 const NAME_LABEL: &str = "projectcalico.org/name";
+/// The label that Kubernetes gives every namespace, whether its object is known or not.
+const KUBERNETES_NAME_LABEL: &str = "kubernetes.io/metadata.name";
 const ORCHESTRATOR_LABEL: &str = "projectcalico.org/orchestrator";
 /// A ServiceAccount whose name is as long as this, or longer, is no label of its pods.
 const ACCOUNT_LIMIT: usize = 63;
@@ -93,7 +95,8 @@ fn target_ports(pod: &PodInfo, protocol: Protocol, target: &str) -> Vec<u16> {
 struct Inherited<'w> {
     own: &'w Labels,
     namespace: Option<(&'w str, Option<&'w Labels>)>,
-    account: Option<(&'w str, Option<&'w Labels>)>,
+    account: Option<&'w str>,
+    accounts: &'w BTreeMap<(String, String), Labels>,
 }
 
 impl LabelSource for Inherited<'_> {
@@ -102,7 +105,7 @@ impl LabelSource for Inherited<'_> {
         match key {
             NAMESPACE_LABEL => self.namespace.map(|(name, _)| name),
             ORCHESTRATOR_LABEL if self.account.is_some() => Some("k8s"),
-            ACCOUNT_LABEL => self.account.map(|(name, _)| name).filter(|name| name.len() < ACCOUNT_LIMIT).or_else(own),
+            ACCOUNT_LABEL => self.account.filter(|name| name.len() < ACCOUNT_LIMIT).or_else(own),
             _ => own().or_else(|| self.inherited(key)),
         }
     }
@@ -110,13 +113,20 @@ impl LabelSource for Inherited<'_> {
 
 impl Inherited<'_> {
     fn inherited(&self, key: &str) -> Option<&str> {
-        let from = [(OF_NAMESPACE, self.namespace), (OF_ACCOUNT, self.account)];
-        from.into_iter().find_map(|(prefix, parent)| {
-            let (key, (name, labels)) = (key.strip_prefix(prefix)?, parent?);
-            let is_name = key == NAME_LABEL || prefix == OF_NAMESPACE && key == "kubernetes.io/metadata.name";
-            let label = labels.and_then(|labels| labels.get(key)).map(String::as_str);
-            if is_name { Some(label.filter(|_| key != NAME_LABEL).unwrap_or(name)) } else { label }
-        })
+        if let Some(key) = key.strip_prefix(OF_NAMESPACE) {
+            let (name, labels) = self.namespace?;
+            return match (key, labels.and_then(|labels| labels.get(key))) {
+                (NAME_LABEL, _) | (KUBERNETES_NAME_LABEL, None) => Some(name),
+                (_, label) => label.map(String::as_str),
+            };
+        }
+        let key = key.strip_prefix(OF_ACCOUNT)?;
+        let name = self.account?;
+        if key == NAME_LABEL {
+            return Some(name);
+        }
+        let account = (self.namespace?.0.to_owned(), name.to_owned());
+        self.accounts.get(&account)?.get(key).map(String::as_str)
     }
 }
 
@@ -124,12 +134,12 @@ impl World {
     /// Whether a Calico selector matches the pods of a class, whatever network they use.
     #[must_use]
     pub fn calico_matches(&self, selector: &CalicoSelector, class: &Class) -> bool {
-        let (namespace, account) = (&class.workload.namespace, &class.service_account);
-        let accounts = &self.surroundings.accounts;
+        let namespace = &class.workload.namespace;
         selector.matches(&Inherited {
             own: &class.labels,
             namespace: Some((namespace, self.namespaces.get(namespace))),
-            account: Some((account, accounts.get(&(namespace.clone(), account.clone())))),
+            account: Some(&class.service_account),
+            accounts: &self.surroundings.accounts,
         })
     }
 
@@ -152,6 +162,7 @@ impl World {
             own: &set.labels,
             namespace: namespace.map(|name| (name, self.namespaces.get(name))),
             account: None,
+            accounts: &self.surroundings.accounts,
         })
     }
 }

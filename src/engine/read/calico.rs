@@ -27,6 +27,9 @@ const STORE: &str = "crd.projectcalico.org/v1";
 /// How Calico's API names the policies of other kinds that it shows beside its own.
 const COPIES: [&str; 4] = ["knp.default.", "kanp.adminnetworkpolicy.", "kbanp.baselineadminnetworkpolicy.", "kcnp."];
 
+/// Where the store keeps what the API took as metadata.
+const STORED_METADATA: &str = "projectcalico.org/metadata";
+
 const POLICY_FIELDS: [&str; 8] =
     ["tier", "order", "ingress", "egress", "selector", "types", "serviceAccountSelector", "performanceHints"];
 const GLOBAL_FIELDS: [&str; 4] = ["namespaceSelector", "doNotTrack", "preDNAT", "applyOnForward"];
@@ -114,7 +117,7 @@ fn tier(document: &PolicyDocument) -> Read<Tier> {
     let reader = Reader { id: &document.id, origins: &document.origins };
     let spec = spec(&reader, document)?.only(&["order", "defaultAction"])?;
     let name = document.id.name.as_str();
-    let order = spec.number("order")?.map_or(Order::LAST, Order);
+    let order = order(&spec)?;
     if let Some(known) = known_tiers().get(name).filter(|known| known.order != order) {
         return Err(spec.fault("order", format!("the order of tier `{name}` is {}", known.order.0)));
     }
@@ -126,6 +129,11 @@ fn tier(document: &PolicyDocument) -> Read<Tier> {
         }
     };
     Ok(Tier { order, name: name.to_owned(), default_action })
+}
+
+/// No order is last; a negative zero is a zero.
+fn order(spec: &Fields<'_>) -> Read<Order> {
+    Ok(spec.number("order")?.map_or(Order::LAST, |number| Order(number + 0.0)))
 }
 
 fn spec<'d>(reader: &'d Reader<'d>, document: &'d PolicyDocument) -> Read<Fields<'d>> {
@@ -194,7 +202,7 @@ fn policy(
         id: id(document),
         origin: document.origins.document.clone(),
         tier: tier.clone(),
-        order: spec.number("order")?.map_or(Order::LAST, Order),
+        order: order(&spec)?,
         subject: subject::read(&spec, &scope)?,
         ingress: has_ingress.then_some(ingress),
         egress: has_egress.then_some(egress),
@@ -243,7 +251,12 @@ fn network_set(reader: &Reader<'_>, document: &PolicyDocument) -> Read<NetworkSe
         return Err(spec.fault("allowedEgressDomains", "names of domains are not understood".to_owned()));
     }
     let metadata = Fields::of(reader, document.object.get("metadata"), "/metadata".to_owned())?;
-    let labels = labels(&metadata)?;
+    let mut labels = labels(&metadata)?;
+    if document.api_version == STORE {
+        let mut stored = stored_labels(&metadata)?;
+        stored.extend(labels);
+        labels = stored;
+    }
     if labels.contains_key(NAMESPACE_LABEL) {
         return Err(metadata.fault("labels", format!("the label `{NAMESPACE_LABEL}` is Calico's own")));
     }
@@ -251,6 +264,16 @@ fn network_set(reader: &Reader<'_>, document: &PolicyDocument) -> Read<NetworkSe
     let mut id = document.id.clone();
     id.namespace = if is_global(&id.kind) { None } else { id.namespace.or_else(|| Some("default".to_owned())) };
     Ok(NetworkSet { id, origin: document.origins.document.clone(), labels, nets })
+}
+
+/// Labels that Calico's API took: it stores the object's metadata as JSON in an annotation.
+fn stored_labels(metadata: &Fields<'_>) -> Read<Labels> {
+    let Some(text) = metadata.object("annotations")?.text(STORED_METADATA)? else { return Ok(Labels::new()) };
+    let stored: Value = serde_json::from_str(text)
+        .map_err(|error| metadata.fault("annotations", format!("`{STORED_METADATA}` is no JSON: {error}")))?;
+    let labels = stored.get("labels").and_then(Value::as_object);
+    let pair = |(key, value): (&String, &Value)| Some((key.clone(), value.as_str()?.to_owned()));
+    Ok(labels.into_iter().flatten().filter_map(pair).collect())
 }
 
 fn labels(metadata: &Fields<'_>) -> Read<Labels> {

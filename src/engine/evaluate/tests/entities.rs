@@ -41,6 +41,22 @@ fn ports_are_numbers_ranges_and_names_of_the_destination() {
 }
 
 #[test]
+fn a_named_port_is_of_an_endpoint_that_matches_itself() {
+    let mut set = calico("GlobalNetworkSet", "pods", json!({"nets": ["10.0.0.0/8"]}));
+    set.object["metadata"]["labels"] = json!({"team": "ops"});
+    let destination =
+        |ports: Value| json!({"protocol": "TCP", "destination": {"selector": "team == 'ops'", "ports": ports}});
+    let ask = |ports: Value, port| {
+        let documents = [open(destination(ports)), vec![set.clone()]].concat();
+        to_api(&documents, &Traffic::to_port(Protocol::Tcp, port))
+    };
+    assert_eq!(ask(json!([8080]), 8080), Allowed, "a number needs an address in the set");
+    assert_eq!(ask(json!(["http"]), 8080), Denied, "no endpoint with that label declares the name");
+    assert_eq!(ask(json!(["http", 9090]), 8080), Denied);
+    assert_eq!(ask(json!(["http", 9090]), 9090), Allowed);
+}
+
+#[test]
 fn source_ports_decide_only_where_they_are_known_or_hold_every_ephemeral_port() {
     let at = |source_port| Traffic { source_port, ..Traffic::to_port(Protocol::Tcp, 80) };
     for (source, unknown, low, high) in [

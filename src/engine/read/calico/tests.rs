@@ -267,3 +267,19 @@ fn what_is_stored_need_not_be_what_the_api_takes() {
     let conditions = set.policies[0].ingress.as_ref().unwrap()[0].conditions.clone().unwrap();
     assert_eq!(conditions.source.nets, ["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()]);
 }
+
+#[test]
+fn the_labels_of_a_stored_set_may_stand_in_its_annotation() {
+    let mut set = calico("GlobalNetworkSet", "s", json!({"nets": ["192.0.2.0/24"]}));
+    set.object["metadata"]["labels"] = json!({"a": "metadata", "b": "metadata"});
+    let inner = json!({"labels": {"b": "annotation", "c": "annotation"}}).to_string();
+    set.object["metadata"]["annotations"] = json!({"projectcalico.org/metadata": inner, "other": "x"});
+    let labels = |set: &PolicyDocument| documents(std::slice::from_ref(set)).unwrap().sets[0].labels.clone();
+    let text =
+        |labels: Labels| labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ");
+    assert_eq!(text(labels(&set)), "a=metadata b=metadata");
+    set.api_version = STORE.to_owned();
+    assert_eq!(text(labels(&set)), "a=metadata b=metadata c=annotation");
+    set.object["metadata"]["annotations"] = json!({"projectcalico.org/metadata": "{"});
+    assert!(fault(set).contains("is no JSON"));
+}
