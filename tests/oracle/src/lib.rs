@@ -6,6 +6,9 @@
 //! answer, over material from [`random`]; the same material is held against the packets of a real cluster by
 //! the program `oracle-packets` of this package.
 //!
+//! All kinds of policy together (Calico's, and the admin kinds of the network policy API) are read in [`tiers`], in the
+//! same manner, with this reading of NetworkPolicy in their midst.
+//!
 //! # It shares no code with the engine
 //!
 //! An error that both readings share is an error that no comparison finds. So this crate does not depend on
@@ -24,6 +27,7 @@ pub mod random;
 mod selector;
 #[cfg(test)]
 mod tests;
+pub mod tiers;
 
 use std::net::IpAddr;
 

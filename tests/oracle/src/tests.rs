@@ -6,6 +6,7 @@ mod ends;
 mod known_bugs;
 mod material;
 mod rules;
+mod tiers;
 
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
