@@ -21,6 +21,7 @@
 //! that is none, a peer without fields) matches nothing.
 
 mod block;
+pub mod features;
 mod pod;
 mod port;
 pub mod random;

@@ -5,6 +5,7 @@
 
 mod pods;
 mod policies;
+pub mod tiered;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -17,7 +17,7 @@ mod admin;
 mod calico;
 mod entity;
 mod expression;
-mod json;
+pub(crate) mod json;
 mod order;
 mod services;
 mod world;
@@ -32,6 +32,7 @@ pub use world::{Unreadable, World};
 use crate::{Answer, Direction, End, peers_match, pod, ports_match};
 use expression::Asked;
 use order::{Policy, Tier};
+use world::{Known, known_at};
 
 /// What is asked: one packet that would open a connection.
 #[derive(Clone, Copy, Debug)]
@@ -141,9 +142,28 @@ pub fn matches_labels(selector: &str, labels: &BTreeMap<String, String>) -> bool
     expression::holds(selector, &Asked { labels, all: true, global: None }).unwrap_or(false)
 }
 
+/// A question with everything that has the addresses of its two ends.
+struct Case<'a> {
+    world: &'a World,
+    question: &'a Question<'a>,
+    source: Vec<Known<'a>>,
+    destination: Vec<Known<'a>>,
+}
+
 /// Answers a question.
 #[must_use]
 pub fn verdict(world: &World, question: &Question<'_>) -> Verdict {
+    answer(world, &order::tiers(world), question)
+}
+
+/// Answers questions, with the tiers put in order once for all of them.
+#[must_use]
+pub fn verdicts(world: &World, questions: &[Question<'_>]) -> Vec<Verdict> {
+    let tiers = order::tiers(world);
+    questions.iter().map(|question| answer(world, &tiers, question)).collect()
+}
+
+fn answer(world: &World, tiers: &[Tier<'_>], question: &Question<'_>) -> Verdict {
     let side = |by: By| Side { allowed: true, by };
     for end in [question.src, question.dst] {
         if let End::Pod(pod, _) = end
@@ -157,14 +177,16 @@ pub fn verdict(world: &World, question: &Question<'_>) -> Verdict {
     {
         return Verdict { answer: Answer::Allowed, egress: side(By::Exempt), ingress: side(By::Exempt) };
     }
+    let (source, destination) = (known_at(world, question.src), known_at(world, question.dst));
+    let case = Case { world, question, source, destination };
     let egress = match question.src {
-        End::Pod(pod, _) => walk(world, pod, Direction::Egress, question),
+        End::Pod(pod, _) => walk(&case, tiers, pod, Direction::Egress),
         End::Address(_) => side(By::NoPod),
     };
     let ingress = match question.dst {
         // "the traffic source is the pod's local node".
         End::Pod(pod, _) if pod::node_addresses(pod).contains(&question.src.address()) => side(By::Exempt),
-        End::Pod(pod, _) => walk(world, pod, Direction::Ingress, question),
+        End::Pod(pod, _) => walk(&case, tiers, pod, Direction::Ingress),
         End::Address(_) => side(By::NoPod),
     };
     let answer = if egress.allowed && ingress.allowed { Answer::Allowed } else { Answer::Denied };
@@ -172,9 +194,9 @@ pub fn verdict(world: &World, question: &Question<'_>) -> Verdict {
 }
 
 /// Asks tier after tier.
-fn walk(world: &World, pod: &Pod, direction: Direction, question: &Question<'_>) -> Side {
-    for tier in order::tiers(world) {
-        match ask(world, &tier, pod, direction, question) {
+fn walk(case: &Case<'_>, tiers: &[Tier<'_>], pod: &Pod, direction: Direction) -> Side {
+    for tier in tiers {
+        match ask(case, tier, pod, direction) {
             Some((Action::Allow, by)) => return Side { allowed: true, by },
             Some((Action::Deny, by)) => return Side { allowed: false, by },
             Some((Action::Pass, _)) | None => {}
@@ -185,20 +207,14 @@ fn walk(world: &World, pod: &Pod, direction: Direction, question: &Question<'_>)
 }
 
 /// Asks the policies of a tier. Nothing, if none of them applies.
-fn ask(
-    world: &World,
-    tier: &Tier<'_>,
-    pod: &Pod,
-    direction: Direction,
-    question: &Question<'_>,
-) -> Option<(Action, By)> {
+fn ask(case: &Case<'_>, tier: &Tier<'_>, pod: &Pod, direction: Direction) -> Option<(Action, By)> {
     let mut applied = false;
     for &policy in &tier.policies {
-        if !applies(world, policy, pod, direction) {
+        if !applies(case, policy, pod, direction) {
             continue;
         }
         applied = true;
-        if let Some((rule, action)) = decide(world, policy, direction, question) {
+        if let Some((rule, action)) = decide(case, policy, direction) {
             return Some((action, By::Rule(order::name(policy), rule)));
         }
     }
@@ -206,21 +222,21 @@ fn ask(
     applied.then(|| (end, By::EndOfTier(tier.name.clone())))
 }
 
-fn applies(world: &World, policy: Policy<'_>, pod: &Pod, direction: Direction) -> bool {
+fn applies(case: &Case<'_>, policy: Policy<'_>, pod: &Pod, direction: Direction) -> bool {
     match policy {
         Policy::Kubernetes(policy) => crate::selects(policy, pod) && crate::has_type(policy, direction),
-        Policy::Calico(policy) => calico::applies(world, policy, pod, direction),
-        Policy::Admin(policy) => admin::applies(world, policy, pod, direction),
+        Policy::Calico(policy) => calico::applies(case, policy, direction),
+        Policy::Admin(policy) => admin::applies(case.world, policy, pod, direction),
     }
 }
 
-fn decide(world: &World, policy: Policy<'_>, direction: Direction, question: &Question<'_>) -> Option<(usize, Action)> {
+fn decide(case: &Case<'_>, policy: Policy<'_>, direction: Direction) -> Option<(usize, Action)> {
     match policy {
         Policy::Kubernetes(policy) => {
-            kubernetes_rule(world, policy, direction, question).map(|rule| (rule, Action::Allow))
+            kubernetes_rule(case.world, policy, direction, case.question).map(|rule| (rule, Action::Allow))
         }
-        Policy::Calico(policy) => calico::decide(world, policy, direction, question),
-        Policy::Admin(policy) => admin::decide(world, policy, direction, question),
+        Policy::Calico(policy) => calico::decide(case, policy, direction),
+        Policy::Admin(policy) => admin::decide(case.world, policy, direction, case.question),
     }
 }
 

@@ -223,7 +223,7 @@ fn block(addresses: Vec<IpAddr>) -> impl Strategy<Value = IPBlock> {
 }
 
 /// The block with that many free bits (at most all) that contains the address.
-fn around(address: IpAddr, host_bits: u8) -> String {
+pub(super) fn around(address: IpAddr, host_bits: u8) -> String {
     match address {
         IpAddr::V4(address) => {
             let free = u32::from(host_bits.min(32));

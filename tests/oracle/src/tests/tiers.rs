@@ -3,6 +3,7 @@
 mod admin;
 mod expression;
 mod known_bugs;
+mod material;
 mod order;
 mod rules;
 mod selecting;

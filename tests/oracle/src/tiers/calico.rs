@@ -1,14 +1,12 @@
 //! NetworkPolicy and GlobalNetworkPolicy of `projectcalico.org/v3`.
 
-use k8s_openapi::api::core::v1::Pod;
 use serde_json::Value;
 
 use super::entity::{self, Place};
 use super::expression::{Asked, Malformed, holds};
-use super::json::{field, is_true, list, text, texts};
-use super::world::{World, known_pod};
-use super::{Action, Question};
-use crate::{Direction, pod};
+use super::json::{at, field, is_true, list, text, texts};
+use super::{Action, Case, Question};
+use crate::Direction;
 
 /// The namespace of a policy; none for a global one.
 pub(super) fn namespace(policy: &Value) -> Option<&str> {
@@ -27,17 +25,22 @@ pub(super) fn tier(policy: &Value) -> &str {
 }
 
 /// Whether a policy is in force at a pod in a direction. One that cannot be read is not.
-pub(super) fn applies(world: &World, policy: &Value, pod: &Pod, direction: Direction) -> bool {
+pub(super) fn applies(case: &Case<'_>, policy: &Value, direction: Direction) -> bool {
     // These concern host endpoints only.
     if is_true(policy, "/spec/doNotTrack") || is_true(policy, "/spec/preDNAT") {
         return false;
     }
-    has_type(policy, direction) && selects(world, policy, pod).unwrap_or(false)
+    has_type(policy, direction) && selects(case, policy, direction).unwrap_or(false)
 }
 
-fn selects(world: &World, policy: &Value, pod: &Pod) -> Result<bool, Malformed> {
-    let known = known_pod(world, pod);
-    let own = namespace(policy).is_none_or(|namespace| namespace == pod::namespace(&pod.metadata));
+fn selects(case: &Case<'_>, policy: &Value, direction: Direction) -> Result<bool, Malformed> {
+    let known = match direction {
+        Direction::Ingress => &case.destination,
+        Direction::Egress => &case.source,
+    };
+    let Some(known) = known.iter().find(|known| known.pod.is_some()) else { return Ok(false) };
+    let here = known.labels.get("projectcalico.org/namespace").map(String::as_str);
+    let own = namespace(policy).is_none_or(|namespace| here == Some(namespace));
     let labels = holds(text(policy, "/spec/selector"), &Asked { labels: &known.labels, all: true, global: None })?;
     // Only a global policy has this field.
     let namespaces = holds(
@@ -74,18 +77,13 @@ fn has_type(policy: &Value, direction: Direction) -> bool {
 }
 
 /// The first rule that decides, and how. `Log` only notes the packet: the next rule is asked.
-pub(super) fn decide(
-    world: &World,
-    policy: &Value,
-    direction: Direction,
-    question: &Question<'_>,
-) -> Option<(usize, Action)> {
+pub(super) fn decide(case: &Case<'_>, policy: &Value, direction: Direction) -> Option<(usize, Action)> {
     let rules = match direction {
         Direction::Ingress => list(policy, "/spec/ingress"),
         Direction::Egress => list(policy, "/spec/egress"),
     };
     for (number, rule) in rules.iter().enumerate() {
-        if !rule_matches(world, policy, rule, question).unwrap_or(false) {
+        if !rule_matches(case, policy, rule).unwrap_or(false) {
             continue;
         }
         match text(rule, "/action") {
@@ -98,30 +96,35 @@ pub(super) fn decide(
     None
 }
 
-fn rule_matches(world: &World, policy: &Value, rule: &Value, question: &Question<'_>) -> Result<bool, Malformed> {
+fn rule_matches(case: &Case<'_>, policy: &Value, rule: &Value) -> Result<bool, Malformed> {
+    let question = case.question;
     let source = Place {
-        world,
+        case,
         own_namespace: namespace(policy),
-        question,
         address: question.src.address(),
+        known: &case.source,
         port: question.source_port,
         destination: false,
     };
-    let destination = Place { address: question.dst.address(), port: question.port, destination: true, ..source };
+    let destination = Place {
+        address: question.dst.address(),
+        known: &case.destination,
+        port: question.port,
+        destination: true,
+        ..source
+    };
     let none = Value::Null;
+    if !version_matches(rule, question) || !protocol_matches(rule, question) || !icmp_matches(rule, question) {
+        return Ok(false);
+    }
     let from = entity::matches(&source, field(rule, "/source").unwrap_or(&none))?;
-    let to = entity::matches(&destination, field(rule, "/destination").unwrap_or(&none))?;
-    Ok(from
-        && to
-        && version_matches(rule, question)
-        && protocol_matches(rule, question)
-        && icmp_matches(rule, question))
+    Ok(from && entity::matches(&destination, field(rule, "/destination").unwrap_or(&none))?)
 }
 
 /// "IPVersion is an optional field that restricts the rule to only match a specific IP version."
 fn version_matches(rule: &Value, question: &Question<'_>) -> bool {
     let version = if question.src.address().is_ipv4() { 4 } else { 6 };
-    rule.pointer("/ipVersion").and_then(Value::as_i64).is_none_or(|given| given == version)
+    at(rule, "/ipVersion").and_then(Value::as_i64).is_none_or(|given| given == version)
 }
 
 fn protocol_matches(rule: &Value, question: &Question<'_>) -> bool {
@@ -155,7 +158,7 @@ fn icmp_matches(rule: &Value, question: &Question<'_>) -> bool {
 fn icmp_is(fields: &Value, question: &Question<'_>) -> bool {
     let Some((kind, code)) = question.icmp else { return false };
     let is = |pointer: &str, value: u8| {
-        fields.pointer(pointer).and_then(Value::as_u64).is_none_or(|given| given == u64::from(value))
+        at(fields, pointer).and_then(Value::as_u64).is_none_or(|given| given == u64::from(value))
     };
     is("/type", kind) && is("/code", code)
 }

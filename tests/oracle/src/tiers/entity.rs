@@ -7,18 +7,19 @@ use serde_json::Value;
 use super::expression::{Asked, Malformed, holds};
 use super::json::{field, list, text, texts};
 use super::services;
-use super::world::{Known, World, known_at, net_contains};
-use super::{Question, protocol_name};
+use super::world::{Known, net_contains};
+use super::{Case, protocol_name};
 use crate::port::numbers;
 
 /// Where a rule stands and which end it is asked about.
 pub(super) struct Place<'a> {
-    pub(super) world: &'a World,
+    pub(super) case: &'a Case<'a>,
     /// The namespace of the policy; none for a global one.
     pub(super) own_namespace: Option<&'a str>,
-    pub(super) question: &'a Question<'a>,
     /// The address of the end.
     pub(super) address: IpAddr,
+    /// The pod and the sets that have it.
+    pub(super) known: &'a [Known<'a>],
     /// The port of the end; ICMP has none.
     pub(super) port: Option<u16>,
     /// Whether it is the destination, where services are matched with their ports.
@@ -27,9 +28,11 @@ pub(super) struct Place<'a> {
 
 /// "All the match criteria within a rule must be satisfied for a packet to match."
 pub(super) fn matches(place: &Place<'_>, entity: &Value) -> Result<bool, Malformed> {
-    let known = known_at(place.world, place.address);
+    if !nets_match(place, entity) || !service_matches(place, entity) {
+        return Ok(false);
+    }
     let mut satisfying = Vec::new();
-    for one in &known {
+    for one in place.known {
         if satisfies(place, entity, one)? {
             satisfying.push(one);
         }
@@ -39,13 +42,9 @@ pub(super) fn matches(place: &Place<'_>, entity: &Value) -> Result<bool, Malform
     } else {
         // By itself notSelector excludes every address that anything with such labels has, in whatever namespace;
         // it matches addresses that nobody knows.
-        !known_satisfy(&known, text(entity, "/notSelector"))?
+        !known_satisfy(place.known, text(entity, "/notSelector"))?
     };
-    Ok(selected
-        && nets_match(place, entity)
-        && ports_match(place, entity, &satisfying)
-        && !not_ports_match(place, entity, &satisfying)
-        && service_matches(place, entity))
+    Ok(selected && ports_match(place, entity, &satisfying) && !not_ports_match(place, entity, &satisfying))
 }
 
 /// Whether only what is known (and satisfies) can match.
@@ -135,13 +134,12 @@ fn port_matches(place: &Place<'_>, entity: &Value, written: &Value, satisfying: 
     }
     // A name means the ports that pods call so: the pod itself must satisfy what the entity selects, a set that
     // holds the same address does not do.
-    let everyone = known_at(place.world, place.address);
-    let pods = if is_limited(place, entity) {
-        satisfying.iter().filter_map(|known| known.pod).collect::<Vec<_>>()
+    let pods: Vec<_> = if is_limited(place, entity) {
+        satisfying.iter().filter_map(|known| known.pod).collect()
     } else {
-        everyone.iter().filter_map(|known| known.pod).collect()
+        place.known.iter().filter_map(|known| known.pod).collect()
     };
-    let protocol = protocol_name(place.question.protocol);
+    let protocol = protocol_name(place.case.question.protocol);
     pods.iter().any(|pod| numbers(pod, &written, protocol).contains(&i32::from(port)))
 }
 
@@ -157,10 +155,11 @@ fn service_matches(place: &Place<'_>, entity: &Value) -> bool {
         "" => place.own_namespace.unwrap_or_default(),
         given => given,
     };
-    let endpoints = services::endpoints(place.world, namespace, text(entity, "/services/name"));
+    let endpoints = services::endpoints(place.case.world, namespace, text(entity, "/services/name"));
     endpoints.iter().any(|endpoint| {
         let here = endpoint.address == place.address;
-        let port = Some(endpoint.port) == place.port && endpoint.protocol == protocol_name(place.question.protocol);
+        let port =
+            Some(endpoint.port) == place.port && endpoint.protocol == protocol_name(place.case.question.protocol);
         here && (!place.destination || port)
     })
 }

@@ -4,14 +4,23 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+/// What stands at a JSON pointer (through objects alone).
+pub(crate) fn at<'a>(value: &'a Value, pointer: &str) -> Option<&'a Value> {
+    let mut found = value;
+    for step in pointer.split('/').skip(1) {
+        found = if step.contains('~') { found.get(step.replace("~1", "/"))? } else { found.get(step)? };
+    }
+    Some(found)
+}
+
 /// The text at a JSON pointer.
 pub(crate) fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
-    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    at(value, pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// The items of the list at a JSON pointer.
 pub(crate) fn list<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
-    value.pointer(pointer).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+    at(value, pointer).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
 /// The texts in the list at a JSON pointer.
@@ -21,21 +30,21 @@ pub(crate) fn texts<'a>(value: &'a Value, pointer: &str) -> Vec<&'a str> {
 
 /// What stands at a JSON pointer, unless that is nothing or `null`.
 pub(crate) fn field<'a>(value: &'a Value, pointer: &str) -> Option<&'a Value> {
-    value.pointer(pointer).filter(|found| !found.is_null())
+    at(value, pointer).filter(|found| !found.is_null())
 }
 
 /// The number at a JSON pointer.
 pub(crate) fn number(value: &Value, pointer: &str) -> Option<f64> {
-    value.pointer(pointer).and_then(Value::as_f64)
+    at(value, pointer).and_then(Value::as_f64)
 }
 
 /// The truth at a JSON pointer.
 pub(crate) fn is_true(value: &Value, pointer: &str) -> bool {
-    value.pointer(pointer).and_then(Value::as_bool) == Some(true)
+    at(value, pointer).and_then(Value::as_bool) == Some(true)
 }
 
 /// The map of texts at a JSON pointer.
 pub(crate) fn map(value: &Value, pointer: &str) -> BTreeMap<String, String> {
-    let pairs = value.pointer(pointer).and_then(Value::as_object);
+    let pairs = at(value, pointer).and_then(Value::as_object);
     pairs.into_iter().flatten().filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
 }

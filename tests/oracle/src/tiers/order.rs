@@ -48,11 +48,10 @@ pub(super) fn tiers(world: &World) -> Vec<Tier<'_>> {
 fn tier<'a>(world: &'a World, name: String, all: &[Policy<'a>]) -> Tier<'a> {
     let mut policies: Vec<Policy<'a>> = all.iter().copied().filter(|policy| tier_of(*policy) == name).collect();
     let rule = tie_rule(world);
-    policies.sort_by(|one, other| {
-        // "Order nil = +Inf."
-        let by_order = order_of(*one).partial_cmp(&order_of(*other)).unwrap_or(Ordering::Equal);
-        by_order.then_with(|| rule.key(*one).cmp(&rule.key(*other)))
-    });
+    // By name first; sorting by order then leaves those of one order as they are.
+    policies.sort_by_cached_key(|policy| rule.key(*policy));
+    // "Order nil = +Inf."
+    policies.sort_by(|one, other| order_of(*one).total_cmp(&order_of(*other)));
     let built_in = BUILT_IN.iter().find(|(built_in, _, _)| *built_in == name);
     let denies = match world.of_calico("Tier").find(|tier| text(tier, "/metadata/name") == name) {
         // "DefaultAction specifies the action applied to workloads selected by a policy in the tier, but not rule

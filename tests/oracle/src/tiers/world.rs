@@ -86,10 +86,11 @@ pub(super) struct Known<'a> {
     pub(super) account_labels: BTreeMap<String, String>,
 }
 
-/// Everything that has an address: the pod, and each network set that holds it.
-pub(super) fn known_at(world: &World, address: IpAddr) -> Vec<Known<'_>> {
+/// Everything that has the address of an end: the pod, and each network set that holds it.
+pub(super) fn known_at<'a>(world: &World, end: End<'a>) -> Vec<Known<'a>> {
+    let address = end.address();
     let mut known = Vec::new();
-    if let End::Pod(pod, _) = world.end_at(address) {
+    if let End::Pod(pod, _) = end {
         known.push(known_pod(world, pod));
     }
     for kind in ["NetworkSet", "GlobalNetworkSet"] {
@@ -107,7 +108,7 @@ pub(super) fn net_contains(net: &str, address: IpAddr) -> bool {
     if net.contains('/') { contains(net, address) } else { net.parse() == Ok(address) }
 }
 
-pub(super) fn known_pod<'a>(world: &World, pod: &'a Pod) -> Known<'a> {
+fn known_pod<'a>(world: &World, pod: &'a Pod) -> Known<'a> {
     let namespace = pod::namespace(&pod.metadata);
     let account = account_of(pod);
     let mut labels = pod::labels(pod).clone();
