@@ -8,6 +8,7 @@ mod dice;
 mod policies;
 mod rules;
 mod selectors;
+mod shrink;
 
 use std::net::IpAddr;
 
@@ -18,6 +19,8 @@ use super::Shape;
 use crate::tiers::{Question, World};
 use crate::{Cluster, End, pod};
 use dice::Dice;
+
+pub use shrink::shrunk;
 
 /// Which of the network policy API's versions there is. A cluster has at most one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,7 +149,7 @@ pub fn standing(seed: u64, mix: &Mix) -> Cluster {
 
 /// Service accounts that pods run as; the last one's name is too long to be a label.
 pub const ACCOUNTS: [&str; 3] =
-    ["default", "robot", "a-name-that-is-not-a-label-as-it-has-sixty-three-characters-in-all"];
+    ["default", "robot", "a-name-that-is-too-long-for-a-label-as-it-has-over-sixty-two-characters"];
 
 /// The service accounts of all namespaces (the API server makes `default` by itself).
 #[must_use]

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::features::{all, answers};
-use crate::random::tiered::{Admin, Mix, documents, packets};
-use crate::tiers::{World, selector_is_valid, verdict};
+use crate::random::tiered::{Admin, Mix, Packet, documents, packets};
+use crate::tiers::{By, World, selector_is_valid, verdict};
 use crate::{Answer, random};
 
 /// Answers that have to hang on each feature.
@@ -82,6 +82,26 @@ fn under<'a>(value: &'a Value, key: &str, found: &mut Vec<&'a Value>) {
 
 fn is_calico(document: &Value) -> bool {
     document["apiVersion"] == "projectcalico.org/v3"
+}
+
+#[test]
+fn a_case_is_made_small() {
+    let by_rule = |world: &World, packet: &Packet| {
+        let ingress = verdict(world, &packet.in_world(world)).ingress;
+        !ingress.allowed && matches!(ingress.by, By::Rule(..))
+    };
+    let (world, packet) = (0..200)
+        .find_map(|seed| {
+            let mix = Mix::of_seed(seed);
+            let world = World::read(documents(seed, &mix)).unwrap();
+            let packet = packets(seed, &mix, &world, 12).into_iter().find(|packet| by_rule(&world, packet))?;
+            Some((world, packet))
+        })
+        .unwrap();
+    let small = random::tiered::shrunk(&world, |world| by_rule(world, &packet));
+    assert!(by_rule(&small, &packet));
+    // The policy that denies, and what its selectors need.
+    assert!(small.others.len() <= 3 && small.plain.policies.is_empty() && small.plain.pods.len() <= 2, "{small:?}");
 }
 
 #[test]
