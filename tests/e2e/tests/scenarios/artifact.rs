@@ -8,7 +8,7 @@ use e2e::{
     poll::seconds,
     scenario,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::edits::{assert_opens, open_both_sides, web_to_db};
 
@@ -76,5 +76,33 @@ fn flux_gives_its_metrics_to_everybody_and_its_artifacts_to_nobody() -> Result<(
         eventually("metrics can be had", seconds(10), async || Ok(opens(8080).await?.then_some(()))).await?;
         assert!(!opens(9090).await?, "an artifact can be had");
         Ok(())
+    })
+}
+
+/// `flux install --network-policy=false`: the shipped policy is the only one that selects source-controller.
+#[test]
+fn where_flux_has_no_policies_the_shipped_one_cuts_no_controller_off() -> Result<()> {
+    scenario(Setup { alone: true, ..Setup::default() }, async |scene| {
+        let client = &scene.cluster.client;
+        let labels = "app.kubernetes.io/part-of=flux";
+        let own = objects::list(client, &objects::NETWORK_POLICY, flux::NAMESPACE, labels).await?;
+        assert_eq!(own.len(), 3, "Flux's own: {own:?}");
+        for policy in &own {
+            objects::delete(client, policy).await?;
+        }
+        let played = async {
+            open_both_sides(scene, 6432)?;
+            scene.merge_and_run("Let the shop use pgbouncer").await?.expect(0).map(drop)
+        }
+        .await;
+        for policy in &own {
+            let (name, labels) = (text(policy, "/metadata/name"), &policy["metadata"]["labels"]);
+            let again = json!({
+                "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "spec": policy["spec"],
+                "metadata": {"namespace": flux::NAMESPACE, "name": name, "labels": labels},
+            });
+            objects::apply(client, &again).await?;
+        }
+        played
     })
 }
