@@ -179,7 +179,9 @@ fn every_revision_of_a_storm_is_verified_once_or_adopted() -> Result<()> {
         }
         let last = runs.last().context("there were runs")?;
         ensure!(last.applied == flux::revision(&newest) && last.verdict == "verified", "{last:?}");
-        ensure!(story.len() == runs.len(), "one message for each run: {} of {}", story.len(), runs.len());
+        // A run that finds what the one before it has told, since people pushed back in between, is silent.
+        let told = runs.chunk_by(|before, after| before.applied == after.applied).count();
+        ensure!(story.len() == told, "one message for each run with news: {} of {told}", story.len());
         Ok(())
     })
 }
