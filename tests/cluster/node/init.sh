@@ -104,7 +104,7 @@ controllers() {
 
 import_images() {
   until ctr version >/dev/null 2>&1; do sleep 0.1; done
-  for archive in "$STATE"/images/*.tar; do ctr -n k8s.io images import "$archive" || return; done
+  printf '%s\0' "$STATE"/images/*.tar | xargs -0 -n 1 -P 3 ctr -n k8s.io images import
 }
 
 # rolled_out NAMESPACE DEPLOYMENT: waits for its pods. Why they are not there is in a log, as later nobody can ask.
