@@ -8,7 +8,7 @@
 //! ```
 //!
 //! [`model`], [`engine`] and [`report`] are pure; [`flux`], [`cluster`], [`probe`], [`matrix`] and [`state`] are
-//! adapters; [`verify`] is the use case and knows the adapters by its traits alone; [`watch`] starts it after each
+//! adapters; [`input`] reads sets of files in place of both Git and cluster; [`verify`] is the use case and knows the adapters by its traits alone; [`watch`] starts it after each
 //! merge; [`admission`] prints what the API server holds them to; only [`args`] knows all.
 
 pub mod admission;
@@ -17,6 +17,7 @@ pub mod cluster;
 pub mod config;
 pub mod engine;
 pub mod flux;
+pub mod input;
 pub mod matrix;
 pub mod model;
 pub mod probe;

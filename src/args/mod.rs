@@ -3,8 +3,13 @@
 //! The only module that knows every adapter.
 
 mod admission;
+mod diff;
+mod endpoints;
+mod explain;
+mod list;
 mod outside;
 mod run;
+mod sets;
 mod status;
 mod watch;
 
@@ -14,11 +19,16 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use outside::Adapters;
 
+use crate::report::flows::Format;
+
 /// Exit code of a usage error, a bad configuration or a bad input file (design §2).
 pub const USAGE: u8 = 2;
 
 /// Exit code where something could not be told.
 pub const NOT_TOLD: u8 = 3;
+
+/// Exit code where there was nothing to look at.
+pub const NOTHING: u8 = 4;
 
 /// Verifies after each merge that network policies are live, enforced, and as Git declares them.
 #[derive(Debug, Parser)]
@@ -46,6 +56,12 @@ enum Command {
     Watch(watch::WatchArgs),
     /// Print what was checked and verified last, what is pending, and what is owed.
     Status(status::StatusArgs),
+    /// Print every allowed flow of a set of manifests, at the level of workloads, without a cluster.
+    List(list::ListArgs),
+    /// Print the flows that two sets of manifests decide otherwise: what a pull request opens and closes.
+    Diff(diff::DiffArgs),
+    /// Say whether a flow is allowed by a set of manifests, why, and what to add where it is not.
+    Explain(explain::ExplainArgs),
     /// Print the ValidatingAdmissionPolicies that bound what the verifier's accounts may do: exec of nothing but the probe
     /// and in no other namespaces, Jobs that are the CronJob's template. With substituteFrom, the Roles for its ConfigMaps.
     AdmissionPolicy(admission::AdmissionArgs),
@@ -95,6 +111,32 @@ pub enum Output {
     Text,
     /// The documented JSON.
     Json,
+    /// A Markdown table, of list and diff.
+    Markdown,
+    /// One JSON object a line, of explain --flows.
+    Jsonl,
+}
+
+impl Output {
+    /// The form of flows.
+    const fn format(self) -> Format {
+        match self {
+            Self::Text => Format::Text,
+            Self::Json | Self::Jsonl => Format::Json,
+            Self::Markdown => Format::Markdown,
+        }
+    }
+}
+
+impl Command {
+    /// The forms of output that the command has.
+    const fn outputs(&self) -> &'static [Output] {
+        match self {
+            Self::Run(_) | Self::Watch(_) | Self::Status(_) | Self::AdmissionPolicy(_) => &[Output::Text, Output::Json],
+            Self::Explain(_) => &[Output::Text, Output::Json, Output::Jsonl],
+            Self::List(_) | Self::Diff(_) => &[Output::Text, Output::Json, Output::Markdown],
+        }
+    }
 }
 
 /// How the log is written.
@@ -110,10 +152,17 @@ pub enum LogFormat {
 pub async fn parse_and_run() -> ExitCode {
     let Cli { command, global } = Cli::parse();
     start_log(&global);
+    if !command.outputs().contains(&global.output) {
+        tracing::error!("this command has no output of that form: see its --help");
+        return ExitCode::from(USAGE);
+    }
     let result = match command {
         Command::Run(args) => run::run(args, &global).await,
         Command::Watch(args) => watch::watch(args, &global).await,
         Command::Status(args) => status::status(args, &global).await,
+        Command::List(args) => list::list(args, &global),
+        Command::Diff(args) => diff::diff(args, &global),
+        Command::Explain(args) => explain::explain(args, &global),
         Command::AdmissionPolicy(args) => admission::print(args, &global),
     };
     match result {

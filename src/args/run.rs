@@ -74,7 +74,7 @@ fn print(ended: &Ended, settings: &Settings, global: &Global) {
         let options = MessageOptions { commit_url: settings.config.commit_url.clone(), ..MessageOptions::default() };
         match global.output {
             Output::Json => println!("{}", json::to_json(report)),
-            Output::Text => println!("{}", text::to_text(report, &options)),
+            _ => println!("{}", text::to_text(report, &options)),
         }
     }
     tracing::info!(exit = ended.exit, note = ended.note, "run ended");

@@ -29,7 +29,7 @@ pub async fn status(_: StatusArgs, global: &Global) -> Result<u8, Failure> {
     let sign = last_sign(client, &global.namespace, jiff::Timestamp::now()).await.map_err(|error| error.to_string());
     match global.output {
         Output::Json => println!("{:#}", as_json(&state, &sign)),
-        Output::Text => print!("{}", as_text(&state, &sign)),
+        _ => print!("{}", as_text(&state, &sign)),
     }
     Ok(0)
 }

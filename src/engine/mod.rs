@@ -9,14 +9,17 @@
 //!
 //! [`drift`] (over [`normal`] forms) says where live differs from Git, [`blame`] what to add, [`near_miss`] what was
 //! meant, [`accept`] what counts as accepted. [`conditions`] and [`surroundings`] are what Calico's rules ask and look
-//! at; [`evaluate`] is the short way from documents of any kind to a verdict. One evaluator for everything, with Calico's tier semantics (see
+//! at; [`evaluate`] is the short way from documents of any kind to a verdict. [`reach`] gives every allowed flow,
+//! [`asked`] says what an endpoint on the command line means. One evaluator for everything, with Calico's tier semantics (see
 //! [`crate::model`]'s policy form).
 
 pub mod accept;
+pub mod asked;
 pub mod blame;
 pub mod conditions;
 pub mod drift;
 pub mod evaluate;
+pub mod explain;
 #[cfg(test)]
 mod fixtures;
 pub mod judge;
@@ -24,6 +27,7 @@ pub mod matrix;
 pub mod near_miss;
 pub mod normal;
 pub mod plan;
+pub mod reach;
 pub mod read;
 pub mod surroundings;
 pub mod touched;

@@ -236,9 +236,24 @@ pub fn classes(snapshot: &Snapshot, policies: &[&Policy]) -> Vec<Class> {
     classes_among(&Surroundings::default(), snapshot, policies)
 }
 
-/// The same among network sets, Services and ServiceAccounts, for Calico's policies.
+/// The same for a set of files, where a pod seldom has an address yet: each that has not finished counts.
+#[must_use]
+pub fn planned_classes(snapshot: &Snapshot, policies: &[&Policy]) -> Vec<Class> {
+    grouped(&Surroundings::default(), snapshot, policies, |pod| pod.phase != Phase::Finished)
+}
+
+/// The classes among network sets, Services and ServiceAccounts, for Calico's policies.
 #[must_use]
 pub fn classes_among(surroundings: &Surroundings, snapshot: &Snapshot, policies: &[&Policy]) -> Vec<Class> {
+    grouped(surroundings, snapshot, policies, has_identity)
+}
+
+fn grouped(
+    surroundings: &Surroundings,
+    snapshot: &Snapshot,
+    policies: &[&Policy],
+    counts: impl Fn(&PodInfo) -> bool,
+) -> Vec<Class> {
     let mut used = used_keys(policies);
     let by_account = used.iter().any(|key| key == ACCOUNT_LABEL || key.starts_with(OF_ACCOUNT));
     if policies.iter().any(|policy| conditions(policy).any(|c| c.ends().iter().any(|end| end.service.is_some()))) {
@@ -247,7 +262,7 @@ pub fn classes_among(surroundings: &Surroundings, snapshot: &Snapshot, policies:
     let mut blocks = blocks(policies);
     blocks.extend(surroundings.sets.iter().flat_map(|set| &set.nets).map(|net| (*net, Vec::new())));
     let mut groups: BTreeMap<GroupKey, Vec<&PodInfo>> = BTreeMap::new();
-    for pod in snapshot.pods.iter().filter(|p| has_identity(p)) {
+    for pod in snapshot.pods.iter().filter(|p| counts(p)) {
         groups.entry(group_key(pod, &used, &blocks, by_account)).or_default().push(pod);
     }
     let mut seen: BTreeSet<Workload> = BTreeSet::new();

@@ -93,6 +93,20 @@ impl Node {
         }
     }
 
+    /// Whether this is `null`, or nothing at all.
+    #[must_use]
+    pub const fn is_null(&self) -> bool {
+        matches!(&self.content, Content::Scalar(Value::Null))
+    }
+
+    /// Gives a mapping a field that it lacks, at its own place.
+    fn fill_in(&mut self, key: &str, content: Content) {
+        let place = self.place;
+        if let Content::Mapping(fields) = &mut self.content {
+            fields.entry(key.to_owned()).or_insert_with(|| (place, Self { place, content }));
+        }
+    }
+
     /// The value without its places.
     #[must_use]
     pub fn to_value(&self) -> Value {
@@ -187,14 +201,26 @@ fn read(file: &str, text: &str, options: Options) -> Result<Vec<Document>, Manif
     Ok(documents)
 }
 
-/// `List`, `NetworkPolicyList`, …: their items are the objects.
+/// `List`, `NetworkPolicyList`, …: their items are the objects. Items of a typed list may leave out what its kind says.
 fn flatten(mut root: Node, documents: &mut Vec<Document>) {
-    let is_list = root.get("kind").and_then(Node::text).is_some_and(|kind| kind.ends_with("List"));
-    if is_list
-        && let Content::Mapping(fields) = &mut root.content
+    let kind = root.get("kind").and_then(Node::text).unwrap_or_default();
+    let Some(of) = kind.strip_suffix("List").map(str::to_owned) else {
+        documents.push(Document { root });
+        return;
+    };
+    let version = root.get("apiVersion").cloned();
+    if let Content::Mapping(fields) = &mut root.content
         && let Some((_, Node { content: Content::Sequence(items), .. })) = fields.get_mut("items")
     {
-        documents.extend(std::mem::take(items).into_iter().map(|root| Document { root }));
+        for mut item in std::mem::take(items) {
+            if !of.is_empty() {
+                item.fill_in("kind", Content::Scalar(of.clone().into()));
+                if let Some(version) = &version {
+                    item.fill_in("apiVersion", version.content.clone());
+                }
+            }
+            flatten(item, documents);
+        }
     } else {
         documents.push(Document { root });
     }

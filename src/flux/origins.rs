@@ -27,7 +27,7 @@ pub(super) fn file(annotated: &Value, folder: &str) -> Option<String> {
 /// Finds the document that became `rendered`; `position` is its number among the objects of this file and kind.
 ///
 /// By name, then by the part of the name that a prefix and suffix leave, then by position.
-pub(super) fn document<'a>(documents: &'a [Document], rendered: &Document, position: usize) -> Option<&'a Document> {
+pub(crate) fn document<'a>(documents: &'a [Document], rendered: &Document, position: usize) -> Option<&'a Document> {
     let of_kind: Vec<&Document> = documents.iter().filter(|document| document.kind() == rendered.kind()).collect();
     let named: Vec<&&Document> = of_kind.iter().filter(|document| document.name() == rendered.name()).collect();
     let exact = match named.as_slice() {
@@ -45,7 +45,7 @@ pub(super) fn document<'a>(documents: &'a [Document], rendered: &Document, posit
 }
 
 /// The origins of a rendered object, whose text in `file` is `source`.
-pub(super) fn origins(file: &str, source: &Document, rendered: &Value) -> Origins {
+pub(crate) fn origins(file: &str, source: &Document, rendered: &Value) -> Origins {
     let original = source.root.to_value();
     let mut origins = Origins { document: Some(origin(file, source.root.place)), ..Origins::default() };
     if let Some(spec) = rendered.get("spec") {

@@ -12,7 +12,11 @@ mod judge;
 mod weekly;
 mod words;
 
+pub mod diff;
+pub mod explain;
+pub mod flows;
 pub mod json;
+pub mod list;
 pub mod message;
 pub mod page;
 pub mod text;

@@ -18,6 +18,7 @@ mod matrix_faults;
 mod matrix_golden;
 mod matrix_page;
 mod matrix_property;
+mod offline;
 mod probe_exec;
 mod probe_lab;
 mod probe_script;

@@ -1,0 +1,116 @@
+//! `netpol-verify diff`.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, BufWriter, Write},
+};
+
+use super::{Failure, Global, sets};
+use crate::{
+    engine::{
+        normal::{self, Equality},
+        reach::{Reach, difference::Comparison},
+    },
+    input::InputSet,
+    model::{Endpoint, PolicyDocument, PolicyRef},
+    report::{
+        diff::{self, Kind, PolicyChange},
+        flows::Format,
+    },
+};
+
+/// Arguments of `diff`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct DiffArgs {
+    /// The first set: a file or folder, `-` for standard input, or REV:PATH of the Git repository around the current
+    /// folder, with PATH from its root (./PATH from the current folder).
+    #[arg(value_name = "BEFORE")]
+    before: String,
+    /// The second set: the same.
+    #[arg(value_name = "AFTER")]
+    after: String,
+    /// Take pods, workloads, namespaces and Services from there for both, in place of those among the policies.
+    #[arg(long, value_name = "PATH")]
+    workloads: Option<String>,
+    #[command(flatten)]
+    reading: sets::Reading,
+}
+
+const EXAMPLES: &str = "Examples:
+  netpol-verify diff origin/main:infra/k8s infra/k8s
+  netpol-verify diff main:policies feature:policies --workloads cluster.yaml -o markdown
+  kubectl get ns,pods,deploy,rs,svc -A -o yaml | netpol-verify diff old new --workloads -
+
+Exit codes: 0 no flow differs; 1 flows differ; 2 usage or bad input; 3 a kind of policy is not understood; 4 nothing to
+compare.";
+
+/// Prints the flows that two sets decide otherwise.
+pub fn diff(args: DiffArgs, global: &Global) -> Result<u8, Failure> {
+    let DiffArgs { before, after, workloads, reading } = args;
+    let format = global.output.format();
+    let [before, after] = [reading.load(&before)?, reading.load(&after)?];
+    let on = workloads.map(|from| reading.load(&from)).transpose()?;
+    for (name, set) in [("first", &before), ("second", &after)] {
+        if set.is_empty() {
+            tracing::warn!("the {name} set has no policies and no workloads: is it the right path?");
+        }
+    }
+    let (here, there) = (on.as_ref().unwrap_or(&before), on.as_ref().unwrap_or(&after));
+    if !here.has_workloads() && !there.has_workloads() {
+        let what = "there are no pods or workloads that flows could be between: give them with --workloads";
+        return Err(Failure { code: super::NOTHING, error: anyhow::anyhow!(what) });
+    }
+    let was = before.world(&here.snapshot, &after.policies);
+    let is = after.world(&there.snapshot, &before.policies);
+    let (was, is) = (Reach::new(&was), Reach::new(&is));
+    let comparison = Comparison::new(&was, &is);
+    let mut flows = 0;
+    let written = print(&comparison, &policies(&before, &after), format, io::stdout().lock(), &mut flows);
+    sets::written(written)?;
+    Ok(u8::from(flows > 0))
+}
+
+fn print(
+    comparison: &Comparison<'_, '_>,
+    policies: &[PolicyChange],
+    format: Format,
+    out: impl Write,
+    flows: &mut usize,
+) -> io::Result<()> {
+    let mut out = BufWriter::new(out);
+    out.write_all(diff::head(format).as_bytes())?;
+    comparison.changes(|change| {
+        let line = diff::row(format, &change, *flows == 0);
+        *flows += 1;
+        out.write_all(line.as_bytes())
+    })?;
+    let kind = |is_new| if is_new { Kind::Added } else { Kind::Removed };
+    let workloads: Vec<(Kind, Endpoint)> =
+        comparison.workloads().into_iter().map(|(is_new, endpoint)| (kind(is_new), endpoint)).collect();
+    out.write_all(diff::tail(format, *flows, policies, &workloads).as_bytes())?;
+    out.flush()
+}
+
+/// The policies that differ in meaning, by name.
+fn policies(before: &InputSet, after: &InputSet) -> Vec<PolicyChange> {
+    let by_id = |set: &InputSet| -> BTreeMap<PolicyRef, PolicyDocument> {
+        set.documents.iter().map(|document| (document.id.clone(), document.clone())).collect()
+    };
+    let (old, new) = (by_id(before), by_id(after));
+    let mut ids: Vec<&PolicyRef> = old.keys().chain(new.keys()).collect();
+    ids.sort();
+    ids.dedup();
+    let change = |id: &&PolicyRef| {
+        let (was, is) = (old.get(*id), new.get(*id));
+        let kind = match (was, is) {
+            (None, _) => Kind::Added,
+            (_, None) => Kind::Removed,
+            (Some(was), Some(is)) if normal::spec_equal(was, is) == Equality::Different => Kind::Changed,
+            _ => return None,
+        };
+        let place = |document: Option<&PolicyDocument>| document.and_then(|d| d.origins.document.clone());
+        Some(PolicyChange { kind, policy: (*id).clone(), before: place(was), after: place(is) })
+    };
+    ids.iter().filter_map(change).collect()
+}

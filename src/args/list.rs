@@ -1,0 +1,66 @@
+//! `netpol-verify list`.
+
+use std::io::{self, BufWriter, Write};
+
+use super::{Failure, Global, endpoints::Wanted, sets};
+use crate::{
+    engine::reach::{Reach, Row},
+    report::{flows::Format, list},
+};
+
+/// Bytes that are written at once.
+const BUFFER: usize = 64 * 1024;
+
+/// Arguments of `list`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct ListArgs {
+    #[command(flatten)]
+    set: sets::SetArgs,
+    /// Only flows from this endpoint: NS/POD, NS/KIND/NAME, svc/NS/NAME, an IP address or a CIDR.
+    #[arg(long, value_name = "ENDPOINT")]
+    from: Option<String>,
+    /// Only flows to this endpoint.
+    #[arg(long, value_name = "ENDPOINT")]
+    to: Option<String>,
+    /// Only flows that this port is open for, such as 5432 or 53/UDP (TCP without a protocol).
+    #[arg(long, value_name = "PORT[/PROTOCOL]")]
+    port: Option<String>,
+}
+
+const EXAMPLES: &str = "Examples:
+  netpol-verify list -f infra/k8s
+  netpol-verify list -f infra/k8s --to shop/StatefulSet/db --port 5432 -o markdown
+  kubectl get ns,pods,deploy,rs,networkpolicy -A -o yaml | netpol-verify list -f -
+
+Pods that use their node's network count as the node: policies say nothing of it, so that only the other end's count.
+Addresses outside are the largest sets that the policies of an endpoint do not tell apart; known pods are not among them.
+
+Exit codes: 0 listed; 2 usage or bad input; 3 a kind of policy is not understood; 4 nothing to list.";
+
+/// Prints every allowed flow.
+pub fn list(args: ListArgs, global: &Global) -> Result<u8, Failure> {
+    let ListArgs { set, from, to, port } = args;
+    let format = global.output.format();
+    let set = set.load()?;
+    sets::not_empty(&set)?;
+    let world = set.world(&set.snapshot, &[]);
+    let reach = Reach::new(&world);
+    let wanted = Wanted::new(from.as_deref(), to.as_deref(), port.as_deref(), &reach, &set.snapshot);
+    sets::written(print(&reach, &wanted.map_err(Failure::usage)?, format, io::stdout().lock()))
+}
+
+fn print(reach: &Reach<'_>, wanted: &Wanted, format: Format, out: impl Write) -> io::Result<()> {
+    let mut out = BufWriter::with_capacity(BUFFER, out);
+    out.write_all(list::head(format).as_bytes())?;
+    let mut is_first = true;
+    reach.rows(|row| match wanted.of(&row) {
+        None => Ok(()),
+        Some(ports) => {
+            let line = list::row(format, &Row { ports: &ports, ..row }, std::mem::take(&mut is_first));
+            out.write_all(line.as_bytes())
+        }
+    })?;
+    out.write_all(list::tail(format).as_bytes())?;
+    out.flush()
+}

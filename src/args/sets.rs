@@ -1,0 +1,100 @@
+//! Sets of files on the command line.
+
+use std::{io, path::PathBuf};
+
+use super::{Failure, NOT_TOLD, NOTHING, USAGE};
+use crate::input::{self, Faults, InputSet, Options};
+
+/// Faults that are told one by one.
+const SHOWN_FAULTS: usize = 50;
+
+/// Where policies, workloads and namespaces come from.
+#[derive(Debug, clap::Args)]
+pub struct SetArgs {
+    /// A file, a folder (every *.yaml, *.yml and *.json below it, hidden ones left out), or `-` for standard input; more
+    /// than once: all of them together. Several documents a file and List kinds are fine.
+    #[arg(short, long = "file", value_name = "PATH", required = true)]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    reading: Reading,
+}
+
+/// How files are read.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Reading {
+    /// Warn of unknown fields inside a policy instead of refusing them.
+    #[arg(long)]
+    lenient: bool,
+    /// The kustomize program (5.8), by which folders with a kustomization are rendered.
+    #[arg(long, value_name = "FILE", env = "KUSTOMIZE", default_value = "kustomize")]
+    kustomize: PathBuf,
+}
+
+impl SetArgs {
+    /// The set of all files.
+    pub(super) fn load(&self) -> Result<InputSet, Failure> {
+        let texts = input::files::read(&self.files, &self.reading.kustomize).map_err(refused)?;
+        self.reading.understand(&texts)
+    }
+}
+
+impl Reading {
+    /// One set by its name.
+    pub(super) fn load(&self, name: &str) -> Result<InputSet, Failure> {
+        if name == "live" {
+            let error =
+                anyhow::anyhow!("the live cluster cannot be compared yet: give a dump of it (kubectl get … -o yaml)");
+            return Err(Failure::usage(error));
+        }
+        self.understand(&input::files::read_set(name, &self.kustomize).map_err(refused)?)
+    }
+
+    /// The set that texts make.
+    pub(super) fn understand(&self, texts: &[input::Text]) -> Result<InputSet, Failure> {
+        let parsed = input::parse(texts).map_err(refused)?;
+        let set = input::collect(&parsed, Options { lenient: self.lenient }).map_err(refused)?;
+        for warning in &set.warnings {
+            tracing::warn!("{warning}");
+        }
+        Ok(set)
+    }
+}
+
+/// Tells all faults but the last, which ends the command.
+fn refused(mut faults: Faults) -> Failure {
+    let code = if faults.is_not_understood() { NOT_TOLD } else { USAGE };
+    let last = if faults.0.len() > SHOWN_FAULTS {
+        let rest = faults.0.len() - SHOWN_FAULTS;
+        faults.0.truncate(SHOWN_FAULTS);
+        Some(anyhow::anyhow!("{rest} more"))
+    } else {
+        faults.0.pop().map(anyhow::Error::from)
+    };
+    for fault in faults.0 {
+        tracing::error!("{:#}", anyhow::Error::from(fault));
+    }
+    Failure { code, error: last.unwrap_or_else(|| anyhow::anyhow!("the input cannot be used")) }
+}
+
+/// Refuses a set in which there is nothing to look at.
+pub(super) fn not_empty(set: &InputSet) -> Result<(), Failure> {
+    let nothing = |what: &str| Err(Failure { code: NOTHING, error: anyhow::anyhow!("{what}") });
+    if set.is_empty() {
+        return nothing("the input has no policies and no workloads: is it the right folder?");
+    }
+    if !set.has_workloads() {
+        return nothing(
+            "the input has policies, but no pods or workloads that they could be about: give their manifests too",
+        );
+    }
+    Ok(())
+}
+
+/// The end of a command whose output was written: a reader that has seen enough (`| head`) is no failure.
+pub(super) fn written(result: io::Result<()>) -> Result<u8, Failure> {
+    match result {
+        Ok(()) => Ok(0),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(0),
+        Err(error) => Err(Failure::not_told(anyhow::Error::from(error).context("the output cannot be written"))),
+    }
+}

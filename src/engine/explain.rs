@@ -1,0 +1,346 @@
+//! Why one flow is allowed or denied: each side with the rules or policies that decide it, and what to add.
+
+use serde_json::Value;
+
+use super::{
+    asked::{self, Asked, Meaning, Port, Unknown},
+    blame,
+    reach::{
+        Families, Reach,
+        outside::{self, Range},
+    },
+    verdict::{self, FlowVerdict, Side},
+    world::{self, Class, End, Family},
+};
+use crate::model::{
+    Direction, Endpoint, Entry, Labels, Origin, Policy, PolicyDocument, PolicyRef, Protocol, RuleRef, Snapshot,
+};
+
+/// A flow with its answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The source.
+    pub source: Endpoint,
+    /// The destination.
+    pub destination: Endpoint,
+    /// The families that the answer is for.
+    pub families: Families,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The port.
+    pub port: u16,
+    /// Whether it is allowed.
+    pub is_allowed: bool,
+    /// The source's side.
+    pub egress: SideAnswer,
+    /// The destination's side.
+    pub ingress: SideAnswer,
+    /// What to add where a side denies.
+    pub entries: Vec<Entry>,
+}
+
+/// One side of a flow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SideAnswer {
+    /// Whether some policy applies to the endpoint in this direction.
+    pub isolated: bool,
+    /// Whether it lets the flow through.
+    pub is_allowed: bool,
+    /// What decides it.
+    pub by: Vec<Reason>,
+    /// Why no policy decides it, where that is not plain.
+    pub note: Option<&'static str>,
+}
+
+/// What decides a side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason {
+    /// The policy.
+    pub policy: PolicyRef,
+    /// The rule, as `egress[2]`; `None` where no rule matches and the policy isolates.
+    pub rule: Option<String>,
+    /// The policy's tier.
+    pub tier: String,
+    /// `allow` or `deny`.
+    pub action: &'static str,
+    /// Where the rule or the policy stands.
+    pub origin: Option<Origin>,
+}
+
+const NODE: &str = "it uses its node's network, which no policy selects (undefined by the API, so in practice)";
+const OWN_NODE: &str = "traffic from a pod's own node is always allowed";
+const ITSELF: &str = "a pod cannot block access to itself";
+const OUTSIDE: &str = "no policy applies to addresses outside";
+
+/// What is asked of: a set of policies over its workloads.
+pub struct Question<'a> {
+    /// Reachability of the set.
+    pub reach: &'a Reach<'a>,
+    /// Its objects.
+    pub snapshot: &'a Snapshot,
+    /// Its policies as they stand.
+    pub documents: &'a [PolicyDocument],
+}
+
+impl Question<'_> {
+    /// Explains a flow between two endpoints on a port, as they stand on a command line. A Service has an answer for
+    /// each of its endpoints, a block one for each part that the policies tell apart.
+    ///
+    /// # Errors
+    /// A text that means nothing here.
+    pub fn explain(&self, source: &str, destination: &str, port: &str) -> Result<Vec<Answer>, Unknown> {
+        let port = asked::port(port)?;
+        let from = asked::resolve(source, self.reach, self.snapshot)?;
+        let to = asked::resolve(destination, self.reach, self.snapshot)?;
+        let mut answers = Vec::new();
+        for source in &from.ends {
+            self.to_each(source, &to, &port, &mut answers)?;
+        }
+        Ok(answers)
+    }
+
+    fn to_each(
+        &self,
+        source: &Asked,
+        to: &Meaning<'_>,
+        port: &(Protocol, Port),
+        answers: &mut Vec<Answer>,
+    ) -> Result<(), Unknown> {
+        for destination in &to.ends {
+            if source.class.is_none() && destination.class.is_none() {
+                let [from, to] = [source, destination].map(|end| end.endpoint.to_string());
+                return Err(Unknown::new(format!(
+                    "neither `{from}` nor `{to}` is in the cluster: no policy decides that"
+                )));
+            }
+            for number in asked::numbers(destination, to.service, port, self.reach)? {
+                answers.extend(self.flow(source, destination, (port.0, number)));
+            }
+        }
+        Ok(())
+    }
+
+    /// The answers for one pair: one, unless the policies tell addresses or families apart.
+    fn flow(&self, source: &Asked, destination: &Asked, port: (Protocol, u16)) -> Vec<Answer> {
+        match (self.class(source), self.class(destination)) {
+            (Some(from), Some(to)) => {
+                let is_meant =
+                    |f: &Family| [source, destination].iter().all(|end| end.family.is_none_or(|own| own == *f));
+                let families: Vec<Family> = world::families(from, to).into_iter().filter(is_meant).collect();
+                // Two that have no family in common: asked all the same, as the labels decide.
+                let families = if families.is_empty() { vec![Family::V4] } else { families };
+                let each = families.iter().map(|family| {
+                    let ends = (End::pods(from, *family), End::pods(to, *family));
+                    (*family, self.answer((source, ends.0), (destination, ends.1), port))
+                });
+                by_family(each.collect())
+            }
+            (Some(class), None) => self.outside(Direction::Egress, (source, class), destination, port),
+            (None, Some(class)) => self.outside(Direction::Ingress, (destination, class), source, port),
+            (None, None) => Vec::new(),
+        }
+    }
+
+    fn class(&self, end: &Asked) -> Option<&Class> {
+        end.class.and_then(|class| self.reach.matrix.class(class))
+    }
+
+    /// Answers for the parts of the outside addresses that the policies tell apart.
+    fn outside(
+        &self,
+        direction: Direction,
+        (subject, class): (&Asked, &Class),
+        peer: &Asked,
+        port: (Protocol, u16),
+    ) -> Vec<Answer> {
+        let policies: Vec<&Policy> = verdict::applying(self.reach.matrix.world, direction, class).collect();
+        let mut parts: Vec<(Answer, Vec<Range>)> = Vec::new();
+        let all = peer.nets.iter().map(|net| Range::of(*net));
+        let cut = |range: Range| outside::within(policies.iter().copied(), range);
+        for range in all.flat_map(cut) {
+            let (own, other) = (End::pods(class, range.family), End::outside(range.first()));
+            let answer = match direction {
+                Direction::Egress => self.answer((subject, own), (peer, other), port),
+                Direction::Ingress => self.answer((peer, other), (subject, own), port),
+            };
+            // An entry names one address: for a block, or a name, it would open too little.
+            let is_one = peer.nets.iter().all(|net| net.prefix_len() == net.max_prefix_len());
+            let answer = if is_one { answer } else { Answer { entries: Vec::new(), ..answer } };
+            match parts.iter_mut().find(|(known, _)| *known == answer) {
+                Some((_, ranges)) => ranges.push(range),
+                None => parts.push((answer, vec![range])),
+            }
+        }
+        if let [(_, _)] = parts.as_slice() {
+            return parts.into_iter().map(|(answer, _)| answer).collect();
+        }
+        let name = |ranges: &[Range]| match &peer.endpoint {
+            Endpoint::External { name, .. } => {
+                Endpoint::External { name: name.clone(), cidrs: outside::blocks(ranges) }
+            }
+            other => other.clone(),
+        };
+        let told = |(answer, ranges): (Answer, Vec<Range>)| match direction {
+            Direction::Egress => Answer { destination: name(&ranges), ..answer },
+            Direction::Ingress => Answer { source: name(&ranges), ..answer },
+        };
+        parts.into_iter().map(told).collect()
+    }
+
+    fn answer(
+        &self,
+        (source, from): (&Asked, End<'_>),
+        (destination, to): (&Asked, End<'_>),
+        port: (Protocol, u16),
+    ) -> Answer {
+        let world = self.reach.matrix.world;
+        let verdict = verdict::flow(world, from, to, port.0, port.1);
+        let is_itself = source.pod.is_some() && source.pod == destination.pod;
+        let egress = self.side(Direction::Egress, &verdict.egress, from, is_itself.then_some(ITSELF));
+        let exempt = if is_itself { Some(ITSELF) } else { self.own_node(source, from, destination, to) };
+        let ingress = self.side(Direction::Ingress, &verdict.ingress, to, exempt);
+        let mut entries = Vec::new();
+        for (direction, side) in [(Direction::Egress, &egress), (Direction::Ingress, &ingress)] {
+            if !side.is_allowed {
+                entries.extend(self.entries(direction, from, to, port, &verdict));
+            }
+        }
+        Answer {
+            source: source.endpoint.clone(),
+            destination: destination.endpoint.clone(),
+            families: Families::Any,
+            protocol: port.0,
+            port: port.1,
+            is_allowed: egress.is_allowed && ingress.is_allowed,
+            egress,
+            ingress,
+            entries,
+        }
+    }
+
+    /// "Traffic is allowed … if the traffic source is the pod's local node" (NetworkPolicySpec.ingress).
+    fn own_node(&self, source: &Asked, from: End<'_>, destination: &Asked, to: End<'_>) -> Option<&'static str> {
+        let class = to.class?;
+        let pod = destination.pod.as_ref().and_then(|id| self.snapshot.pods.iter().find(|pod| pod.id == *id));
+        let node = pod.map_or(class.node.as_ref(), |pod| pod.node.as_ref())?;
+        let is_there = match (&source.endpoint, from.class) {
+            (Endpoint::Host { name }, _) => name == node,
+            (_, None) => from
+                .address
+                .is_some_and(|address| self.snapshot.nodes.get(node).is_some_and(|all| all.contains(&address))),
+            _ => false,
+        };
+        is_there.then_some(OWN_NODE)
+    }
+
+    fn side(&self, direction: Direction, side: &Side, subject: End<'_>, exempt: Option<&'static str>) -> SideAnswer {
+        let open = |note| SideAnswer { isolated: false, is_allowed: true, by: Vec::new(), note };
+        let Some(class) = subject.class else { return open(Some(OUTSIDE)) };
+        let isolated = verdict::applying(self.reach.matrix.world, direction, class).next().is_some();
+        if exempt.is_some() {
+            return SideAnswer { isolated, ..open(exempt) };
+        }
+        match side {
+            Side::Undefined => open(Some(NODE)),
+            Side::NotIsolated => SideAnswer { isolated, ..open(None) },
+            Side::Allowed(rules) => {
+                let by = rules.iter().map(|(rule, origin)| self.rule(rule, origin.as_ref())).collect();
+                SideAnswer { isolated: true, is_allowed: true, by, note: None }
+            }
+            Side::Denied(policies) => {
+                let by = policies.iter().map(|(id, origin)| Reason {
+                    rule: None,
+                    tier: self.tier(id),
+                    policy: id.clone(),
+                    action: "deny",
+                    origin: origin.clone(),
+                });
+                SideAnswer { isolated: true, is_allowed: false, by: by.collect(), note: None }
+            }
+        }
+    }
+
+    fn rule(&self, rule: &RuleRef, origin: Option<&Origin>) -> Reason {
+        Reason {
+            rule: Some(format!("{}[{}]", rule.direction.word(), rule.index)),
+            tier: self.tier(&rule.policy),
+            policy: rule.policy.clone(),
+            action: "allow",
+            origin: origin.cloned(),
+        }
+    }
+
+    fn tier(&self, id: &PolicyRef) -> String {
+        let policies = &self.reach.matrix.world.policies;
+        policies.iter().find(|policy| policy.id == *id).map(|policy| policy.tier.name.clone()).unwrap_or_default()
+    }
+
+    fn entries(
+        &self,
+        side: Direction,
+        from: End<'_>,
+        to: End<'_>,
+        (protocol, port): (Protocol, u16),
+        verdict: &FlowVerdict,
+    ) -> Vec<Entry> {
+        let world = self.reach.matrix.world;
+        let (subject, peer, other) = match side {
+            Direction::Ingress => (to, from, &verdict.egress),
+            Direction::Egress => (from, to, &verdict.ingress),
+        };
+        let Some(class) = subject.class else { return Vec::new() };
+        let isolating: Vec<&PolicyDocument> =
+            verdict::applying(world, side, class).filter_map(|policy| self.document(&policy.id)).collect();
+        let namespace = &class.workload.namespace;
+        let in_namespace: Vec<&PolicyDocument> =
+            self.documents.iter().filter(|d| d.id.namespace.as_ref() == Some(namespace)).collect();
+        let own_labels = world.namespace_labels(namespace);
+        let peer_labels = peer.class.map(|c| world.namespace_labels(&c.workload.namespace)).unwrap_or_default();
+        let peer = match (peer.class, peer.address) {
+            // No selector names what uses its node's network.
+            (Some(class), address) if class.host_network => match address {
+                Some(address) => blame::Peer::Outside(address),
+                None => return Vec::new(),
+            },
+            (Some(class), _) => blame::Peer::Pods(pods(class, &peer_labels)),
+            (None, Some(address)) => blame::Peer::Outside(address),
+            (None, None) => return Vec::new(),
+        };
+        blame::missing_entry(&blame::Missing {
+            side,
+            subject: pods(class, &own_labels),
+            peer,
+            protocol,
+            port: blame::Port::Number(port),
+            isolating: &isolating,
+            namespace_policies: &in_namespace,
+            other_rule: self.opening(other),
+        })
+    }
+
+    fn document(&self, id: &PolicyRef) -> Option<&PolicyDocument> {
+        self.documents.iter().find(|document| document.id == *id)
+    }
+
+    /// The rule that lets the flow through on a side: an entry for the other side opens the same ports.
+    fn opening(&self, side: &Side) -> Option<&Value> {
+        let Side::Allowed(rules) = side else { return None };
+        let (rule, _) = rules.first()?;
+        let document = self.document(&rule.policy)?;
+        document.object.pointer(&format!("/spec/{}/{}", rule.direction.word(), rule.index))
+    }
+}
+
+fn pods<'a>(class: &'a Class, namespace_labels: &'a Labels) -> blame::Pods<'a> {
+    blame::Pods { namespace: &class.workload.namespace, namespace_labels, labels: &class.labels }
+}
+
+/// One answer where both families have the same, else one for each.
+fn by_family(answers: Vec<(Family, Answer)>) -> Vec<Answer> {
+    match answers.as_slice() {
+        [(_, first), (_, second)] if first != second => {
+            answers.into_iter().map(|(family, answer)| Answer { families: Families::One(family), ..answer }).collect()
+        }
+        _ => answers.into_iter().map(|(_, answer)| answer).take(1).collect(),
+    }
+}

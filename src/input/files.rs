@@ -1,0 +1,233 @@
+//! The files of a set: the only part of [`crate::input`] that reads anything.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{self, Read},
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use super::{Fault, Faults, git, kustomize};
+use crate::model::Origins;
+
+/// Bytes of one file: dumps of large clusters are smaller, and what is made of it fits into memory.
+const SIZE_LIMIT: u64 = 256 * 1024 * 1024;
+/// Files of one set.
+const FILE_LIMIT: usize = 100_000;
+/// Folders below folders.
+const DEPTH_LIMIT: usize = 64;
+/// Bytes of a parser's stack: documents nest, and the standard 2 MiB of a thread are few in a build without optimisation.
+const STACK: usize = 32 * 1024 * 1024;
+/// By these ends of a name a file in a folder counts.
+const ENDS: [&str; 3] = ["yaml", "yml", "json"];
+/// The names by which kustomize knows its file.
+pub(super) const KUSTOMIZATIONS: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
+
+/// What a file is called.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Source {
+    /// As the user would name it: for errors.
+    pub shown: String,
+    /// From the root of the input: for origins.
+    pub name: String,
+}
+
+/// A file's text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text {
+    /// Its names.
+    pub source: Source,
+    /// Its content.
+    pub content: String,
+    /// Where each of its objects comes from, if it is a rendering.
+    pub origins: Vec<Origins>,
+}
+
+/// Reads what the paths name: files, folders with all that is below them (without hidden ones), `-` for standard input.
+/// A folder with a kustomization is rendered by the program `kustomize`.
+///
+/// # Errors
+/// Everything that cannot be read, or is no text.
+pub fn read(paths: &[PathBuf], kustomize: &Path) -> Result<Vec<Text>, Faults> {
+    let mut found = Vec::new();
+    for path in paths {
+        find(path, &mut found)?;
+    }
+    Faults::gather(in_parallel(&found, |file| match (&file.path, &file.root) {
+        (None, _) => read_text(&file.source, io::stdin().lock()),
+        (Some(path), Some(root)) => kustomize::render(path, root, &file.source, kustomize),
+        (Some(path), None) => {
+            let opened = fs::File::open(path).map_err(|error| unreadable(&file.source.shown, error))?;
+            read_text(&file.source, opened)
+        }
+    }))
+}
+
+/// Reads one set: a path as [`read`] takes it, or, where there is none of that name, `REV:PATH` of the Git repository
+/// that the current folder is in.
+///
+/// # Errors
+/// As [`read`]; or no such revision or path.
+pub fn read_set(name: &str, kustomize: &Path) -> Result<Vec<Text>, Faults> {
+    let path = PathBuf::from(name);
+    if name != "-"
+        && !path.exists()
+        && let Some((revision, path)) = name.split_once(':')
+    {
+        return git::read(revision, path, kustomize);
+    }
+    read(&[path], kustomize)
+}
+
+/// A file to read; without a path, standard input.
+struct Found {
+    source: Source,
+    path: Option<PathBuf>,
+    /// The real path of the input's root, for a folder to render.
+    root: Option<PathBuf>,
+}
+
+fn find(path: &Path, found: &mut Vec<Found>) -> Result<(), Fault> {
+    let shown = path.display().to_string();
+    if path == Path::new("-") {
+        if found.iter().any(|file| file.path.is_none()) {
+            return Err(Fault::Path { path: shown, what: "standard input can be read only once".to_owned() });
+        }
+        let source = Source { shown: "<stdin>".to_owned(), name: "<stdin>".to_owned() };
+        found.push(Found { source, path: None, root: None });
+        return Ok(());
+    }
+    let kind = fs::metadata(path).map_err(|error| unreadable(&shown, error))?;
+    if kind.is_dir() {
+        let real = path.canonicalize().map_err(|error| unreadable(&shown, error))?;
+        return walk(path, "", &mut vec![real], found);
+    }
+    found.push(Found { source: Source { name: shown.clone(), shown }, path: Some(path.to_owned()), root: None });
+    Ok(())
+}
+
+/// Finds the files of a folder in the order of their names; `above` are the real paths of the folders that led here.
+fn walk(folder: &Path, name: &str, above: &mut Vec<PathBuf>, found: &mut Vec<Found>) -> Result<(), Fault> {
+    let shown = folder.display().to_string();
+    let entries = fs::read_dir(folder).map_err(|error| unreadable(&shown, error))?;
+    let names: BTreeSet<_> = entries
+        .map(|entry| entry.map(|entry| entry.file_name()))
+        .collect::<Result<_, _>>()
+        .map_err(|error| unreadable(&shown, error))?;
+    if KUSTOMIZATIONS.iter().any(|file| names.contains(std::ffi::OsStr::new(file))) {
+        let source = Source { shown: format!("{shown} (rendered)"), name: name.to_owned() };
+        found.push(Found { source, path: Some(folder.to_owned()), root: above.first().cloned() });
+        return Ok(());
+    }
+    for entry in names {
+        let text = entry.to_string_lossy();
+        if text.starts_with('.') {
+            continue;
+        }
+        let path = folder.join(&entry);
+        let name = if name.is_empty() { text.into_owned() } else { format!("{name}/{text}") };
+        visit(&path, name, above, found)?;
+    }
+    Ok(())
+}
+
+fn visit(path: &Path, name: String, above: &mut Vec<PathBuf>, found: &mut Vec<Found>) -> Result<(), Fault> {
+    let shown = path.display().to_string();
+    let counts = path.file_name().is_some_and(|file| counts(&file.to_string_lossy()));
+    let kind = match fs::metadata(path) {
+        Ok(kind) => kind,
+        // A link to nowhere, or into a ring: no matter where its name would not count.
+        Err(_) if !counts => return Ok(()),
+        Err(error) => return Err(unreadable(&shown, error)),
+    };
+    let refused = |what: String| Err(Fault::Path { path: shown.clone(), what });
+    if kind.is_dir() {
+        let real = path.canonicalize().map_err(|error| unreadable(&shown, error))?;
+        if above.contains(&real) {
+            return refused(format!("the link leads back to `{}`, above it", real.display()));
+        }
+        if above.len() >= DEPTH_LIMIT {
+            return refused(format!("more than {DEPTH_LIMIT} folders deep"));
+        }
+        above.push(real);
+        walk(path, &name, above, found)?;
+        above.pop();
+    } else if counts && !kind.is_file() {
+        return refused("neither a file nor a folder".to_owned());
+    } else if counts && found.len() >= FILE_LIMIT {
+        return refused(format!("more than {FILE_LIMIT} files: give fewer folders"));
+    } else if counts {
+        found.push(Found { source: Source { shown, name }, path: Some(path.to_owned()), root: None });
+    }
+    Ok(())
+}
+
+/// Whether a file in a folder is taken to hold manifests.
+pub(super) fn counts(file: &str) -> bool {
+    file.rsplit_once('.').is_some_and(|(_, end)| ENDS.iter().any(|known| end.eq_ignore_ascii_case(known)))
+}
+
+fn read_text(source: &Source, from: impl Read) -> Result<Text, Fault> {
+    let mut bytes = Vec::new();
+    from.take(SIZE_LIMIT + 1).read_to_end(&mut bytes).map_err(|error| unreadable(&source.shown, error))?;
+    text(source, bytes)
+}
+
+/// The text of a file's bytes.
+pub(super) fn text(source: &Source, bytes: Vec<u8>) -> Result<Text, Fault> {
+    let refused = |what: String| Err(Fault::Path { path: source.shown.clone(), what });
+    if bytes.len() as u64 > SIZE_LIMIT {
+        return refused(format!("larger than {} MiB: split it", SIZE_LIMIT / 1024 / 1024));
+    }
+    if bytes.contains(&0) {
+        return refused("not text (it has NUL bytes): give YAML or JSON in UTF-8".to_owned());
+    }
+    match String::from_utf8(bytes) {
+        Ok(content) => Ok(Text { source: source.clone(), content, origins: Vec::new() }),
+        Err(error) => {
+            let valid = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
+            let line = String::from_utf8_lossy(valid).lines().count().max(1);
+            refused(format!("line {line} is not UTF-8 text"))
+        }
+    }
+}
+
+fn unreadable(path: &str, source: io::Error) -> Fault {
+    let what = match source.kind() {
+        io::ErrorKind::NotFound => "there is no such file or folder",
+        io::ErrorKind::PermissionDenied => "may not be read by this user",
+        _ => "cannot be read",
+    };
+    Fault::Read { path: path.to_owned(), what: what.to_owned(), source }
+}
+
+/// Does the same with each item, on as many threads as there are processors; the results are in the order of the items.
+pub(super) fn in_parallel<I: Sync, T: Send>(items: &[I], work: impl Fn(&I) -> T + Sync) -> Vec<T> {
+    let next = AtomicUsize::new(0);
+    let done: Mutex<Vec<(usize, T)>> = Mutex::new(Vec::with_capacity(items.len()));
+    let worker = || {
+        while let Some((index, item)) =
+            Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, items.get(i)?)))
+        {
+            let result = work(item);
+            done.lock().unwrap_or_else(PoisonError::into_inner).push((index, result));
+        }
+    };
+    let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get).min(items.len());
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            // Where not even one more thread can be had, this one does the work below.
+            let _ = thread::Builder::new().stack_size(STACK).spawn_scoped(scope, worker);
+        }
+    });
+    worker();
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_by_key(|(index, _)| *index);
+    done.into_iter().map(|(_, result)| result).collect()
+}

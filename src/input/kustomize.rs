@@ -1,0 +1,168 @@
+//! Folders with a kustomization, rendered by the real program.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Read,
+    path::{Component, Path, PathBuf},
+    process::{Command, Stdio},
+    thread,
+};
+
+use serde_json::{Value, json};
+
+use super::{Fault, Source, Text, files};
+use crate::{
+    flux::{manifests, origins, origins_document},
+    model::{Origin, Origins, Via},
+};
+
+/// Characters of a complaint that are told.
+const COMPLAINT_SHOWN: usize = 1500;
+
+/// Renders a folder. Origins are in the files that its objects come from, relative to `root`, the real path of the
+/// input's root; a field that differs from its file was made by an overlay.
+///
+/// # Errors
+/// kustomize cannot be run, or refuses.
+pub(super) fn render(folder: &Path, root: &Path, source: &Source, binary: &Path) -> Result<Text, Fault> {
+    let failed =
+        |source_| Fault::Read { path: source.shown.clone(), what: "cannot be rendered".to_owned(), source: source_ };
+    let outer = tempfile::tempdir().map_err(failed)?;
+    let base = outer.path().canonicalize().map_err(failed)?;
+    let inner = folder.canonicalize().map_err(failed)?;
+    // A kustomization around the folder's own: it asks for origins and changes nothing.
+    let resource = relative(&base, &inner).to_string_lossy().into_owned();
+    let around = json!({"resources": [resource], "buildMetadata": ["originAnnotations"]});
+    fs::write(base.join("kustomization.yaml"), around.to_string()).map_err(failed)?;
+    let rendering = build(&base, source, binary)?;
+    let mut text = files::text(source, rendering)?;
+    let mut sources = Sources { base: &base, root, files: BTreeMap::new(), seen: BTreeMap::new() };
+    let documents = manifests::parse(&source.shown, &text.content)?;
+    text.origins = documents.iter().map(|document| sources.of(document)).collect();
+    Ok(text)
+}
+
+/// The output of `kustomize build`.
+fn build(folder: &Path, source: &Source, binary: &Path) -> Result<Vec<u8>, Fault> {
+    let missing = |error| Fault::Read {
+        path: source.shown.clone(),
+        what: format!(
+            "has a kustomization, and `{}` cannot be run: install kustomize 5.8, or set --kustomize",
+            binary.display()
+        ),
+        source: error,
+    };
+    let mut child = Command::new(binary)
+        .args(["build", "--load-restrictor", "LoadRestrictionsNone", "--reorder", "none", "--"])
+        .arg(folder)
+        .current_dir(folder)
+        // A remote base fails at once instead of being fetched: what is judged stands in the files.
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("HOME", folder)
+        .env("HTTP_PROXY", "http://127.0.0.1:1")
+        .env("HTTPS_PROXY", "http://127.0.0.1:1")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(missing)?;
+    let complaints = child.stderr.take();
+    // Read beside the output, so that neither pipe holds the program up.
+    let reading = thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // What cannot be read is a complaint that is not told.
+        let _ = complaints.map(|mut pipe| pipe.read_to_end(&mut bytes));
+        bytes
+    });
+    let output = child.wait_with_output().map_err(missing)?;
+    let complaint = reading.join().unwrap_or_default();
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    let text = String::from_utf8_lossy(&complaint);
+    let lines = text.lines().filter(|line| !line.contains("--reorder has been deprecated"));
+    let words: Vec<&str> = lines.flat_map(str::split_whitespace).collect();
+    let told: String = words.join(" ").trim_start_matches("Error: ").chars().take(COMPLAINT_SHOWN).collect();
+    Err(Fault::Path { path: source.shown.clone(), what: format!("kustomize build failed: {told}") })
+}
+
+/// The files that objects of a rendering come from.
+struct Sources<'p> {
+    base: &'p Path,
+    root: &'p Path,
+    files: BTreeMap<PathBuf, Vec<manifests::Document>>,
+    seen: BTreeMap<(PathBuf, String), usize>,
+}
+
+impl Sources<'_> {
+    fn of(&mut self, document: &manifests::Document) -> Origins {
+        let object = document.root.to_value();
+        let Some(path) = origin_path(&object) else { return Origins::default() };
+        let path = lexical(&self.base.join(path));
+        let name = relative(self.root, &path).to_string_lossy().into_owned();
+        let position = self.seen.entry((path.clone(), document.kind().to_owned())).or_default();
+        let number = *position;
+        *position += 1;
+        let documents = self.files.entry(path.clone()).or_insert_with(|| {
+            // kustomize has read it; where this reader cannot, only the places are lost.
+            let text = fs::read_to_string(&path).unwrap_or_default();
+            manifests::parse(&name, &text).unwrap_or_default()
+        });
+        match origins_document(documents, document, number) {
+            Some(source) => origins(&name, source, &object),
+            None => Origins {
+                document: Some(Origin { file: name, line: None, column: None, via: Some(Via::Overlay) }),
+                ..Origins::default()
+            },
+        }
+    }
+}
+
+/// The file of an annotated object, from the folder that was built; `None` for generated and remote ones.
+fn origin_path(object: &Value) -> Option<String> {
+    let text = object.pointer("/metadata/annotations/config.kubernetes.io~1origin")?.as_str()?;
+    let origin = manifests::parse("origin", text).ok()?.into_iter().next()?.root;
+    if origin.get("repo").is_some() {
+        return None;
+    }
+    origin.get("path")?.text().map(str::to_owned)
+}
+
+/// A path without `.` and `..`, by its text: the base has no links.
+fn lexical(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => {
+                clean.pop();
+            }
+            Component::CurDir => {}
+            part => clean.push(part),
+        }
+    }
+    clean
+}
+
+/// The way from a folder to a path, both absolute.
+fn relative(from: &Path, to: &Path) -> PathBuf {
+    let common = from.components().zip(to.components()).take_while(|(a, b)| a == b).count();
+    let up = from.components().skip(common).map(|_| Component::ParentDir);
+    up.chain(to.components().skip(common)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_from_one_folder_to_another_goes_up_and_down() {
+        for (from, to, way) in
+            [("/a/b", "/a/b/c", "c"), ("/a/b", "/a/c/d", "../c/d"), ("/a", "/b", "../b"), ("/a", "/a", "")]
+        {
+            assert_eq!(relative(Path::new(from), Path::new(to)), Path::new(way), "{from} {to}");
+        }
+        assert_eq!(lexical(Path::new("/tmp/x/../y/./z")), Path::new("/tmp/y/z"));
+    }
+}

@@ -1,0 +1,160 @@
+//! The difference between two sets, piece by piece.
+
+use serde_json::{Value, json};
+
+use super::flows::{Format, cell, endpoint_text, families_json, families_text, ports_json, ports_text};
+use crate::{
+    engine::reach::difference::Change,
+    model::{Endpoint, Origin, PolicyRef},
+};
+
+/// The schema of the JSON form.
+const SCHEMA: &str = "netpol-verify/diff/v1";
+
+/// How something differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Only the second set has it.
+    Added,
+    /// Only the first set has it.
+    Removed,
+    /// Both have it, otherwise.
+    Changed,
+}
+
+impl Kind {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Added => "added",
+            Self::Removed => "removed",
+            Self::Changed => "changed",
+        }
+    }
+
+    const fn sign(self) -> char {
+        match self {
+            Self::Added => '+',
+            Self::Removed => '-',
+            Self::Changed => '~',
+        }
+    }
+}
+
+/// A policy that differs in meaning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyChange {
+    /// How.
+    pub kind: Kind,
+    /// Which one.
+    pub policy: PolicyRef,
+    /// Where it stands in the first set.
+    pub before: Option<Origin>,
+    /// Where it stands in the second set.
+    pub after: Option<Origin>,
+}
+
+/// How a flow differs.
+#[must_use]
+pub fn kind(change: &Change) -> Kind {
+    match (change.before.is_empty(), change.after.is_empty()) {
+        (true, _) => Kind::Added,
+        (_, true) => Kind::Removed,
+        _ => Kind::Changed,
+    }
+}
+
+/// What stands before the flows.
+#[must_use]
+pub fn head(format: Format) -> String {
+    match format {
+        Format::Text => String::new(),
+        Format::Json => format!("{{\"schema\":\"{SCHEMA}\",\"flows\":["),
+        Format::Markdown => {
+            "| Change | Source | Destination | Before | After | Because |\n| --- | --- | --- | --- | --- | --- |\n"
+                .to_owned()
+        }
+    }
+}
+
+/// One flow; `is_first` where no other was written before.
+#[must_use]
+pub fn row(format: Format, change: &Change, is_first: bool) -> String {
+    let kind = kind(change);
+    if format == Format::Json {
+        return format!("{}\n{}", if is_first { "" } else { "," }, flow_json(kind, change));
+    }
+    let family = families_text(change.families);
+    let [from, to] = [&change.source, &change.destination].map(endpoint_text);
+    let [before, after] = [&change.before, &change.after].map(ports_text);
+    let because: Vec<String> = change.because.iter().map(Origin::short).collect();
+    if format == Format::Markdown {
+        let because = because.join(", ");
+        let (from, to, because) = (cell(&from), cell(&to), cell(&because));
+        return format!("| {} | {from} | {to}{family} | {before} | {after} | {because} |\n", kind.word());
+    }
+    let ports = match kind {
+        Kind::Added => after,
+        Kind::Removed => before,
+        Kind::Changed => format!("{before} => {after}"),
+    };
+    let because = if because.is_empty() { String::new() } else { format!("  [{}]", because.join(", ")) };
+    format!("{} {from} -> {to}: {ports}{family}{because}\n", kind.sign())
+}
+
+fn flow_json(kind: Kind, change: &Change) -> Value {
+    let mut flow = json!({
+        "change": kind.word(),
+        "source": change.source,
+        "destination": change.destination,
+        "before": ports_json(&change.before),
+        "after": ports_json(&change.after),
+        "because": change.because,
+    });
+    if let (Some(family), Some(fields)) = (families_json(change.families), flow.as_object_mut()) {
+        fields.insert("family".to_owned(), family.into());
+    }
+    flow
+}
+
+/// What stands after the flows: policies and workloads that differ.
+#[must_use]
+pub fn tail(format: Format, flows: usize, policies: &[PolicyChange], workloads: &[(Kind, Endpoint)]) -> String {
+    if format == Format::Json {
+        let policies: Vec<Value> = policies.iter().map(policy_json).collect();
+        let workloads = workloads.iter().map(|(kind, endpoint)| json!({"change": kind.word(), "endpoint": endpoint}));
+        let workloads: Vec<Value> = workloads.collect();
+        return format!("\n],\"policies\":{},\"workloads\":{}}}\n", Value::Array(policies), Value::Array(workloads));
+    }
+    let bullet = if format == Format::Markdown { "- " } else { "" };
+    let mut text = if flows == 0 && format == Format::Text { "No flow differs.\n".to_owned() } else { String::new() };
+    let mut section = |title: &str, lines: Vec<String>| {
+        if !lines.is_empty() {
+            let lines: Vec<String> = lines.iter().map(|line| format!("{bullet}{line}\n")).collect();
+            let gap = if bullet.is_empty() { "" } else { "\n" };
+            text = format!("{text}\n{title}:\n{gap}{}", lines.concat());
+        }
+    };
+    section("Policies", policies.iter().map(policy_text).collect());
+    section(
+        "Workloads",
+        workloads.iter().map(|(kind, endpoint)| format!("{} {}", kind.word(), endpoint_text(endpoint))).collect(),
+    );
+    text
+}
+
+fn policy_json(change: &PolicyChange) -> Value {
+    json!({
+        "change": change.kind.word(),
+        "kind": change.policy.kind,
+        "namespace": change.policy.namespace,
+        "name": change.policy.name,
+        "before": change.before,
+        "after": change.after,
+    })
+}
+
+fn policy_text(change: &PolicyChange) -> String {
+    let place = change.after.as_ref().or(change.before.as_ref());
+    let place = place.map(|origin| format!(" ({})", origin.short())).unwrap_or_default();
+    format!("{} {}{place}", change.kind.word(), change.policy)
+}

@@ -1,0 +1,8 @@
+//! The commands that need no cluster: list, explain and diff over files.
+
+mod commands;
+mod diff;
+mod oracle_rows;
+mod other_tools;
+mod rendered;
+mod support;

@@ -1,0 +1,61 @@
+//! Folders with a kustomization, by the real kustomize (`KUSTOMIZE`, or on `PATH`; `make test` brings it).
+
+use std::process::Command;
+
+use super::support::{folder, pod, policy, run_in};
+
+const FROM_WEB: &str =
+    "\n  podSelector: {matchLabels: {app: db}}\n  ingress:\n  - from:\n    - podSelector: {matchLabels: {app: web}}";
+
+fn tree() -> tempfile::TempDir {
+    let base = pod("x/web", "app: web", "", "") + &pod("x/db", "app: db", "", "") + &policy("x/db", FROM_WEB);
+    let other = policy("x/other", "{podSelector: {}}");
+    folder(&[
+        ("base/kustomization.yaml", "resources: [all.yaml]"),
+        ("base/all.yaml", &base),
+        ("prod/kustomization.yaml", "{resources: [../base, other.yaml], namespace: shop}"),
+        ("prod/other.yaml", &other),
+        ("plain/a.yaml", &base),
+    ])
+}
+
+#[test]
+fn a_folder_is_what_kustomize_makes_of_it_and_its_origins_are_in_the_files() {
+    let folder = tree();
+    let flow = ["explain", "-f", "prod", "shop/web", "shop/db", "80", "-o", "json"];
+    let ran = run_in(folder.path(), &flow, "");
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let origin = &ran.json()["ingress"]["by"][0]["origin"];
+    assert_eq!(*origin, serde_json::json!({"file": "../base/all.yaml", "line": 20, "column": 5}), "{ran:?}");
+    let all = run_in(folder.path(), &["list", "-f", "."], "");
+    assert!(
+        all.errors.contains("declared once more"),
+        "base and plain have the same names, otherwise rendered: {all:?}"
+    );
+}
+
+#[test]
+fn a_revision_is_rendered_from_all_of_it() {
+    let folder = tree();
+    for args in [vec!["init", "-q", "-b", "main"], vec!["add", "."], vec!["commit", "-q", "-m", "one"]] {
+        let identity = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"];
+        let ran = Command::new("git").args(identity).args(&args).current_dir(folder.path()).output().unwrap();
+        assert!(ran.status.success(), "{ran:?}");
+    }
+    std::fs::write(folder.path().join("prod/kustomization.yaml"), "{resources: [../base], namespace: shop}").unwrap();
+    let ran = run_in(folder.path(), &["diff", "main:prod", "prod", "-o", "json"], "");
+    assert_eq!(ran.code, 1, "{ran:?}");
+    let policies = &ran.json()["policies"];
+    assert_eq!(policies[0]["name"], "other", "{ran:?}");
+    assert_eq!(policies[0]["before"]["file"], "other.yaml");
+}
+
+#[test]
+fn a_kustomization_that_is_refused_is_told_and_so_is_a_missing_program() {
+    let folder = folder(&[("kustomization.yaml", "resources: [none.yaml]")]);
+    let ran = run_in(folder.path(), &["list", "-f", "."], "");
+    assert_eq!(ran.code, 2);
+    assert!(ran.errors.contains("kustomize build failed: ") && ran.errors.contains("none.yaml"), "{ran:?}");
+    let ran = run_in(folder.path(), &["list", "-f", ".", "--kustomize", "./no-such-program"], "");
+    assert!(ran.errors.contains("`./no-such-program` cannot be run: install kustomize"), "{ran:?}");
+}
