@@ -298,13 +298,9 @@ impl Question<'_> {
         let peer_labels = peer.class.map(|c| world.namespace_labels(&c.workload.namespace)).unwrap_or_default();
         let peer = match (peer.class, peer.address) {
             // No selector names what uses its node's network.
-            (Some(class), address) if class.host_network => match address {
-                Some(address) => blame::Peer::Outside(address),
-                None => return Vec::new(),
-            },
-            (Some(class), _) => blame::Peer::Pods(pods(class, &peer_labels)),
-            (None, Some(address)) => blame::Peer::Outside(address),
-            (None, None) => return Vec::new(),
+            (Some(class), _) if !class.host_network => blame::Peer::Pods(pods(class, &peer_labels)),
+            (_, Some(address)) => blame::Peer::Outside(address),
+            (_, None) => return Vec::new(),
         };
         blame::missing_entry(&blame::Missing {
             side,

@@ -81,11 +81,16 @@ fn build(folder: &Path, source: &Source, binary: &Path) -> Result<Vec<u8>, Fault
     if output.status.success() {
         return Ok(output.stdout);
     }
-    let text = String::from_utf8_lossy(&complaint);
+    let what = format!("kustomize build failed: {}", told(&complaint));
+    Err(Fault::Path { path: source.shown.clone(), what })
+}
+
+/// What the renderer complained of, in one line of bounded length.
+fn told(complaint: &[u8]) -> String {
+    let text = String::from_utf8_lossy(complaint);
     let lines = text.lines().filter(|line| !line.contains("--reorder has been deprecated"));
     let words: Vec<&str> = lines.flat_map(str::split_whitespace).collect();
-    let told: String = words.join(" ").trim_start_matches("Error: ").chars().take(COMPLAINT_SHOWN).collect();
-    Err(Fault::Path { path: source.shown.clone(), what: format!("kustomize build failed: {told}") })
+    words.join(" ").trim_start_matches("Error: ").chars().take(COMPLAINT_SHOWN).collect()
 }
 
 /// The files that objects of a rendering come from.

@@ -17,6 +17,12 @@ pub(super) fn is_policy(kind: &str) -> bool {
     kind.ends_with("NetworkPolicy") && !kind.starts_with("Staged")
 }
 
+/// What the document calls itself.
+fn reference(document: &Document) -> PolicyRef {
+    let namespace = document.namespace().unwrap_or("default").to_owned();
+    PolicyRef { kind: document.kind().to_owned(), namespace: Some(namespace), name: document.name().to_owned() }
+}
+
 /// Reads a policy with the places of its fields.
 pub(super) fn read(
     (source, document, rendered): (&Source, &Document, Option<&Origins>),
@@ -25,11 +31,9 @@ pub(super) fn read(
     warnings: &mut Vec<ManifestError>,
 ) -> Result<(PolicyDocument, Policy), Vec<Fault>> {
     let cursor = Cursor { file: &source.shown, node: &document.root, name: "" };
-    let kind = document.kind();
-    let namespace = document.namespace().unwrap_or("default").to_owned();
-    let id = PolicyRef { kind: kind.to_owned(), namespace: Some(namespace), name: document.name().to_owned() };
+    let id = reference(document);
     if id.name.is_empty() {
-        return Err(vec![cursor.fault(format!("a {kind} without `metadata.name`")).into()]);
+        return Err(vec![cursor.fault(format!("a {} without `metadata.name`", id.kind)).into()]);
     }
     let object = document.root.to_value();
     let policy = PolicyDocument {
@@ -44,23 +48,26 @@ pub(super) fn read(
         let place = format!("{}:{line}:{column}", source.shown);
         return Err(vec![Fault::NotUnderstood { place, version: version.to_owned(), policy: policy.id.to_string() }]);
     }
-    let mut faults = Vec::new();
-    schema::check(cursor, lenient, &mut faults, warnings);
-    blocks(cursor, &mut faults);
-    if !faults.is_empty() {
-        return Err(faults.into_iter().map(Fault::from).collect());
-    }
+    check(cursor, lenient, warnings)?;
     match read::policy(&policy) {
         Ok(read) => Ok((policy, read)),
         Err(unreadable) => {
             // The origin of a rendering is in another file than its text.
             let own = unreadable.origin.as_ref().filter(|_| rendered.is_none());
-            let place =
-                own.and_then(|o| Some(Place { line: o.line?, column: o.column? })).or(Some(document.root.place));
+            let own = own.and_then(|origin| Some(Place { line: origin.line?, column: origin.column? }));
             let message = format!("{}: {}", unreadable.policy, unreadable.message);
+            let place = Some(own.unwrap_or(document.root.place));
             Err(vec![ManifestError { file: source.shown.clone(), place, message }.into()])
         }
     }
+}
+
+/// What the API would refuse, or not know.
+fn check(cursor: Cursor<'_>, lenient: bool, warnings: &mut Vec<ManifestError>) -> Result<(), Vec<Fault>> {
+    let mut faults = Vec::new();
+    schema::check(cursor, lenient, &mut faults, warnings);
+    blocks(cursor, &mut faults);
+    if faults.is_empty() { Ok(()) } else { Err(faults.into_iter().map(Fault::from).collect()) }
 }
 
 /// "Except values will be rejected if they are outside the cidr range" (IPBlock.except).

@@ -59,8 +59,8 @@ pub struct Ended {
 pub async fn run<O: Outside>(outside: &O, settings: &Settings) -> Result<Ended, Fault> {
     outside.lock().acquire(settings.config.probe.deadline.get() + settings.config.flux.wait.get()).await?;
     let ended = {
-        let (work, lost) = (pin!(locked(outside, settings)), pin!(outside.lock().lost()));
-        match select(work, lost).await {
+        let work = Box::pin(locked(outside, settings));
+        match select(work, pin!(outside.lock().lost())).await {
             Either::Left((ended, _)) => ended,
             Either::Right(_) => Err(LOST.into()),
         }
