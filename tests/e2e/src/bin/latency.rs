@@ -39,10 +39,13 @@ fn main() -> ExitCode {
         }
     };
     let setup = Setup { alone: true, ..Setup::default() };
-    let measured = scenario(setup, async |scene| match watched {
-        true => with_the_watcher(scene, runs).await,
-        false => measure(scene, runs).await,
-    });
+    let measured =
+        scenario(
+            setup,
+            async |scene| {
+                if watched { with_the_watcher(scene, runs).await } else { measure(scene, runs).await }
+            },
+        );
     match measured {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -1,6 +1,6 @@
 //! Random clusters with all kinds of policy, as documents that the API servers accept.
 //!
-//! Everything is drawn with a [`Dice`] of one seed. The namespaces, pods and NetworkPolicies are those of
+//! Everything is drawn with a `Dice` of one seed. The namespaces, pods and NetworkPolicies are those of
 //! [`cluster`](super::cluster), with service accounts and a few more values of labels.
 
 mod admin;
