@@ -133,15 +133,19 @@ impl Question<'_, '_> {
     }
 
     /// Ends without any address will have IPv4.
+    fn version(&self) -> IpVersion {
+        self.destination.address.or(self.source.address).map_or(IpVersion::V4, IpVersion::of)
+    }
+
     fn is_version(&self) -> bool {
-        let address = self.destination.address.or(self.source.address);
-        let version = address.map_or(IpVersion::V4, IpVersion::of);
-        self.conditions.ip_version.is_none_or(|wanted| wanted == version)
+        self.conditions.ip_version.is_none_or(|wanted| wanted == self.version())
     }
 
     fn entity(&self, entity: &EntityMatch, end: &End<'_>) -> bool {
         let inside = |nets: &[ipnet::IpNet]| end.address.is_some_and(|ip| nets.iter().any(|net| net.contains(&ip)));
         (entity.nets.is_empty() || inside(&entity.nets))
+            // Calico leaves a rule out for a version of IP if none of a field's blocks is of it, negated or not.
+            && (entity.not_nets.is_empty() || entity.not_nets.iter().any(|n| IpVersion::of(n.addr()) == self.version()))
             && !inside(&entity.not_nets)
             && entity.selector.as_ref().is_none_or(|selector| self.world.any_at(selector, end))
             && entity.not_selector.as_ref().is_none_or(|selector| !self.world.any_at(selector, end))
@@ -159,7 +163,8 @@ impl Question<'_, '_> {
 
     fn source_ports(&self, traffic: &Traffic) -> Answer {
         let source = &self.conditions.source;
-        if !has_ports(source) {
+        // A Service as the source is no port: it stands for addresses alone, also of packets without ports.
+        if source.ports.is_empty() && source.not_ports.is_empty() {
             return Answer::Yes;
         }
         let Some(protocol) = traffic.protocol.transport() else { return Answer::No };

@@ -179,6 +179,43 @@ fn calico_4_12_services_are_their_endpoints_and_never_the_cluster_address() {
 }
 
 #[test]
+fn calico_4_12_a_service_as_the_source_is_addresses_for_packets_without_ports_too() {
+    let mut cluster = cluster();
+    cluster.snapshot.services = vec![ServiceInfo {
+        namespace: "shop".to_owned(),
+        name: "web".to_owned(),
+        selector: Some(labels(&[("app", "web")])),
+        cluster_ips: Vec::new(),
+        ports: vec![(80, Protocol::Tcp, "http".to_owned())],
+    }];
+    let rule = json!({"source": {"services": {"name": "web", "namespace": "shop"}}});
+    let into = open(rule);
+    let ping = Traffic::icmp(IpProtocol::ICMP, 8, 0);
+    let from = |source| ask(&cluster, &into, TieRule::default(), (source, "shop/api"), &ping).decision();
+    assert_eq!((from("shop/web"), from("redis/redis")), (Allowed, Denied));
+    let out = json!([{"action": "Allow", "destination": {"services": {"name": "web", "namespace": "shop"}}}]);
+    let out = [calico("NetworkPolicy", "redis/p", json!({"types": ["Egress"], "egress": out}))];
+    let verdict = ask(&cluster, &out, TieRule::default(), ("redis/redis", "shop/web"), &ping);
+    assert_eq!(verdict.decision(), Denied, "a destination is an address with a port");
+}
+
+#[test]
+fn a_rule_with_blocks_of_the_other_family_alone_is_left_out_negated_or_not() {
+    let tcp = Traffic::to_port(Protocol::Tcp, 8080);
+    for (field, block, expected) in [
+        ("nets", "10.0.0.0/8", Allowed),
+        ("nets", "fd00::/8", Denied),
+        ("notNets", "192.0.2.0/24", Allowed),
+        ("notNets", "fd00::/8", Denied),
+    ] {
+        for end in ["source", "destination"] {
+            let documents = open(json!({end: {field: [block]}}));
+            assert_eq!(to_api(&documents, &tcp), expected, "{end} {field} {block}");
+        }
+    }
+}
+
+#[test]
 fn pods_with_the_nodes_network_are_no_endpoints() {
     let node: IpAddr = "192.0.2.10".parse().unwrap();
     let cluster = cluster().app("shop/agent", 1).with("shop/agent", |pod| {
