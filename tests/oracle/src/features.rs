@@ -43,10 +43,16 @@ pub fn answers(world: &World, packets: &[Packet]) -> Vec<Answer> {
 /// All features that random documents have.
 #[must_use]
 pub fn all() -> Vec<Feature> {
-    let mut found = Vec::new();
-    found.extend(edits::policies());
+    let mut found = without_admin();
+    found.extend(edits::admin());
+    found
+}
+
+/// Those of Kubernetes' and Calico's policies alone.
+#[must_use]
+pub fn without_admin() -> Vec<Feature> {
+    let mut found = edits::policies();
     found.extend(edits::rules());
     found.extend(edits::selectors());
-    found.extend(edits::admin());
     found
 }

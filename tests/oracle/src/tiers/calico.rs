@@ -41,16 +41,18 @@ fn selects(case: &Case<'_>, policy: &Value, direction: Direction) -> Result<bool
     let Some(known) = known.iter().find(|known| known.pod.is_some()) else { return Ok(false) };
     let here = known.labels.get("projectcalico.org/namespace").map(String::as_str);
     let own = namespace(policy).is_none_or(|namespace| here == Some(namespace));
-    let labels = holds(text(policy, "/spec/selector"), &Asked { labels: &known.labels, all: true, global: None })?;
+    let (selector, namespaces) = (text(policy, "/spec/selector"), text(policy, "/spec/namespaceSelector"));
+    let accounts = text(policy, "/spec/serviceAccountSelector");
+    // With a serviceAccountSelector, `all()` in a global policy is everything that has the label of a service account:
+    // in that selector, and in the policy's own (an empty one stays as it is). With a namespaceSelector, the own one's
+    // `all()` is everything in a namespace by then.
+    let limited = namespace(policy).is_none() && !accounts.is_empty();
+    let in_account = !limited || known.labels.contains_key("projectcalico.org/serviceaccount");
+    let all = in_account || !namespaces.is_empty() || selector.is_empty();
+    let labels = holds(selector, &Asked { labels: &known.labels, all, global: None })?;
     // Only a global policy has this field.
-    let namespaces = holds(
-        text(policy, "/spec/namespaceSelector"),
-        &Asked { labels: &known.namespace_labels, all: true, global: None },
-    )?;
-    let accounts = holds(
-        text(policy, "/spec/serviceAccountSelector"),
-        &Asked { labels: &known.account_labels, all: true, global: None },
-    )?;
+    let namespaces = holds(namespaces, &Asked { labels: &known.namespace_labels, all: true, global: None })?;
+    let accounts = holds(accounts, &Asked { labels: &known.account_labels, all: in_account, global: None })?;
     Ok(own && labels && namespaces && accounts)
 }
 

@@ -187,6 +187,30 @@ fn c10_service_accounts() {
 }
 
 #[test]
+fn c10_all_beside_a_service_account_selector_is_what_has_that_label() {
+    // A name that is too long for a label.
+    let pod_spec = json!({"containers": [], "serviceAccountName": "r".repeat(63)});
+    let status = json!({"phase": "Running", "podIPs": [{"ip": "10.0.0.1"}]});
+    let client = pod_with("a/client", json!({"app": "client"}), pod_spec, status);
+    let other = "!projectcalico.org/name == 'x'";
+    for (fields, global, namespaced) in [
+        (json!({"serviceAccountSelector": "all()"}), false, true),
+        (json!({"serviceAccountSelector": other}), true, true),
+        (json!({"selector": "has(app)", "serviceAccountSelector": other}), true, true),
+        (json!({"selector": "all()", "serviceAccountSelector": other}), false, true),
+        (json!({"selector": "all()", "namespaceSelector": "all()", "serviceAccountSelector": other}), true, true),
+    ] {
+        let mut spec = fields.clone();
+        spec["types"] = json!(["Egress"]);
+        for (policy, selected) in [(gnp("p", spec.clone()), global), (np("a/p", spec.clone()), namespaced)] {
+            let mut world = world([policy]);
+            world.plain.pods[0] = client.clone();
+            assert_flow(&world, "a/client", OUTSIDE, "TCP", 80, !selected);
+        }
+    }
+}
+
+#[test]
 fn c11_selectors_match_network_sets() {
     let sets = [
         set("partners", json!({"app": "client"}), json!(["203.0.113.0/24", "2001:db8::/64"])),
