@@ -12,6 +12,7 @@
 
 mod cluster_live;
 mod engine_oracle;
+mod engine_tiers;
 mod flux_source;
 mod manifests;
 mod matrix_faults;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use k8s_openapi::api::{
-    core::v1::{Container as ApiContainer, Pod},
+    core::v1::{Container as ApiContainer, Pod, PodSpec},
     networking::v1::NetworkPolicy,
 };
 use netpol_verify::{
@@ -80,7 +80,7 @@ fn pod(number: usize, pod: &Pod) -> PodInfo {
         terminating: pod.metadata.deletion_timestamp.is_some(),
         host_network: spec.host_network == Some(true),
         node: Some("node-1".to_owned()),
-        service_account: "default".to_owned(),
+        service_account: account(&spec),
         workload: Workload {
             kind: "Deployment".to_owned(),
             namespace: id.namespace.clone(),
@@ -90,6 +90,11 @@ fn pod(number: usize, pod: &Pod) -> PodInfo {
         containers: spec.containers.iter().map(container).collect(),
         id,
     }
+}
+
+/// The API server writes `default` where none is named.
+fn account(spec: &PodSpec) -> String {
+    spec.service_account_name.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| "default".to_owned())
 }
 
 /// The addresses in a pod's status.

@@ -6,3 +6,4 @@ pub mod outbox;
 pub mod sample;
 pub mod story;
 pub mod synapse;
+pub mod tiered;
