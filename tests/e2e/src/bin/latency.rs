@@ -1,8 +1,10 @@
 //! How long a merge takes to become a message in the room, on the test cluster: five changed flows, two of them denied.
 //! Prints each run's parts and, at the end, p50 and p95.
 //!
-//!     make cluster image && cargo run -p e2e --bin latency -- 20            from Flux's Ready, one Job at a time
-//!     make cluster image && cargo run -p e2e --bin latency -- 20 watched    from the push, with the watcher
+//! ```text
+//! make cluster image && cargo run -p e2e --bin latency -- 20            from Flux's Ready, one Job at a time
+//! make cluster image && cargo run -p e2e --bin latency -- 20 watched    from the push, with the watcher
+//! ```
 
 use std::{
     process::ExitCode,
