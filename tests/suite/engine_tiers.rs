@@ -22,11 +22,13 @@ use oracle::{
 };
 
 /// Clusters of a usual run.
-const CLUSTERS: u64 = 500;
+const CLUSTERS: u64 = 300;
 /// Packets in each, at most.
-const PACKETS: usize = 24;
+const PACKETS: usize = 12;
 /// Answers that have to hang on each feature.
 const ENOUGH: usize = 10;
+/// Clusters that are drawn for it, at most.
+const CLUSTERS_FOR_FEATURES: u64 = 1_000;
 
 /// The ports from which clients speak: a packet from one of them is asked about without its source port too.
 const EPHEMERAL: std::ops::RangeInclusive<u16> = 32_768..=60_999;
@@ -67,7 +69,7 @@ fn the_engine_answers_as_the_oracle_does() {
 fn every_feature_decides_what_the_engine_is_asked() {
     let features = features::without_admin();
     let mut counts = vec![0; features.len()];
-    for seed in 0..CLUSTERS {
+    for seed in 0..CLUSTERS_FOR_FEATURES {
         if counts.iter().all(|count| *count >= ENOUGH) {
             break;
         }
