@@ -1,6 +1,6 @@
 //! Flows between endpoints as lists, explanations and differences tell them.
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde_json::{Value, json};
 
 use super::{clean, words};
@@ -66,9 +66,34 @@ pub fn endpoint_text(endpoint: &Endpoint) -> String {
     clean::line(&text, 3 * words::NAME)
 }
 
+/// Blocks of each family, or what is missing of all of its addresses where that is said in fewer words.
 fn blocks(cidrs: &[IpNet]) -> String {
-    let texts: Vec<String> = cidrs.iter().map(ToString::to_string).collect();
-    texts.join(",")
+    let joined = |nets: &[IpNet]| nets.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    let (v4, v6): (Vec<IpNet>, Vec<IpNet>) = cidrs.iter().partition(|net| net.addr().is_ipv4());
+    let families = [(IpNet::from(Ipv4Net::default()), v4), (IpNet::from(Ipv6Net::default()), v6)];
+    let texts = families.into_iter().filter(|(_, nets)| !nets.is_empty()).map(|(all, nets)| {
+        let rest = nets.iter().fold(vec![all], |rest, net| rest.iter().flat_map(|b| without(*b, net)).collect());
+        let rest = IpNet::aggregate(&rest);
+        if !rest.is_empty() && rest.len() * 2 < nets.len() {
+            format!("{all} but {}", joined(&rest))
+        } else {
+            joined(&nets)
+        }
+    });
+    let texts: Vec<String> = texts.collect();
+    texts.join(if texts.iter().any(|text| text.contains(" but ")) { " and " } else { "," })
+}
+
+/// What is left of a block, in blocks.
+fn without(block: IpNet, net: &IpNet) -> Vec<IpNet> {
+    if net.contains(&block) {
+        return Vec::new();
+    }
+    if !block.contains(net) {
+        return vec![block];
+    }
+    // The net is smaller than the block, so that the block can be halved.
+    block.subnets(block.prefix_len() + 1).into_iter().flatten().flat_map(|half| without(half, net)).collect()
 }
 
 /// ` (IPv6)` where the policies decide the families otherwise.
@@ -117,6 +142,21 @@ mod tests {
         let expected = json!([{"protocol": "TCP", "from": 80, "to": 80}, {"protocol": "TCP", "from": 8000, "to": 8010},
             {"protocol": "UDP", "from": 53, "to": 53}]);
         assert_eq!(ports_json(&mixed), expected);
+    }
+
+    #[test]
+    fn many_blocks_are_told_by_what_they_leave_out() {
+        let nets = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<IpNet>>();
+        assert_eq!(blocks(&nets(&["10.0.0.0/8", "192.168.0.0/16"])), "10.0.0.0/8,192.168.0.0/16");
+        let all = |net: &str| without("0.0.0.0/0".parse().unwrap(), &net.parse().unwrap());
+        let mut most = all("192.168.77.1/32");
+        assert_eq!(most.len(), 32);
+        assert_eq!(blocks(&most), "0.0.0.0/0 but 192.168.77.1/32");
+        most.extend(nets(&["::/0"]));
+        assert_eq!(blocks(&most), "0.0.0.0/0 but 192.168.77.1/32 and ::/0");
+        assert_eq!(blocks(&nets(&["0.0.0.0/1", "128.0.0.0/1"])), "0.0.0.0/1,128.0.0.0/1");
+        let v6 = without("::/0".parse().unwrap(), &"2001:db8::/32".parse().unwrap());
+        assert_eq!(blocks(&v6), "::/0 but 2001:db8::/32");
     }
 
     #[test]
