@@ -47,10 +47,13 @@ pub struct Text {
     pub content: String,
     /// Where each of its objects comes from, if it is a rendering.
     pub origins: Vec<Origins>,
+    /// The real paths of the files and of the folders with a kustomization that it is made of, if it is a rendering.
+    pub made_of: BTreeSet<PathBuf>,
 }
 
 /// Reads what the paths name: files, folders with all that is below them (without hidden ones), `-` for standard input.
-/// A folder with a kustomization is rendered by the program `kustomize`.
+/// A folder with a kustomization is rendered by the program `kustomize`; what that was made of is part of the rendering
+/// and is not read a second time by itself.
 ///
 /// # Errors
 /// Everything that cannot be read, or is no text.
@@ -59,14 +62,29 @@ pub fn read(paths: &[PathBuf], kustomize: &Path) -> Result<Vec<Text>, Faults> {
     for path in paths {
         find(path, &mut found)?;
     }
-    Faults::gather(in_parallel(&found, |file| match (&file.path, &file.root) {
+    let texts = Faults::gather(in_parallel(&found, |file| match (&file.path, &file.root) {
         (None, _) => read_text(&file.source, io::stdin().lock()),
         (Some(path), Some(root)) => kustomize::render(path, root, &file.source, kustomize),
         (Some(path), None) => {
             let opened = fs::File::open(path).map_err(|error| unreadable(&file.source.shown, error))?;
             read_text(&file.source, opened)
         }
-    }))
+    }))?;
+    Ok(without_sources(&found, texts))
+}
+
+/// Leaves out the files, and the renderings of bases, that a rendering among them is made of: Flux applies that one.
+fn without_sources(found: &[Found], texts: Vec<Text>) -> Vec<Text> {
+    let used: BTreeSet<PathBuf> = texts.iter().flat_map(|text| text.made_of.iter().cloned()).collect();
+    let is_part = |file: &Found| {
+        let real = file.path.as_ref().and_then(|path| path.canonicalize().ok());
+        let is_part = real.is_some_and(|real| used.contains(&real));
+        if is_part {
+            tracing::info!(file = file.source.shown, "read as a part of the kustomization that takes it");
+        }
+        is_part
+    };
+    found.iter().zip(texts).filter(|(file, _)| !is_part(file)).map(|(_, text)| text).collect()
 }
 
 /// Reads one set: a path as [`read`] takes it, or, where there is none of that name, `REV:PATH` of the Git repository
@@ -189,7 +207,7 @@ pub(super) fn text(source: &Source, bytes: Vec<u8>) -> Result<Text, Fault> {
         return refused("not text (it has NUL bytes): give YAML or JSON in UTF-8".to_owned());
     }
     match String::from_utf8(bytes) {
-        Ok(content) => Ok(Text { source: source.clone(), content, origins: Vec::new() }),
+        Ok(content) => Ok(Text { source: source.clone(), content, origins: Vec::new(), made_of: BTreeSet::new() }),
         Err(error) => {
             let valid = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
             let line = String::from_utf8_lossy(valid).lines().count().max(1);

@@ -1,7 +1,7 @@
 //! Folders with a kustomization, rendered by the real program.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     io::Read,
     path::{Component, Path, PathBuf},
@@ -40,6 +40,8 @@ pub(super) fn render(folder: &Path, root: &Path, source: &Source, binary: &Path)
     let mut sources = Sources { base: &base, root, files: BTreeMap::new(), seen: BTreeMap::new() };
     let documents = manifests::parse(&source.shown, &text.content)?;
     text.origins = documents.iter().map(|document| sources.of(document)).collect();
+    text.made_of = sources.files.keys().filter_map(|path| path.canonicalize().ok()).collect();
+    bases(&inner, &mut text.made_of);
     Ok(text)
 }
 
@@ -91,6 +93,22 @@ fn told(complaint: &[u8]) -> String {
     let lines = text.lines().filter(|line| !line.contains("--reorder has been deprecated"));
     let words: Vec<&str> = lines.flat_map(str::split_whitespace).collect();
     words.join(" ").trim_start_matches("Error: ").chars().take(COMPLAINT_SHOWN).collect()
+}
+
+/// Adds the folders that a kustomization takes resources or components from, and theirs.
+fn bases(folder: &Path, found: &mut BTreeSet<PathBuf>) {
+    // What cannot be read here, kustomize has refused or understood in its own way.
+    let texts = files::KUSTOMIZATIONS.iter().filter_map(|name| fs::read_to_string(folder.join(name)).ok());
+    let documents = texts.filter_map(|text| manifests::parse("kustomization", &text).ok()).flatten();
+    for object in documents.map(|document| document.root.to_value()) {
+        let lists = ["resources", "bases", "components"].iter().filter_map(|field| object.get(field)?.as_array());
+        for entry in lists.flatten().filter_map(Value::as_str) {
+            let Ok(base) = folder.join(entry).canonicalize() else { continue };
+            if base.is_dir() && found.insert(base.clone()) {
+                bases(&base, found);
+            }
+        }
+    }
 }
 
 /// The files that objects of a rendering come from.

@@ -1,4 +1,5 @@
 use std::{
+    collections::BTreeSet,
     fs,
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
@@ -12,6 +13,7 @@ fn texts(files: &[(&str, &str)]) -> Vec<Text> {
         source: Source { shown: format!("in/{name}"), name: (*name).to_owned() },
         content: (*content).to_owned(),
         origins: Vec::new(),
+        made_of: BTreeSet::new(),
     };
     files.iter().map(text).collect()
 }

@@ -27,11 +27,31 @@ fn a_folder_is_what_kustomize_makes_of_it_and_its_origins_are_in_the_files() {
     assert_eq!(ran.code, 0, "{ran:?}");
     let origin = &ran.json()["ingress"]["by"][0]["origin"];
     assert_eq!(*origin, serde_json::json!({"file": "../base/all.yaml", "line": 20, "column": 5}), "{ran:?}");
-    let all = run_in(folder.path(), &["list", "-f", "."], "");
-    assert!(
-        all.errors.contains("declared once more"),
-        "base and plain have the same names, otherwise rendered: {all:?}"
-    );
+}
+
+#[test]
+fn what_a_rendering_is_made_of_is_not_read_a_second_time() {
+    let folder = tree();
+    let all = run_in(folder.path(), &["list", "-f", ".", "-o", "json"], "");
+    assert_eq!(all.code, 0, "the base and its file are parts of prod: {all:?}");
+    let text = all.out.clone();
+    assert!(text.contains("\"shop\"") && text.contains("\"x\""), "prod's and the plain folder's: {all:?}");
+    // The policies stand beside the workloads, the kustomization that Flux applies elsewhere.
+    let split = self::folder(&[
+        ("apps/web.yaml", &pod("x/web", "app: web", "", "")),
+        ("apps/policy.yaml", &(pod("x/db", "app: db", "", "") + &policy("x/db", FROM_WEB))),
+        ("flux/kustomization.yaml", "{resources: [../apps/policy.yaml], commonAnnotations: {team: a}}"),
+    ]);
+    let explained = run_in(split.path(), &["explain", "-f", ".", "x/web", "x/db", "80", "-o", "json"], "");
+    assert_eq!(explained.code, 0, "{explained:?}");
+    assert_eq!(explained.json()["ingress"]["by"][0]["origin"]["file"], "apps/policy.yaml", "{explained:?}");
+    // Two overlays of one base are two answers, also where one has less than the other.
+    std::fs::create_dir(folder.path().join("test")).unwrap();
+    let other = "{resources: [../base], namespace: shop, commonAnnotations: {team: a}}";
+    std::fs::write(folder.path().join("test/kustomization.yaml"), other).unwrap();
+    let twice = run_in(folder.path(), &["list", "-f", "."], "");
+    assert_eq!(twice.code, 2, "{twice:?}");
+    assert!(twice.errors.contains("declared once more"), "{twice:?}");
 }
 
 #[test]
