@@ -6,4 +6,3 @@ export PROFILE=${PROFILE:-dev}
 tests/cluster/up.sh
 tests/cluster/image.sh
 cargo run --package e2e --bin demo --quiet
-tests/ci/picture.sh .cache/demo-cluster.html

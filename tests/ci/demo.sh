@@ -10,5 +10,4 @@ if [ -z "${KUSTOMIZE:-}" ]; then
   export KUSTOMIZE=$kustomize/kustomize
 fi
 cargo build --package netpol-verify --package lab --bins
-"${CARGO_TARGET_DIR:-target}/debug/lab-demo"
-tests/ci/picture.sh .cache/demo.html
+exec "${CARGO_TARGET_DIR:-target}/debug/lab-demo"
