@@ -34,6 +34,32 @@ pub(super) struct Kustomize<'a> {
     pub limit: Duration,
 }
 
+/// Renders a folder as kustomize-controller does: no sorting, and files from wherever the kustomization takes them.
+/// `home` is the folder where it runs. Nothing of this process' secrets; and no way out: a remote base fails at once
+/// instead of hanging.
+pub(crate) fn command(binary: &Path, folder: &Path, home: &Path) -> std::process::Command {
+    let mut command = std::process::Command::new(binary);
+    command
+        .args(["build", "--load-restrictor", "LoadRestrictionsNone", "--reorder", "none", "--"])
+        .arg(folder)
+        .current_dir(home)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("HOME", home)
+        .env("HTTP_PROXY", "http://127.0.0.1:1")
+        .env("HTTPS_PROXY", "http://127.0.0.1:1")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// A complaint on one line of bounded length.
+pub(crate) fn told<'a>(lines: impl Iterator<Item = &'a str>) -> String {
+    let words: Vec<&str> = lines.flat_map(str::split_whitespace).collect();
+    words.join(" ").trim_start_matches("Error: ").chars().take(COMPLAINT_SHOWN).collect()
+}
+
 /// A folder that only this user can enter, and that is gone when this is dropped.
 #[derive(Debug)]
 pub(super) struct Folder {
@@ -89,21 +115,9 @@ impl Folder {
         folder.build("", kustomize).await
     }
 
-    /// Renders a folder of the copy: no sorting, and files from the whole artifact, as kustomize-controller does.
+    /// Renders a folder of the copy.
     pub(super) async fn build(&self, folder: &str, kustomize: Kustomize<'_>) -> Result<String, FluxFault> {
-        let mut child = Command::new(kustomize.binary)
-            .args(["build", "--load-restrictor", "LoadRestrictionsNone", "--reorder", "none", "--"])
-            .arg(self.real.join(folder))
-            .current_dir(&self.real)
-            // Nothing of this process' secrets; and no way out: a remote base fails at once instead of hanging.
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("HOME", &self.real)
-            .env("HTTP_PROXY", "http://127.0.0.1:1")
-            .env("HTTPS_PROXY", "http://127.0.0.1:1")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+        let mut child = Command::from(command(kustomize.binary, &self.real.join(folder), &self.real))
             .kill_on_drop(true)
             .spawn()
             .map_err(|source| FluxFault::Run { binary: kustomize.binary.to_owned(), source })?;
@@ -131,8 +145,7 @@ impl Folder {
             let root = root.to_string_lossy();
             text = text.replace(&format!("{root}/"), "").replace(&*root, ".");
         }
-        let words: Vec<&str> = text.split_whitespace().collect();
-        words.join(" ").trim_start_matches("Error: ").chars().take(COMPLAINT_SHOWN).collect()
+        told(text.lines())
     }
 }
 

@@ -16,7 +16,7 @@ mod envsubst;
 mod error;
 mod forward;
 mod generate;
-mod kustomize;
+pub(crate) mod kustomize;
 pub mod manifests;
 mod objects;
 mod origins;

@@ -5,7 +5,6 @@ use std::{
     fs,
     io::Read,
     path::{Component, Path, PathBuf},
-    process::{Command, Stdio},
     thread,
 };
 
@@ -13,12 +12,9 @@ use serde_json::{Value, json};
 
 use super::{Fault, Source, Text, files};
 use crate::{
-    flux::{manifests, origins, origins_document},
+    flux::{kustomize as renderer, manifests, origins, origins_document},
     model::{Origin, Origins, Via},
 };
-
-/// Characters of a complaint that are told.
-const COMPLAINT_SHOWN: usize = 1500;
 
 /// Renders a folder. Origins are in the files that its objects come from, relative to `root`, the real path of the
 /// input's root; a field that differs from its file was made by an overlay.
@@ -55,21 +51,7 @@ fn build(folder: &Path, source: &Source, binary: &Path) -> Result<Vec<u8>, Fault
         ),
         source: error,
     };
-    let mut child = Command::new(binary)
-        .args(["build", "--load-restrictor", "LoadRestrictionsNone", "--reorder", "none", "--"])
-        .arg(folder)
-        .current_dir(folder)
-        // A remote base fails at once instead of being fetched: what is judged stands in the files.
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .env("HOME", folder)
-        .env("HTTP_PROXY", "http://127.0.0.1:1")
-        .env("HTTPS_PROXY", "http://127.0.0.1:1")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(missing)?;
+    let mut child = renderer::command(binary, folder, folder).spawn().map_err(missing)?;
     let complaints = child.stderr.take();
     // Read beside the output, so that neither pipe holds the program up.
     let reading = thread::spawn(move || {
@@ -83,16 +65,9 @@ fn build(folder: &Path, source: &Source, binary: &Path) -> Result<Vec<u8>, Fault
     if output.status.success() {
         return Ok(output.stdout);
     }
-    let what = format!("kustomize build failed: {}", told(&complaint));
-    Err(Fault::Path { path: source.shown.clone(), what })
-}
-
-/// What the renderer complained of, in one line of bounded length.
-fn told(complaint: &[u8]) -> String {
-    let text = String::from_utf8_lossy(complaint);
-    let lines = text.lines().filter(|line| !line.contains("--reorder has been deprecated"));
-    let words: Vec<&str> = lines.flat_map(str::split_whitespace).collect();
-    words.join(" ").trim_start_matches("Error: ").chars().take(COMPLAINT_SHOWN).collect()
+    let text = String::from_utf8_lossy(&complaint);
+    let told = renderer::told(text.lines().filter(|line| !line.contains("--reorder has been deprecated")));
+    Err(Fault::Path { path: source.shown.clone(), what: format!("kustomize build failed: {told}") })
 }
 
 /// Adds the folders that a kustomization takes resources or components from, and theirs.
