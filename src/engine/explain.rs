@@ -257,6 +257,10 @@ impl Question<'_> {
                 });
                 SideAnswer { isolated: true, is_allowed: false, by: by.collect(), note: None }
             }
+            Side::Stopped(rule, origin) => {
+                let by = vec![Reason { action: "deny", ..self.rule(rule, origin.as_ref()) }];
+                SideAnswer { isolated: true, is_allowed: false, by, note: None }
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use super::{
     verdict,
     world::{Class, End, Family, World},
 };
-use crate::model::{Action, Decision, Direction, Policy, PortSet, Protocol, Rule};
+use crate::model::{Action, Conditions, Decision, Direction, EntityPort, Policy, PortSet, Protocol, Rule};
 
 /// Reachability of one [`World`].
 pub struct Matrix<'w> {
@@ -88,9 +88,13 @@ impl<'w> Matrix<'w> {
         };
         let mut entries = Vec::new();
         for (direction, subject, peer) in [(Direction::Egress, source, to), (Direction::Ingress, destination, from)] {
-            let rules = self.isolating(direction, subject).flat_map(|p| p.rules(direction).unwrap_or_default());
-            let at_hand = rules.filter(|r| r.ports.is_some() && verdict::rule_matches_peer(self.world, r, &peer));
-            entries.extend(at_hand.flat_map(|rule| verdict::port_entries(rule, &to)));
+            for rule in self.isolating(direction, subject).flat_map(|p| p.rules(direction).unwrap_or_default()) {
+                if let Some(conditions) = &rule.conditions {
+                    entries.extend(condition_entries(self.world, conditions, from, to));
+                } else if rule.ports.is_some() && verdict::rule_matches_peer(self.world, rule, &peer) {
+                    entries.extend(verdict::port_entries(rule, &to));
+                }
+            }
         }
         entries
     }
@@ -168,6 +172,17 @@ impl<'w> Matrix<'w> {
         let yes = if matches { verdict::rule_ports(rule, &destination) } else { PortSet::empty() };
         Reach { yes, unknown: PortSet::empty() }
     }
+}
+
+/// What each of the ports that a Calico rule names matches.
+fn condition_entries(world: &World, conditions: &Conditions, source: End<'_>, destination: End<'_>) -> Vec<PortSet> {
+    let of_port = |port: &EntityPort| {
+        let mut one = conditions.clone();
+        one.destination.ports = vec![port.clone()];
+        let reach = Question { world, conditions: &one, source, destination }.reach();
+        reach.yes.union(&reach.unknown)
+    };
+    conditions.destination.ports.iter().map(of_port).collect()
 }
 
 /// The ends of a flow, and the side that is asked.

@@ -31,19 +31,25 @@ fn place(origin: Option<&Origin>) -> String {
     origin.map(|o| format!(" ({o})")).unwrap_or_default()
 }
 
-/// Whether [`policy`] has a reader for this kind.
+/// Whether [`documents`] has a reader for this kind.
 #[must_use]
 pub fn understands(document: &PolicyDocument) -> bool {
+    is_kubernetes(document) || calico::understands(document)
+}
+
+/// Whether [`policy`] has a reader for this kind: `networking.k8s.io/v1` NetworkPolicy.
+#[must_use]
+pub fn is_kubernetes(document: &PolicyDocument) -> bool {
     document.api_version == "networking.k8s.io/v1" && document.id.kind == "NetworkPolicy"
 }
 
-/// Reads a document.
+/// Reads a document that needs no other one to be understood.
 ///
 /// # Errors
-/// No reader for its kind (ask [`understands`] first), or content that the API would refuse.
+/// No reader for its kind (ask [`is_kubernetes`] first), or content that the API would refuse.
 pub fn policy(document: &PolicyDocument) -> Result<Policy, Box<Unreadable>> {
     let reader = Reader { id: &document.id, origins: &document.origins };
-    if !understands(document) {
+    if !is_kubernetes(document) {
         return Err(
             reader.fault("", format!("kind `{}` of `{}` is not understood", document.id.kind, document.api_version))
         );
@@ -56,7 +62,7 @@ pub fn policy(document: &PolicyDocument) -> Result<Policy, Box<Unreadable>> {
 pub(crate) mod calico;
 mod fields;
 
-pub use calico::{PolicySet, Staged, StagedAction, documents};
+pub use calico::{PolicySet, Staged, StagedAction, documents, readable};
 
 struct Reader<'d> {
     id: &'d PolicyRef,

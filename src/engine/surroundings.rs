@@ -16,7 +16,7 @@ pub(super) const OF_NAMESPACE: &str = "pcns.";
 /// The prefix under which a pod has the labels of its ServiceAccount.
 pub(super) const OF_ACCOUNT: &str = "pcsa.";
 /// What a namespace's or ServiceAccount's own name is called among those labels.
-const NAME_LABEL: &str = "projectcalico.org/name";
+pub(super) const NAME_LABEL: &str = "projectcalico.org/name";
 /// The label that Kubernetes gives every namespace, whether its object is known or not.
 const KUBERNETES_NAME_LABEL: &str = "kubernetes.io/metadata.name";
 const ORCHESTRATOR_LABEL: &str = "projectcalico.org/orchestrator";
@@ -156,7 +156,7 @@ impl World {
     }
 
     /// A set of a namespace inherits the namespace's labels, as its pods do.
-    fn set_matches(&self, selector: &CalicoSelector, set: &NetworkSet) -> bool {
+    pub(super) fn set_matches(&self, selector: &CalicoSelector, set: &NetworkSet) -> bool {
         let namespace = set.id.namespace.as_deref();
         selector.matches(&Inherited {
             own: &set.labels,

@@ -19,6 +19,8 @@ pub enum Side {
     Allowed(Vec<(RuleRef, Option<Origin>)>),
     /// No rule lets it through; these policies isolate.
     Denied(Vec<(PolicyRef, Option<Origin>)>),
+    /// This rule denies it, before any that would let it through.
+    Stopped(RuleRef, Option<Origin>),
     /// The specification gives no answer: a pod with hostNetwork.
     Undefined,
 }
@@ -29,7 +31,7 @@ impl Side {
     pub const fn decision(&self) -> Decision {
         match self {
             Self::NotIsolated | Self::Allowed(_) => Decision::Allowed,
-            Self::Denied(_) => Decision::Denied,
+            Self::Denied(_) | Self::Stopped(..) => Decision::Denied,
             Self::Undefined => Decision::Undefined,
         }
     }
@@ -128,7 +130,7 @@ impl Ask<'_, '_> {
                     Action::Allow => return Side::Allowed(self.allowing(tier, policy, rule)),
                     Action::Deny => {
                         let origin = rule.origin.clone().or_else(|| policy.origin.clone());
-                        return Side::Denied(vec![(policy.id.clone(), origin)]);
+                        return Side::Stopped(self.reference(policy, rule), origin);
                     }
                     Action::Pass | Action::Log => {}
                 },
@@ -213,12 +215,14 @@ impl Ask<'_, '_> {
         if rule_matches_peer(world, rule, peer) && port() { Answer::Yes } else { Answer::No }
     }
 
+    fn reference(&self, policy: &Policy, rule: &Rule) -> RuleRef {
+        RuleRef { policy: policy.id.clone(), direction: self.direction, index: rule.index }
+    }
+
     /// The rule that allows. Where it is a NetworkPolicy's, every rule of such a policy that does: they are additive,
     /// each of them is a reason.
     fn allowing(&self, tier: &[&Policy], first: &Policy, rule: &Rule) -> Vec<(RuleRef, Option<Origin>)> {
-        let reason = |p: &Policy, r: &Rule| {
-            (RuleRef { policy: p.id.clone(), direction: self.direction, index: r.index }, r.origin.clone())
-        };
+        let reason = |p: &Policy, r: &Rule| (self.reference(p, r), r.origin.clone());
         if rule.conditions.is_some() {
             return vec![reason(first, rule)];
         }

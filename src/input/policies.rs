@@ -43,7 +43,7 @@ pub(super) fn read(
         object,
         kustomization: None,
     };
-    if !read::understands(&policy) {
+    if !read::is_kubernetes(&policy) {
         let Place { line, column } = document.root.place;
         let place = format!("{}:{line}:{column}", source.shown);
         return Err(vec![Fault::NotUnderstood { place, version: version.to_owned(), policy: policy.id.to_string() }]);

@@ -195,6 +195,10 @@ impl Assembler<'_> {
                 let namespace = policies.iter().find_map(|(id, _)| id.namespace.as_ref());
                 Some(namespace.map_or_else(|| format!("{word} is not"), |n| format!("{word} at {n} is not")))
             }
+            Side::Stopped(rule, _) => {
+                let place = self.rule_place(rule).map(|p| format!(" ({})", p.short())).unwrap_or_default();
+                Some(format!("{word} is denied by {rule}{place}"))
+            }
         }
     }
 
@@ -211,6 +215,15 @@ impl Assembler<'_> {
             Direction::Egress => (from, to),
         };
         let Some(class) = subject.class else { return Vec::new() };
+        let sides = verdict::flow(world, from, to, flow.protocol, flow.port);
+        let denying = match side {
+            Direction::Ingress => sides.ingress,
+            Direction::Egress => sides.egress,
+        };
+        // No entry cures what a rule denies first: the sides in words name it.
+        if matches!(denying, Side::Stopped(..)) {
+            return Vec::new();
+        }
         let isolating: Vec<&PolicyDocument> = verdict::applying(world, side, class)
             .filter_map(|policy| self.comparison.documents.iter().find(|d| d.id == policy.id))
             .collect();

@@ -247,6 +247,7 @@ fn of_side(was: Option<&Side>, is: Option<&Side>) -> Vec<Origin> {
         match side {
             Some(Side::Allowed(rules)) => rules.iter().filter_map(|(_, origin)| origin.clone()).collect(),
             Some(Side::Denied(policies)) => policies.iter().filter_map(|(_, origin)| origin.clone()).collect(),
+            Some(Side::Stopped(_, origin)) => origin.iter().cloned().collect(),
             Some(Side::NotIsolated | Side::Undefined) | None => Vec::new(),
         }
     };

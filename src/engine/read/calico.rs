@@ -72,6 +72,13 @@ pub fn understands(document: &PolicyDocument) -> bool {
 /// # Errors
 /// Every document that has no reader, or whose content the API would refuse or Calico drop.
 pub fn documents(documents: &[PolicyDocument]) -> Result<PolicySet, Vec<Unreadable>> {
+    let (result, errors) = readable(documents);
+    if errors.is_empty() { Ok(result) } else { Err(errors) }
+}
+
+/// The same for a cluster, where one document that cannot be read hides none of the others.
+#[must_use]
+pub fn readable(documents: &[PolicyDocument]) -> (PolicySet, Vec<Unreadable>) {
     let mut errors = Vec::new();
     let mut result = PolicySet::default();
     let mut tiers = known_tiers();
@@ -92,7 +99,7 @@ pub fn documents(documents: &[PolicyDocument]) -> Result<PolicySet, Vec<Unreadab
         };
         errors.extend(read.err().map(|error| *error));
     }
-    if errors.is_empty() { Ok(result) } else { Err(errors) }
+    (result, errors)
 }
 
 /// The two groups of Calico hold the same objects.
@@ -148,7 +155,7 @@ struct Set<'s> {
 
 impl Set<'_> {
     fn add(&mut self, document: &PolicyDocument) -> Read<()> {
-        if super::understands(document) {
+        if super::is_kubernetes(document) {
             self.result.policies.push(super::policy(document)?);
             return Ok(());
         }

@@ -79,7 +79,7 @@ fn what_the_api_would_refuse_is_an_error_with_its_place() {
 fn a_kind_without_a_reader_is_refused_not_guessed() {
     let mut other = document("shop/web", json!({}));
     assert!(understands(&other), "the control");
-    other.api_version = "projectcalico.org/v3".to_owned();
+    other.api_version = "cilium.io/v2".to_owned();
     assert!(!understands(&other));
     assert!(read_error(&other).message.contains("is not understood"));
 }

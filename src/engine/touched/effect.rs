@@ -1,8 +1,8 @@
 //! Rules that match nothing: a mistake, or a policy that came before its app.
 
-use super::Views;
+use super::{Views, words};
 use crate::engine::near_miss;
-use crate::model::{Finding, FindingRule, Labels, NamespaceMatch, Policy, Rule, RuleRef, Selector, Severity};
+use crate::model::{Finding, FindingRule, Labels, NamespaceMatch, Policy, Rule, RuleRef, Selector, Severity, Subject};
 
 /// What a selector that yields no flow is, in words.
 pub(super) enum Silence {
@@ -19,7 +19,7 @@ pub(super) fn peer(views: &Views<'_>, namespaces: &NamespaceMatch, pods: &Select
     if named.peek().is_some() {
         let only_host = named.all(|class| class.host_network);
         let reason = if only_host { "only pods with hostNetwork have" } else { "no pod declares its ports that has" };
-        return Silence::Waits(format!("{reason} {}", words(pods)));
+        return Silence::Waits(format!("{reason} {}", in_words(pods)));
     }
     let matching: Vec<&String> =
         world.namespaces.iter().filter(|(n, l)| namespaces.matches(n, l)).map(|(n, _)| n).collect();
@@ -41,7 +41,18 @@ pub(super) fn peer(views: &Views<'_>, namespaces: &NamespaceMatch, pods: &Select
             near.exists
         ));
     }
-    Silence::Waits(format!("no pod in {} has {}", names(&matching), words(pods)))
+    Silence::Waits(format!("no pod in {} has {}", names(&matching), in_words(pods)))
+}
+
+/// The same for the pods that a policy applies to.
+pub(super) fn subject(views: &Views<'_>, subject: &Subject) -> Silence {
+    let Some(selector) = &subject.calico else { return peer(views, &subject.namespaces, &subject.pods) };
+    match (&subject.namespaces, words::of_kubernetes(selector)) {
+        // A policy of a namespace says nothing of others.
+        (own @ NamespaceMatch::Named(_), Some((_, pods))) => peer(views, own, &pods),
+        (NamespaceMatch::Selected(_), Some((namespaces, pods))) => peer(views, &namespaces, &pods),
+        (_, None) => Silence::Waits(format!("no pod matches `{selector}`")),
+    }
 }
 
 fn no_namespace(views: &Views<'_>, namespaces: &NamespaceMatch) -> Silence {
@@ -58,7 +69,7 @@ fn no_namespace(views: &Views<'_>, namespaces: &NamespaceMatch) -> Silence {
                 }
                 (None, Some(near)) => format!("no namespace has label `{}`; `{}` exists", near.wanted, near.exists),
                 // A label, and no name, promises namespaces to come.
-                (None, None) => return Silence::Waits(format!("no namespace has {}", words(selector))),
+                (None, None) => return Silence::Waits(format!("no namespace has {}", in_words(selector))),
             }
         }
     })
@@ -92,7 +103,7 @@ fn names(namespaces: &[&String]) -> String {
 }
 
 /// A selector as people read it: `label app: Redis`.
-fn words(selector: &Selector) -> String {
+fn in_words(selector: &Selector) -> String {
     let source = selector.source();
     let mut parts: Vec<String> = source.match_labels.iter().flatten().map(|(k, v)| format!("`{k}: {v}`")).collect();
     parts.extend(source.match_expressions.iter().flatten().map(|e| {

@@ -9,14 +9,17 @@
 
 mod changed;
 mod collected;
+mod decided;
 mod effect;
 mod first;
 mod openings;
 mod parts;
+mod pieces;
 mod ports;
 mod ranges;
 mod recorded;
 mod rules;
+mod words;
 
 use std::{collections::BTreeSet, net::IpAddr};
 
@@ -297,8 +300,12 @@ impl<'a> Views<'a> {
             Target::Outside(_) | Target::Range(_) => None,
         };
         let unprobeable = |text: String| Some((Unseen::Unprobeable, text));
-        if from.host_network || to.is_some_and(|c| c.host_network) || declared == Decision::Undefined {
+        if from.host_network || to.is_some_and(|c| c.host_network) {
             return unprobeable("hostNetwork: the specification leaves policy for it undefined".to_owned());
+        }
+        if declared == Decision::Undefined {
+            let text = "a rule asks for what a connection does not tell beforehand (HTTP, source ports, a Service without selector)";
+            return unprobeable(text.to_owned());
         }
         if !(self.input.probe_from)(&from.workload.namespace) {
             return unprobeable(format!("no probe may start in {} (probeNamespaces)", from.workload.namespace));

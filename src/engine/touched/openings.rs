@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use super::{Target, Views, parts, ports, ranges};
+use super::{
+    Target, Views,
+    pieces::{PeerPart, Pieces},
+    ports, ranges,
+};
 use crate::{
-    engine::{
-        verdict,
-        world::{End, Family, World},
-    },
-    model::{Decision, Direction, NamespaceMatch, Peer, Policy, Protocol, Rule, RuleRef, Subject},
+    engine::world::{End, Family},
+    model::{Action, Decision, Direction, Policy, PortSet, Protocol, Rule, RuleRef, Subject},
 };
 
 /// A flow that a rule opens on its side.
@@ -27,6 +28,16 @@ pub(super) struct Opening {
     pub(super) by_selector: bool,
     /// Whether it is over IPv6 as over IPv4: there is no need to look at both.
     pub(super) is_twin: bool,
+    /// Whether the rule's own side denies it all the same: another rule decides first.
+    pub(super) is_overruled: bool,
+}
+
+impl Opening {
+    /// Whether the other side denies it. Only a selector says that these very pods are meant: that pods inside an open
+    /// range are closed is as intended.
+    pub(super) fn is_one_sided(&self) -> bool {
+        self.decision == Decision::Denied && self.by_selector && !self.is_overruled
+    }
 }
 
 /// A peer with a port, by their positions, over one address family.
@@ -37,6 +48,9 @@ pub(super) struct Openings<'p> {
     pub(super) reference: RuleRef,
     pub(super) policy: &'p Policy,
     pub(super) rule: &'p Rule,
+    pub(super) pieces: Pieces<'p>,
+    /// Whether there are policies whose order decides.
+    is_ordered: bool,
     pub(super) all: Vec<Opening>,
 }
 
@@ -48,8 +62,10 @@ pub(super) struct Units {
 
 impl<'p> Openings<'p> {
     pub(super) fn of(views: &Views<'_>, policy: &'p Policy, rule: &'p Rule, reference: &RuleRef) -> Self {
-        let mut openings = Self { reference: reference.clone(), policy, rule, all: Vec::new() };
+        let pieces = Pieces::of(rule, reference.direction);
         let world = views.input.declared;
+        let is_ordered = world.policies.iter().any(|policy| !policy.is_network_policy());
+        let mut openings = Self { reference: reference.clone(), policy, rule, pieces, is_ordered, all: Vec::new() };
         let selected = |index: &usize| {
             let class = views.class(*index);
             class.is_some_and(|c| world.applies_to(&policy.subject, c))
@@ -74,26 +90,54 @@ impl<'p> Openings<'p> {
             return;
         }
         for family in views.families(source, destination) {
-            let (Some(peer_class), Some(to)) = (views.class(peer), views.class(destination)) else { continue };
-            let peers = matching(views.input.declared, self.rule, &End::pods(peer_class, family));
+            let (Some(from), Some(to)) = (views.class(source), views.class(destination)) else { continue };
+            let ends = (End::pods(from, family), End::pods(to, family));
+            let peers = self.matching(views, ends);
             if peers.is_empty() {
                 continue;
             }
-            let by_selector = peers.iter().any(|at| matches!(self.peer(*at), Some(Peer::Pods { .. })));
+            let by_selector = peers.iter().any(|at| self.pieces.is_selected(*at));
             let passed = views.declared.between(source, destination, family);
-            for (entry, set) in verdict::port_entries(self.rule, &End::pods(to, family)).iter().enumerate() {
+            let own = self.own(views, subject, ends);
+            for (entry, set) in self.pieces.entries(views.input.declared, &ends.0, &ends.1).iter().enumerate() {
                 for port in ports::representatives(set, Some(to), &[]) {
                     let decision = match &passed {
                         None => Decision::Undefined,
                         Some(ports) if ports.contains(port.0, port.1) => Decision::Allowed,
                         Some(_) => Decision::Denied,
                     };
+                    let is_overruled = own.as_ref().is_some_and(|own| !own.contains(port.0, port.1));
                     let (target, peers) = (Target::Class(destination), peers.clone());
                     let is_twin = false;
-                    self.add(Opening { source, target, family, port, decision, peers, entry, by_selector, is_twin });
+                    self.add(Opening {
+                        source,
+                        target,
+                        family,
+                        port,
+                        decision,
+                        peers,
+                        entry,
+                        by_selector,
+                        is_twin,
+                        is_overruled,
+                    });
                 }
             }
         }
+    }
+
+    fn matching(&self, views: &Views<'_>, (source, destination): (End<'_>, End<'_>)) -> Vec<usize> {
+        self.pieces.matching(views.input.declared, self.reference.direction, &source, &destination)
+    }
+
+    /// What the rule's own side lets through. A NetworkPolicy's rule is never overruled on it by another of its kind.
+    fn own(&self, views: &Views<'_>, subject: usize, (source, destination): (End<'_>, End<'_>)) -> Option<PortSet> {
+        let peer = match self.reference.direction {
+            Direction::Ingress => source,
+            Direction::Egress => destination,
+        };
+        let is_asked = self.rule.action == Action::Allow && self.is_ordered;
+        is_asked.then(|| views.declared.side(self.reference.direction, subject, peer, destination)).flatten()
     }
 
     fn add(&mut self, opening: Opening) {
@@ -110,37 +154,33 @@ impl<'p> Openings<'p> {
 
     fn outside(&mut self, views: &Views<'_>, source: usize) {
         for outside in views.input.outside {
-            let end = End::outside(outside.address);
-            let peers = matching(views.input.declared, self.rule, &end);
+            let (end, family) = (End::outside(outside.address), Family::of(outside.address));
+            let Some(from) = views.class(source).map(|class| End::pods(class, family)) else { continue };
+            let peers = self.matching(views, (from, end));
             if peers.is_empty() {
                 continue;
             }
-            let (target, family) = (Target::Outside(outside.clone()), Family::of(outside.address));
-            for (entry, set) in verdict::port_entries(self.rule, &end).iter().enumerate() {
+            let target = Target::Outside(outside.clone());
+            for (entry, set) in self.pieces.entries(views.input.declared, &from, &end).iter().enumerate() {
                 for &port in outside.ports.iter().filter(|p| set.contains(Protocol::Tcp, **p)) {
                     let port = (Protocol::Tcp, port);
                     let decision = super::decision(&views.declared, (source, &target), family, port);
-                    let (target, peers) = (target.clone(), peers.clone());
-                    let (by_selector, is_twin) = (false, false);
                     self.all.push(Opening {
                         source,
-                        target,
+                        target: target.clone(),
                         family,
                         port,
                         decision,
-                        peers,
+                        peers: peers.clone(),
                         entry,
-                        by_selector,
-                        is_twin,
+                        by_selector: false,
+                        is_twin: false,
+                        // There is one side.
+                        is_overruled: self.rule.action == Action::Allow && decision == Decision::Denied,
                     });
                 }
             }
         }
-    }
-
-    /// A peer by its position; `None` where the rule names none.
-    pub(super) fn peer(&self, position: usize) -> Option<&'p Peer> {
-        parts::peer_at(self.rule, position)
     }
 
     /// Whether the flow shows the peer at work. Pods that a selector names say nothing about a range beside it, and pods
@@ -148,9 +188,9 @@ impl<'p> Openings<'p> {
     pub(super) fn shows(&self, opening: &Opening, peer: usize) -> bool {
         let is_outside = matches!(opening.target, Target::Outside(_));
         opening.peers.contains(&peer)
-            && match self.peer(peer) {
-                Some(Peer::Block { cidr, .. }) => is_outside || !opening.by_selector && ranges::is_private(*cidr),
-                Some(Peer::Pods { .. }) | None => true,
+            && match self.pieces.peer(peer) {
+                PeerPart::Block { cidr, .. } => is_outside || !opening.by_selector && ranges::is_private(*cidr),
+                PeerPart::Pods { .. } | PeerPart::Selected { .. } | PeerPart::Anyone => true,
             }
     }
 
@@ -162,34 +202,14 @@ impl<'p> Openings<'p> {
             openings.flat_map(|o| o.peers.iter().filter(|p| self.shows(o, **p)).map(move |p| unit(o, *p))).collect()
         };
         let allowed = of(&|o| o.decision != Decision::Denied);
-        let denied = of(&|o| o.decision == Decision::Denied && o.by_selector);
+        let denied = of(&|o| o.is_one_sided());
         let denied = denied.difference(&allowed).copied().collect();
         Units { allowed, denied }
-    }
-
-    /// Whether the peer names some pods. One of all namespaces opens towards everybody: that others deny is as intended.
-    pub(super) fn is_narrow(&self, peer: usize) -> bool {
-        match self.peer(peer) {
-            None | Some(Peer::Block { .. }) => false,
-            Some(Peer::Pods { namespaces, .. }) => {
-                !matches!(namespaces, NamespaceMatch::Selected(selector) if selector.is_everything())
-            }
-        }
     }
 
     /// The first class that the policy applies to.
     pub(super) fn subject(&self, views: &Views<'_>) -> Option<usize> {
         let subject: &Subject = &self.policy.subject;
         views.classes().iter().position(|c| views.input.declared.applies_to(subject, c))
-    }
-}
-
-/// Positions of the rule's peers that match; 0 where it names none.
-fn matching(world: &World, rule: &Rule, end: &End<'_>) -> Vec<usize> {
-    match &rule.peers {
-        None => vec![0],
-        Some(peers) => {
-            (0..peers.len()).filter(|at| peers.get(*at).is_some_and(|p| world.peer_matches(p, end))).collect()
-        }
     }
 }

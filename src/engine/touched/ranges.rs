@@ -2,13 +2,13 @@
 
 use ipnet::IpNet;
 
-use super::{Origin, Target, TouchedFlow, Views, openings::Openings, ports};
+use super::{Origin, Target, TouchedFlow, Views, openings::Openings, pieces::PeerPart, ports};
 use crate::{
     engine::{
-        verdict,
+        matrix::Matrix,
         world::{Class, End, Family},
     },
-    model::{Decision, Direction, Peer, PortSet, Protocol, Unseen, Why},
+    model::{Decision, Direction, PortSet, Protocol, Unseen, Why},
 };
 
 /// Blocks that are nobody's on the Internet (RFC 1918, 6598, 3927, 4193, 4291; loopback).
@@ -31,27 +31,27 @@ pub(super) fn is_private(net: IpNet) -> bool {
 impl Openings<'_> {
     /// A flow of the range at this position, over those of the rule's ports that `wanted` names by their positions.
     pub(super) fn range(&self, views: &Views<'_>, why: Why, peer: usize, wanted: &[usize]) -> Option<TouchedFlow> {
-        let net = match self.peer(peer) {
-            Some(Peer::Block { cidr, except }) => representative(*cidr, except)?,
-            Some(Peer::Pods { .. }) => return None,
-            None => "0.0.0.0/0".parse().ok()?,
+        let net = match self.pieces.peer(peer) {
+            PeerPart::Block { cidr, except } => representative(*cidr, except)?,
+            PeerPart::Pods { .. } | PeerPart::Selected { .. } => self.pieces.sets(views.input.declared).next()?,
+            PeerPart::Anyone => "0.0.0.0/0".parse().ok()?,
         };
         let subject = self.subject(views)?;
         let (outside, family) = (End::outside(net.network()), Family::of(net.network()));
-        let ports = |to: &End<'_>| -> PortSet {
-            let entries = verdict::port_entries(self.rule, to);
+        let pods = End::pods(views.class(subject)?, family);
+        let ports = |source: &End<'_>, to: &End<'_>| -> PortSet {
+            let entries = self.pieces.entries(views.input.declared, source, to);
             let wanted = wanted.iter().filter_map(|at| entries.get(*at));
             wanted.fold(PortSet::empty(), |all, set| all.union(set))
         };
         let flow = match self.reference.direction {
             Direction::Egress => {
-                let port = ports::best(&ports(&outside), None)?;
+                let port = ports::best(&ports(&pods, &outside), None)?;
                 views.flow(subject, Target::Range(net), family, port, why)
             }
             Direction::Ingress => {
-                let class = views.class(subject)?;
-                let set = ports(&End::pods(class, family));
-                from_range(net, subject, ports::best(&set, Some(class))?, why)
+                let port = ports::best(&ports(&outside, &pods), views.class(subject))?;
+                from_range(views, net, subject, port, why)?
             }
         };
         Some(TouchedFlow { rules: vec![self.reference.clone()], ..flow })
@@ -60,7 +60,7 @@ impl Openings<'_> {
     /// The peer at this position is pods in their node's network, which no selector matches: a flow that nobody can
     /// verify.
     pub(super) fn host(&self, views: &Views<'_>, why: Why, peer: usize) -> Option<TouchedFlow> {
-        let Some(Peer::Pods { namespaces, pods }) = self.peer(peer) else { return None };
+        let PeerPart::Pods { namespaces, pods } = self.pieces.peer(peer) else { return None };
         let subject = self.subject(views)?;
         let named = |class: &Class| views.input.declared.names(namespaces, pods, class);
         let peer = views.classes().iter().position(|c| c.host_network && named(c))?;
@@ -70,33 +70,51 @@ impl Openings<'_> {
         };
         let to = views.class(destination)?;
         let family = views.families(source, destination).first().copied()?;
-        let port = ports::best(&verdict::rule_ports(self.rule, &End::pods(to, family)), Some(to))?;
+        let ends = (End::pods(views.class(source)?, family), End::pods(to, family));
+        let entries = self.pieces.entries(views.input.declared, &ends.0, &ends.1);
+        let all = entries.iter().fold(PortSet::empty(), |all, set| all.union(set));
+        let port = ports::best(&all, Some(to))?;
         let mut flow = views.flow(source, Target::Class(destination), family, port, why);
         flow.rules.push(self.reference.clone());
         Some(flow)
     }
 }
 
-/// A flow that is allowed from outside the cluster, where nothing can be probed from.
-pub(super) fn from_range(net: IpNet, destination: usize, port: (Protocol, u16), why: Why) -> TouchedFlow {
+/// A flow from outside the cluster, where nothing can be probed from.
+pub(super) fn from_range(
+    views: &Views<'_>,
+    net: IpNet,
+    destination: usize,
+    port: (Protocol, u16),
+    why: Why,
+) -> Option<TouchedFlow> {
+    let family = Family::of(net.network());
+    let (from, to) = (End::outside(net.network()), End::pods(views.class(destination)?, family));
+    let ask = |matrix: &Matrix<'_>| match matrix.side(Direction::Ingress, destination, from, to) {
+        None => Decision::Undefined,
+        Some(ports) if ports.contains(port.0, port.1) => Decision::Allowed,
+        Some(_) => Decision::Denied,
+    };
+    let declared = ask(&views.declared);
     let reason = format!("nothing to probe from lies in {net}: it is outside the cluster");
-    TouchedFlow {
+    Some(TouchedFlow {
         source: Origin::Range(net),
         target: Target::Class(destination),
-        family: Family::of(net.network()),
+        family,
         ipv6: false,
         protocol: port.0,
         port: port.1,
         why,
         before: None,
-        declared: Decision::Allowed,
-        live: Decision::Allowed,
+        declared,
+        // Where Git and live disagree, the drift says so.
+        live: declared,
         missing: None,
         rules: Vec::new(),
         covers: 0,
         unseen: Some((Unseen::Unprobeable, reason)),
         note: None,
-    }
+    })
 }
 
 /// The block, or where its first address is an exception the first part of it without any: verdicts about a range are

@@ -4,8 +4,8 @@ use ipnet::IpNet;
 
 use super::{Collected, Outside, Target, TouchedFlow, Views, ranges};
 use crate::{
-    engine::world::{End, Family},
-    model::{Decision, Direction, Endpoint, Protocol, RecordedFlow, Why},
+    engine::world::Family,
+    model::{Endpoint, RecordedFlow, Why},
 };
 
 /// Adds them; returns the keys of those whose workload is gone.
@@ -24,7 +24,7 @@ fn found(views: &Views<'_>, recorded: &RecordedFlow, why: Why) -> Option<Touched
     if let (Endpoint::External { cidrs, .. }, Some(destination)) =
         (&recorded.source, class(views, &recorded.destination))
     {
-        return from_outside(views, *cidrs.first()?, destination, (recorded.protocol, recorded.port), why);
+        return from_outside(views, *cidrs.first()?, destination, recorded, why);
     }
     let source = class(views, &recorded.source)?;
     let target = match &recorded.destination {
@@ -39,7 +39,7 @@ fn found(views: &Views<'_>, recorded: &RecordedFlow, why: Why) -> Option<Touched
     let port = (recorded.protocol, recorded.port);
     let flow = TouchedFlow { ipv6: recorded.ipv6, ..views.flow(source, target, family, port, why) };
     // Nothing but a rule asks for a range: without one it is of no interest any more.
-    let is_gone = matches!(flow.target, Target::Range(_)) && flow.declared != Decision::Allowed;
+    let is_gone = matches!(flow.target, Target::Range(_)) && flow.declared != recorded.declared;
     (!is_gone).then_some(flow)
 }
 
@@ -55,17 +55,16 @@ fn between(views: &Views<'_>, source: usize, destination: usize, ipv6: bool) -> 
     may.then_some(Family::V6)
 }
 
-/// A flow from a range, as long as Git allows it.
+/// A flow from a range, as long as Git decides it as it did.
 fn from_outside(
     views: &Views<'_>,
     net: IpNet,
     destination: usize,
-    port: (Protocol, u16),
+    recorded: &RecordedFlow,
     why: Why,
 ) -> Option<TouchedFlow> {
-    let to = End::pods(views.class(destination)?, Family::of(net.network()));
-    let allowed = views.declared.side(Direction::Ingress, destination, End::outside(net.network()), to)?;
-    allowed.contains(port.0, port.1).then(|| ranges::from_range(net, destination, port, why))
+    let flow = ranges::from_range(views, net, destination, (recorded.protocol, recorded.port), why)?;
+    (flow.declared == recorded.declared).then_some(flow)
 }
 
 /// The workload's class that can be probed, else any of its classes.

@@ -4,10 +4,11 @@ use super::{
     Collected, Origin, SilentRule, Touched, TouchedFlow, Views, changed, effect,
     openings::{Opening, Openings, Unit, Units},
     parts::{self, Parts},
+    pieces::{PeerPart, Pieces},
 };
 use crate::{
     engine::world::Family,
-    model::{Decision, Direction, Finding, FindingRule, Peer, Policy, PortMatch, Rule, RuleRef, Severity, Why},
+    model::{Action, Decision, Direction, Finding, FindingRule, Policy, Rule, RuleRef, Severity, Why},
 };
 
 /// Looks at the rules of this merge, at those that waited, and on a first run at all.
@@ -27,9 +28,10 @@ pub(super) fn collect(views: &Views<'_>, flows: &mut Collected, result: &mut Tou
     }
     for retried in input.retried_rules.iter().filter(|r| !input.changed_rules.contains(&r.rule)) {
         let Some((policy, rule)) = find(views, &retried.rule) else { continue };
-        let named = || Parts::named(rule, &retried.parts);
-        let parts = if retried.parts.is_empty() { Parts::all(rule) } else { named() };
-        Openings::of(views, policy, rule, &retried.rule).conclude(views, (Why::Retried, &parts), flows, result);
+        let openings = Openings::of(views, policy, rule, &retried.rule);
+        let named = || Parts::named(&openings.pieces, &retried.parts);
+        let parts = if retried.parts.is_empty() { Parts::all(&openings.pieces) } else { named() };
+        openings.conclude(views, (Why::Retried, &parts), flows, result);
     }
 }
 
@@ -62,23 +64,28 @@ struct Silent {
 
 impl Silent {
     /// Whether it is among these parts.
-    fn is_of(&self, rule: &Rule, parts: &Parts) -> bool {
+    fn is_of(&self, pieces: &Pieces<'_>, parts: &Parts) -> bool {
         let among = |wanted: Option<usize>, count: usize| wanted.map_or(0..count, |at| at..at + 1);
-        let mut peers = among(self.peer, parts::peer_count(rule));
-        peers.any(|peer| among(self.port, parts::port_count(rule)).any(|port| parts.is_new(peer, port)))
+        let mut peers = among(self.peer, pieces.peer_count());
+        peers.any(|peer| among(self.port, pieces.port_count()).any(|port| parts.is_new(peer, port)))
     }
 }
 
 impl Openings<'_> {
     /// No rule is of this merge: one flow shows that it works, and what it lacks is a note.
     fn first_run(&self, views: &Views<'_>, flows: &mut Collected, result: &mut Touched) {
-        let (allowed, denied): (Vec<&Opening>, Vec<&Opening>) =
-            self.iter().partition(|o| o.decision != Decision::Denied);
-        let one_sided = denied.iter().filter(|o| o.by_selector).count();
+        if self.rule.action != Action::Allow {
+            self.decided(views, Why::FirstRun, flows, result);
+            return;
+        }
+        let allowed: Vec<&Opening> = self.iter().filter(|o| o.decision != Decision::Denied).collect();
+        let one_sided = self.iter().filter(|o| o.is_one_sided()).count();
         if !allowed.is_empty() {
             self.exercise(views, Why::FirstRun, &allowed, flows);
         } else if one_sided > 0 {
             result.findings.push(self.partly(one_sided));
+        } else if let Some(finding) = self.overruled(views, Why::FirstRun) {
+            result.findings.push(finding);
         } else {
             self.nothing(views, Why::FirstRun, flows, result);
             return;
@@ -91,6 +98,14 @@ impl Openings<'_> {
     fn conclude(&self, views: &Views<'_>, (why, parts): (Why, &Parts), flows: &mut Collected, result: &mut Touched) {
         if self.subject(views).is_none() {
             self.nothing(views, why, flows, result);
+            return;
+        }
+        if self.rule.action != Action::Allow {
+            self.decided(views, why, flows, result);
+            return;
+        }
+        if let Some(finding) = self.overruled(views, why) {
+            result.findings.push(finding);
             return;
         }
         let units = self.units();
@@ -106,7 +121,7 @@ impl Openings<'_> {
         let (mistakes, mut waiting) = self.silent(views);
         // A rule that this merge changed is looked at in full: what waited under its content of before is not recorded
         // under that of now.
-        waiting.retain(|silent| why == Why::Rule || silent.is_of(self.rule, parts));
+        waiting.retain(|silent| why == Why::Rule || silent.is_of(&self.pieces, parts));
         yields |= !mistakes.is_empty() || !waiting.is_empty() && !self.all.is_empty();
         if !yields {
             // Nothing of it is new, or nothing at all matches: the rule as a whole.
@@ -133,19 +148,18 @@ impl Openings<'_> {
         let allowed = |family: Family| units.allowed.iter().filter(move |(f, _, _)| *f == family);
         let peer_works = |family: Family, peer: usize| allowed(family).any(|(_, p, _)| *p == peer);
         let port_works =
-            |family: Family, port: usize| allowed(family).any(|(_, p, e)| *e == port && self.is_narrow(*p));
+            |family: Family, port: usize| allowed(family).any(|(_, p, e)| *e == port && self.pieces.is_narrow(*p));
         let forgotten = |(family, peer, port): &Unit| {
-            let is_new = parts.is_new(*peer, *port) && self.is_narrow(*peer);
+            let is_new = parts.is_new(*peer, *port) && self.pieces.is_narrow(*peer);
             let forgotten = is_new && (!peer_works(*family, *peer) || !port_works(*family, *port));
             forgotten && self.iter().any(|o| shows(self, o, &(*family, *peer, *port)))
         };
         units.denied.iter().copied().filter(forgotten).collect()
     }
 
-    /// Only a selector says that these very pods are meant: that pods inside an open range are closed is as intended.
+    /// What the other side denies.
     fn denied(&self, wanted: impl Fn(&Opening) -> bool) -> Vec<&Opening> {
-        let denied = self.iter().filter(|o| o.decision == Decision::Denied && o.by_selector);
-        denied.filter(|o| wanted(o)).collect()
+        self.iter().filter(|o| o.is_one_sided() && wanted(o)).collect()
     }
 
     /// One flow for each peer and each port of this merge that is let through.
@@ -159,17 +173,17 @@ impl Openings<'_> {
                 shown.extend(self.exercise(views, why, &fitting, flows));
             }
         };
-        for peer in 0..parts::peer_count(self.rule) {
+        for peer in 0..self.pieces.peer_count() {
             look(&|o| of_peer(o, peer));
         }
-        for port in 0..parts::port_count(self.rule) {
+        for port in 0..self.pieces.port_count() {
             look(&|o| of_port(o, port));
         }
         !shown.is_empty()
     }
 
     /// One flow that shows the rule at work: one that is looked at anyway, else the best to probe.
-    fn exercise<'o>(
+    pub(super) fn exercise<'o>(
         &self,
         views: &Views<'_>,
         why: Why,
@@ -194,15 +208,18 @@ impl Openings<'_> {
     /// What no probe can see: ranges that no configured host shows, and pods in their node's network.
     fn unprobeable(&self, views: &Views<'_>, why: Why, units: &Units, parts: &Parts) -> Vec<TouchedFlow> {
         let mut found = Vec::new();
-        for peer in 0..parts::peer_count(self.rule) {
+        for peer in 0..self.pieces.peer_count() {
             let works = |port: usize| units.allowed.iter().any(|(_, p, e)| (*p, *e) == (peer, port));
             let is_open = |port: &usize| parts.is_new(peer, *port) && !works(*port);
-            let unseen: Vec<usize> = (0..parts::port_count(self.rule)).filter(is_open).collect();
-            match self.peer(peer) {
-                Some(Peer::Pods { .. }) if self.is_silent(peer) => found.extend(self.host(views, why, peer)),
+            let unseen: Vec<usize> = (0..self.pieces.port_count()).filter(is_open).collect();
+            match self.pieces.peer(peer) {
+                PeerPart::Pods { .. } | PeerPart::Selected { .. } if self.is_silent(peer) => {
+                    let of_set = || self.range(views, why, peer, &unseen);
+                    found.extend(self.host(views, why, peer).or_else(of_set));
+                }
                 // Whatever pods answer, nothing names the world outside.
-                None if unseen.len() < parts::port_count(self.rule) => {}
-                Some(Peer::Block { .. }) | None if !unseen.is_empty() => {
+                PeerPart::Anyone if unseen.len() < self.pieces.port_count() => {}
+                PeerPart::Block { .. } | PeerPart::Anyone if !unseen.is_empty() => {
                     found.extend(self.range(views, why, peer, &unseen));
                 }
                 _ => {}
@@ -218,23 +235,29 @@ impl Openings<'_> {
     /// Selectors that match nothing: mistakes in words, and those that wait. A port that no pod declares waits too.
     fn silent(&self, views: &Views<'_>) -> (Vec<String>, Vec<Silent>) {
         let (mut mistakes, mut waiting) = (Vec::new(), Vec::new());
-        for peer in (0..parts::peer_count(self.rule)).filter(|peer| self.is_silent(*peer)) {
-            let Some(selector @ Peer::Pods { namespaces, pods }) = self.peer(peer) else { continue };
-            if self.host(views, Why::Rule, peer).is_some() {
+        for peer in (0..self.pieces.peer_count()).filter(|peer| self.is_silent(*peer)) {
+            let part = self.pieces.peer(peer);
+            if self.host(views, Why::Rule, peer).is_some() || self.pieces.sets(views.input.declared).next().is_some() {
                 continue;
             }
-            match effect::peer(views, namespaces, pods) {
+            let silence = match part {
+                PeerPart::Pods { namespaces, pods } => effect::peer(views, namespaces, pods),
+                PeerPart::Selected { text, .. } => effect::Silence::Waits(format!("nothing matches {text}")),
+                PeerPart::Anyone | PeerPart::Block { .. } => continue,
+            };
+            match silence {
                 effect::Silence::Mistake(text) => mistakes.push(text),
                 effect::Silence::Waits(reason) => {
-                    waiting.push(Silent { peer: Some(peer), port: None, key: parts::peer_key(selector), reason });
+                    let key = parts::peer_key(part).unwrap_or_default();
+                    waiting.push(Silent { peer: Some(peer), port: None, key, reason });
                 }
             }
         }
-        let undeclared = |entry: usize| !self.all.is_empty() && !self.all.iter().any(|o| o.entry == entry);
-        for (entry, port) in self.rule.ports.iter().flatten().enumerate().filter(|(entry, _)| undeclared(*entry)) {
-            if let PortMatch::Named { name, .. } = port {
+        let undeclared = |entry: &usize| !self.all.is_empty() && !self.all.iter().any(|o| o.entry == *entry);
+        for entry in (0..self.pieces.port_count()).filter(undeclared) {
+            if let (Some(name), Some(key)) = (self.pieces.port_name(entry), self.pieces.port_key(entry)) {
                 let reason = format!("no pod declares port `{name}`");
-                waiting.push(Silent { peer: None, port: Some(entry), key: parts::port_key(port), reason });
+                waiting.push(Silent { peer: None, port: Some(entry), key, reason });
             }
         }
         (mistakes, waiting)
@@ -273,9 +296,9 @@ impl Openings<'_> {
     }
 
     /// The rule opens nothing towards pods or configured hosts: an address range, or a selector that matches nothing.
-    fn nothing(&self, views: &Views<'_>, why: Why, flows: &mut Collected, result: &mut Touched) {
-        let peers = || 0..parts::peer_count(self.rule);
-        let ports: Vec<usize> = (0..parts::port_count(self.rule)).collect();
+    pub(super) fn nothing(&self, views: &Views<'_>, why: Why, flows: &mut Collected, result: &mut Touched) {
+        let peers = || 0..self.pieces.peer_count();
+        let ports: Vec<usize> = (0..self.pieces.port_count()).collect();
         let range = || peers().find_map(|peer| self.range(views, why, peer, &ports));
         if let Some(flow) = range().or_else(|| peers().find_map(|peer| self.host(views, why, peer))) {
             flows.add(flow);
@@ -285,7 +308,7 @@ impl Openings<'_> {
             let (mistakes, waiting) = self.silent(views);
             (mistakes, waiting.into_iter().map(|silent| silent.reason).collect())
         } else {
-            match effect::peer(views, &self.policy.subject.namespaces, &self.policy.subject.pods) {
+            match effect::subject(views, &self.policy.subject) {
                 effect::Silence::Mistake(text) => (vec![text], Vec::new()),
                 effect::Silence::Waits(reason) => (Vec::new(), vec![reason]),
             }
@@ -307,7 +330,7 @@ impl Openings<'_> {
 
     /// What the other side denies of a rule that works for others is worth a note, where pods are named.
     fn note(&self, why: Why, denied: usize, result: &mut Touched) {
-        let is_narrow = (0..parts::peer_count(self.rule)).all(|peer| self.is_narrow(peer));
+        let is_narrow = (0..self.pieces.peer_count()).all(|peer| self.pieces.is_narrow(peer));
         if why == Why::Rule && denied > 0 && is_narrow {
             result.findings.push(self.partly(denied));
         }

@@ -2,6 +2,7 @@
 
 mod changed;
 mod families;
+mod ordered;
 mod peers;
 mod ranges;
 mod recorded;
@@ -13,8 +14,8 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::{
-    engine::fixtures::Cluster,
-    model::{Policy, Severity, Workload},
+    engine::{fixtures::Cluster, surroundings::Surroundings},
+    model::{NetworkSet, Policy, Rule, Severity, TieRule, Workload},
 };
 
 /// A merge from one policy set to another.
@@ -28,6 +29,7 @@ struct Merge {
     new: BTreeSet<String>,
     recorded: Vec<(RecordedFlow, Why)>,
     retried: Vec<Retried>,
+    sets: Vec<NetworkSet>,
 }
 
 impl Merge {
@@ -41,6 +43,7 @@ impl Merge {
             new: BTreeSet::new(),
             recorded: Vec::new(),
             retried: Vec::new(),
+            sets: Vec::new(),
         }
     }
 
@@ -60,6 +63,8 @@ impl Merge {
         let live_policies = self.live.clone().unwrap_or_else(|| self.declared.clone());
         let others = [self.declared.as_slice(), self.before.as_deref().unwrap_or_default()];
         let live = self.cluster.world_of(live_policies, &others);
+        let surroundings = Surroundings::of(&self.cluster.snapshot, self.sets.clone(), TieRule::default());
+        let live = World { surroundings, ..live };
         let declared = live.with_policies(self.declared.clone());
         let before = self.before.as_ref().map(|before| live.with_policies(before.clone()));
         let touched = touched(&Input {
@@ -80,19 +85,17 @@ impl Merge {
 
     /// Rules that the set before does not have.
     fn changed(&self) -> Vec<RuleRef> {
-        let rules = |policies: &[Policy]| -> Vec<(RuleRef, Option<Vec<_>>, Option<Vec<_>>)> {
+        let rules = |policies: &[Policy]| -> Vec<(RuleRef, Rule)> {
             let each = |p: &Policy, direction: Direction| {
                 let id = p.id.clone();
                 let rules = p.rules(direction).unwrap_or_default().to_vec();
-                rules
-                    .into_iter()
-                    .map(move |r| (RuleRef { policy: id.clone(), direction, index: r.index }, r.peers, r.ports))
+                rules.into_iter().map(move |r| (RuleRef { policy: id.clone(), direction, index: r.index }, r))
             };
             let both = [Direction::Ingress, Direction::Egress];
             policies.iter().flat_map(|p| both.into_iter().flat_map(move |d| each(p, d))).collect()
         };
         let old = rules(self.before.as_deref().unwrap_or_default());
-        rules(&self.declared).into_iter().filter(|r| !old.contains(r)).map(|(r, ..)| r).collect()
+        rules(&self.declared).into_iter().filter(|r| !old.contains(r)).map(|(r, _)| r).collect()
     }
 
     /// The flows, as lines.

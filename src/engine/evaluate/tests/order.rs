@@ -166,8 +166,8 @@ fn a_verdict_names_the_policy_and_rule_that_decides_with_its_place() {
         Side::Denied(by) => by.into_iter().map(|(id, origin)| format!("{id} {}", origin.unwrap())).collect::<Vec<_>>(),
         other => panic!("{other:?}"),
     };
-    let by_rule = denied(reasons(all("Deny")));
-    assert_eq!(by_rule, ["GlobalNetworkPolicy/p global/x.yaml:10:3"], "the rule that denies");
+    let Side::Stopped(rule, origin) = reasons(all("Deny")) else { panic!("no rule denies") };
+    assert_eq!(format!("{rule} {}", origin.unwrap()), "GlobalNetworkPolicy/p ingress[0] global/x.yaml:10:3");
     let at_end = denied(reasons(json!([])));
     let expected = ["GlobalNetworkPolicy/p global/x.yaml:1:1", "NetworkPolicy/shop/deny shop/deny.yaml:1:1"];
     assert_eq!(at_end, expected, "the end of the tier");
