@@ -25,7 +25,8 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     model::{
-        LivePolicy, NamespaceInfo, NotReadable, NotUnderstood, PodInfo, PodRef, PolicyRef, Snapshot, WorkloadInfo,
+        Calico, LivePolicy, NamespaceInfo, NotReadable, NotUnderstood, PodInfo, PodRef, PolicyRef, Snapshot,
+        WorkloadInfo,
     },
     verify::seams::{Cluster, Fault},
 };
@@ -283,6 +284,7 @@ impl LiveCluster {
             not_readable,
             deny_action,
             service_accounts: BTreeMap::new(),
+            calico: Calico::default(),
         };
         Ok(sorted(snapshot))
     }

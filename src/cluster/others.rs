@@ -120,6 +120,7 @@ fn named(served: &Served, metas: Vec<ObjectMeta>) -> Vec<NotUnderstood> {
             kind: format!("{}/{}", served.group, served.kind),
             policy: PolicyRef { kind: served.kind.clone(), namespace: namespace.clone(), name },
             namespace: if served.namespaced { namespace } else { None },
+            reason: None,
         })
         .collect();
     found.dedup_by(|later, first| later.namespace == first.namespace);

@@ -31,6 +31,7 @@ pub(super) fn read(object: DynamicObject) -> Option<(LivePolicy, Option<NotUnder
         kind: "networking.k8s.io/NetworkPolicy".to_owned(),
         policy: id.clone(),
         namespace: Some(namespace.clone()),
+        reason: None,
     });
     let policy = LivePolicy {
         managers: managers(metadata.managed_fields.as_deref().unwrap_or_default()),

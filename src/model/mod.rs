@@ -19,8 +19,9 @@ mod standing;
 mod state;
 
 pub use calico::{
-    ACCOUNT_LABEL, CalicoSelector, Conditions, EntityMatch, EntityPort, IcmpMatch, InvalidCalicoSelector, IpProtocol,
-    IpVersion, LabelSource, NAMESPACE_LABEL, NetworkSet, ServiceName, TieRule,
+    ACCOUNT_LABEL, CALICO_API, CALICO_STORE, CalicoSelector, Conditions, EntityMatch, EntityPort, IcmpMatch,
+    InvalidCalicoSelector, IpProtocol, IpVersion, LabelSource, NAMESPACE_LABEL, NetworkSet, ServiceName, TieRule,
+    api_family, is_calico_copy,
 };
 pub use declared::{Declared, KustomizationStatus, NotApplied, PolicyDocument, Rendering};
 pub use endpoint::{Endpoint, Labels, Workload, flow_key, without_family};
@@ -36,7 +37,7 @@ pub use report::{
 };
 pub use selector::{InvalidSelector, Selector};
 pub use snapshot::{
-    Container, ContainerPort, LivePolicy, Manager, NamespaceInfo, NotReadable, NotUnderstood, Phase, PodInfo,
+    Calico, Container, ContainerPort, LivePolicy, Manager, NamespaceInfo, NotReadable, NotUnderstood, Phase, PodInfo,
     ServiceInfo, Snapshot, WorkloadInfo,
 };
 pub use standing::{Cleared, Standing};

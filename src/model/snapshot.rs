@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Labels, ObjectRef, PodRef, PolicyDocument, PolicyRef, Protocol, Workload};
+use super::{Labels, ObjectRef, PodRef, PolicyDocument, PolicyRef, Protocol, TieRule, Workload};
 
 /// A pod's phase, as far as policies and probes care.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,7 +153,7 @@ pub struct LivePolicy {
     pub created: Option<String>,
 }
 
-/// A served policy kind with objects that this program does not understand yet.
+/// A policy that this program cannot evaluate: of a kind without a reader, or with content that no reader takes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct NotUnderstood {
     /// `group/Kind`.
@@ -162,6 +162,9 @@ pub struct NotUnderstood {
     pub policy: PolicyRef,
     /// The namespace whose pods it may touch; `None`: any.
     pub namespace: Option<String>,
+    /// What its content has that is not understood; `None` where the whole kind is not.
+    #[serde(default)]
+    pub reason: Option<String>,
 }
 
 /// A kind that could not be listed.
@@ -176,6 +179,30 @@ pub struct NotReadable {
     /// Whether it may be read the next time: everything but a missing right or an API that is left behind broken.
     #[serde(default)]
     pub passing: bool,
+}
+
+/// What Calico keeps beside its policies; empty where the cluster serves none of it.
+///
+/// They are objects with owners and managers like policies: network sets and tiers decide flows too, and may differ
+/// from Git.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Calico {
+    /// NetworkSets and GlobalNetworkSets.
+    pub sets: Vec<LivePolicy>,
+    /// Tiers, those that Calico makes itself included.
+    pub tiers: Vec<LivePolicy>,
+    /// Staged policies: never enforced.
+    pub staged: Vec<LivePolicy>,
+    /// The version of Calico, as its ClusterInformation has it (`v3.28.5`).
+    pub version: Option<String>,
+}
+
+impl Calico {
+    /// How policies of the same order are sorted: by the version that runs, else by the newest rule.
+    #[must_use]
+    pub fn ties(&self) -> TieRule {
+        self.version.as_deref().map(TieRule::of_version).unwrap_or_default()
+    }
 }
 
 /// One consistent look at the cluster.
@@ -193,12 +220,28 @@ pub struct Snapshot {
     pub service_accounts: BTreeMap<(String, String), Labels>,
     /// Nodes: name and addresses.
     pub nodes: BTreeMap<String, Vec<IpAddr>>,
-    /// Policies that are understood.
+    /// Policies of kinds that have a reader; one whose content no reader takes also stands in `not_understood`.
     pub policies: Vec<LivePolicy>,
+    /// What Calico keeps beside them.
+    pub calico: Calico,
     /// Policies that are not.
     pub not_understood: Vec<NotUnderstood>,
     /// Kinds that could not be read.
     pub not_readable: Vec<NotReadable>,
     /// The dataplane's configured action for denied packets (`Drop`, `Reject`), where it says so.
     pub deny_action: Option<String>,
+}
+
+impl Snapshot {
+    /// Every object that says something about packets or is shown beside those that do: policies, then Calico's tiers,
+    /// network sets and staged policies.
+    pub fn objects(&self) -> impl Iterator<Item = &LivePolicy> {
+        let Calico { sets, tiers, staged, .. } = &self.calico;
+        self.policies.iter().chain(tiers).chain(sets).chain(staged)
+    }
+
+    /// Their documents.
+    pub fn documents(&self) -> impl Iterator<Item = &PolicyDocument> {
+        self.objects().map(|object| &object.document)
+    }
 }

@@ -42,8 +42,9 @@ pub fn without_probes(material: &Material<'_>, product: &BTreeSet<String>, live:
     findings.extend(not_understood(material).iter().map(|policy| {
         let scope =
             policy.namespace.as_ref().map_or_else(|| "pods of any namespace".to_owned(), |n| format!("pods of {n}"));
+        let reason = policy.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
         let message = format!(
-            "{} is not understood: nothing is called verified about {scope}, which it may touch",
+            "{} is not understood{reason}: nothing is called verified about {scope}, which it may touch",
             policy.policy
         );
         Finding {
@@ -76,6 +77,7 @@ pub fn not_understood(material: &Material<'_>) -> Vec<NotUnderstood> {
         kind: document.id.kind.clone(),
         policy: document.id.clone(),
         namespace: document.id.namespace.clone(),
+        reason: None,
     });
     all.extend(unnamed.collect::<Vec<_>>());
     all.into_iter().collect()

@@ -9,8 +9,8 @@ use super::{
     fields::{Fields, Read},
 };
 use crate::model::{
-    Action, Direction, Labels, NAMESPACE_LABEL, NetworkSet, Order, Origin, Policy, PolicyDocument, PolicyRef, Rule,
-    Tier,
+    Action, CALICO_API, Direction, Labels, NAMESPACE_LABEL, NetworkSet, Order, Origin, Policy, PolicyDocument,
+    PolicyRef, Rule, Tier, is_calico_copy,
 };
 
 mod entity;
@@ -24,8 +24,6 @@ pub use staged::{Staged, StagedAction};
 const API: &str = "projectcalico.org/v3";
 /// What that API stores: it may hold what the API would have completed or refused.
 const STORE: &str = "crd.projectcalico.org/v1";
-/// How Calico's API names the policies of other kinds that it shows beside its own.
-const COPIES: [&str; 4] = ["knp.default.", "kanp.adminnetworkpolicy.", "kbanp.baselineadminnetworkpolicy.", "kcnp."];
 
 /// Where the store keeps what the API took as metadata.
 const STORED_METADATA: &str = "projectcalico.org/metadata";
@@ -59,11 +57,16 @@ pub(super) struct Scope<'d> {
     pub(super) stored: bool,
 }
 
+/// The kind as the API has it: an id may name the group behind it.
+fn bare(kind: &str) -> &str {
+    kind.strip_suffix(CALICO_API).and_then(|kind| kind.strip_suffix('.')).unwrap_or(kind)
+}
+
 /// Whether [`documents`] reads this kind, besides `networking.k8s.io/v1` NetworkPolicy.
 #[must_use]
 pub fn understands(document: &PolicyDocument) -> bool {
     let kinds = ["NetworkPolicy", "GlobalNetworkPolicy", "NetworkSet", "GlobalNetworkSet", "Tier", "HostEndpoint"];
-    let kind = document.id.kind.as_str();
+    let kind = bare(&document.id.kind);
     [API, STORE].contains(&document.api_version.as_str()) && (kinds.contains(&kind) || staged::is_staged(kind))
 }
 
@@ -168,9 +171,7 @@ impl Set<'_> {
             "NetworkSet" | "GlobalNetworkSet" => self.result.sets.push(network_set(&reader, document)?),
             "HostEndpoint" => self.result.host_endpoints.push(document.id.clone()),
             _ if staged::is_staged(kind) => self.result.staged.push(staged::read(&reader, document, self.tiers)?),
-            _ if COPIES.iter().any(|prefix| document.id.name.starts_with(prefix)) => {
-                self.result.copies.push(document.id.clone());
-            }
+            _ if is_calico_copy(&document.id.name) => self.result.copies.push(document.id.clone()),
             _ => match policy(&reader, spec(&reader, document)?, document, self.tiers)? {
                 Some(policy) => self.result.policies.push(policy),
                 None => self.result.host_only.push(document.id.clone()),
@@ -221,7 +222,7 @@ fn policy(
 /// since a NetworkPolicy of Kubernetes may have the same name.
 fn id(document: &PolicyDocument) -> PolicyRef {
     let PolicyRef { kind, namespace, name } = document.id.clone();
-    let kind = if kind == "NetworkPolicy" { "NetworkPolicy.projectcalico.org".to_owned() } else { kind };
+    let kind = if kind == "NetworkPolicy" { format!("{kind}.{CALICO_API}") } else { kind };
     let namespace = if is_global(&kind) { None } else { namespace.or_else(|| Some("default".to_owned())) };
     PolicyRef { kind, namespace, name }
 }

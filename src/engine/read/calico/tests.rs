@@ -283,3 +283,15 @@ fn the_labels_of_a_stored_set_may_stand_in_its_annotation() {
     set.object["metadata"]["annotations"] = json!({"projectcalico.org/metadata": "{"});
     assert!(fault(set).contains("is no JSON"));
 }
+
+#[test]
+fn calico_4_15_a_policy_is_called_as_its_document_is() {
+    for (version, name) in [("projectcalico.org/v3", "web"), ("crd.projectcalico.org/v1", "default.web")] {
+        let mut document = calico("NetworkPolicy", "shop/web", json!({"selector": "all()"}));
+        version.clone_into(&mut document.api_version);
+        document.id = PolicyRef::of_object(version, "NetworkPolicy", Some("shop"), name, None);
+        let policies = documents(&[document.clone()]).unwrap().policies;
+        assert_eq!(policies[0].id, document.id);
+        assert_eq!(policies[0].id.to_string(), "NetworkPolicy.projectcalico.org/shop/web");
+    }
+}

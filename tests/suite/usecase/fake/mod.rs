@@ -160,6 +160,7 @@ impl World {
                     kind: p.document.id.kind.clone(),
                     policy: p.document.id.clone(),
                     namespace: p.document.id.namespace.clone(),
+                    reason: None,
                 })
                 .collect(),
             not_readable: self.not_readable.clone(),
