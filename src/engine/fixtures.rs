@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 use super::{
     matrix::Matrix,
     read,
-    world::{self, Class, End, Family, World},
+    world::{self, Class, End, Family, Then, World},
 };
 use crate::model::{
-    Container, ContainerPort, Decision, Labels, NamespaceInfo, Origin, Origins, Phase, PodInfo, PodRef, Policy,
-    PolicyDocument, PolicyRef, Protocol, Snapshot, Workload, WorkloadInfo,
+    ClassRecord, Container, ContainerPort, Decision, Labels, NamespaceInfo, Origin, Origins, Phase, PodInfo, PodRef,
+    Policy, PolicyDocument, PolicyRef, Protocol, Snapshot, Workload, WorkloadInfo,
 };
 
 pub(super) fn labels(pairs: &[(&str, &str)]) -> Labels {
@@ -149,6 +149,11 @@ impl Cluster {
         let namespaces = self.snapshot.namespaces.iter().map(|(name, info)| (name.clone(), info.labels.clone()));
         World::new(namespaces.collect::<BTreeMap<_, _>>(), classes, policies)
     }
+}
+
+/// The same under the labels of an earlier moment.
+pub(super) fn earlier(world: &World, namespaces: &BTreeMap<String, Labels>, classes: &[ClassRecord]) -> World {
+    world.with_labels_of(&Then { namespaces, classes, accounts: &BTreeMap::new() })
 }
 
 pub(super) fn workload(name: &str) -> Workload {

@@ -207,8 +207,10 @@ impl Difference {
     pub fn new(a: &Matrix<'_>, b: &Matrix<'_>) -> Self {
         let classes = || 0..a.world.classes.len().max(b.world.classes.len());
         let namespace = |world: &World, class: &Class| world.namespaces.get(&class.workload.namespace).cloned();
+        // Network sets, ServiceAccounts and Services bear on what the same rules mean.
+        let around = a.world.surroundings != b.world.surroundings;
         let is_other = |index: usize| match (a.class(index), b.class(index)) {
-            (Some(x), Some(y)) => x != y || namespace(a.world, x) != namespace(b.world, y),
+            (Some(x), Some(y)) => around || x != y || namespace(a.world, x) != namespace(b.world, y),
             _ => true,
         };
         let rules = |direction| classes().map(|index| !a.has_rules_of(b, direction, index)).collect();

@@ -132,7 +132,9 @@ pub(crate) fn text(value: &Value) -> String {
     }
 }
 
-fn key_of(document: &PolicyDocument, rule: &Value) -> String {
+/// The canonical text of a rule of a document: equal for rules of the same kind that mean the same.
+#[must_use]
+pub fn key_of(document: &PolicyDocument, rule: &Value) -> String {
     if is_network_policy(document) { rule_key(rule) } else { text(rule) }
 }
 

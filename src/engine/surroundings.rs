@@ -143,6 +143,16 @@ impl World {
         })
     }
 
+    /// Whether a selector that looks at namespaces alone matches the pods of one.
+    pub(super) fn calico_matches_all(&self, selector: &CalicoSelector, namespace: &str) -> bool {
+        selector.matches(&Inherited {
+            own: &Labels::new(),
+            namespace: Some((namespace, self.namespaces.get(namespace))),
+            account: None,
+            accounts: &self.surroundings.accounts,
+        })
+    }
+
     /// Whether an endpoint or network set that has the address of `end` matches. A pod with hostNetwork is no endpoint.
     pub(super) fn any_at(&self, selector: &CalicoSelector, end: &End<'_>) -> bool {
         let endpoint = end.class.filter(|class| !class.host_network);

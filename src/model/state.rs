@@ -97,6 +97,12 @@ pub struct Checked {
     pub namespaces: BTreeMap<String, Labels>,
     /// Labels and ports of workloads.
     pub classes: Vec<ClassRecord>,
+    /// Labels of ServiceAccounts (`namespace/name`), where a policy looks at any.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub accounts: BTreeMap<String, Labels>,
+    /// The version of Calico that ran, by which it orders policies of the same order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calico: Option<String>,
     /// The verdict.
     pub verdict: Verdict,
     /// When it ended, RFC 3339.
@@ -112,6 +118,9 @@ pub struct ClassRecord {
     pub labels: Labels,
     /// Its ports.
     pub ports: Vec<ContainerPort>,
+    /// Its ServiceAccount, where a policy looks at that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_account: Option<String>,
 }
 
 /// An apply that failed, told once.

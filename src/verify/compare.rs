@@ -13,13 +13,15 @@ use crate::{
         accept::Acceptances,
         drift::{self, DriftContext, DriftOutcome},
         matrix::{Difference, Matrix},
-        normal, read,
+        normal,
+        read::{self, PolicySet},
+        surroundings::Surroundings,
         touched::{self, Outside, Touched},
-        world::{self, World},
+        world::{self, Then, World},
     },
     model::{
-        Declared, Drift, DriftClass, Finding, KustomizationRef, ObjectRef, Policy, PolicyDocument, PolicyRef,
-        RecordedFlow, RuleRef, Severity, Snapshot, State, Trigger,
+        Checked, Declared, Drift, DriftClass, Finding, KustomizationRef, LivePolicy, ObjectRef, Policy, PolicyDocument,
+        PolicyRef, RecordedFlow, RuleRef, Severity, Snapshot, State, TieRule, Trigger, api_family,
     },
 };
 
@@ -72,6 +74,8 @@ pub struct Comparison {
     pub rule_keys: BTreeMap<RuleRef, String>,
     /// Flows that changed labels flipped, by the finding's key.
     pub flips: BTreeMap<String, Vec<RecordedFlow>>,
+    /// The version of Calico that runs.
+    pub calico: Option<String>,
 }
 
 /// Compares.
@@ -81,16 +85,17 @@ pub fn compare(material: &Material<'_>) -> Comparison {
     let git: Vec<PolicyDocument> = material.declared.iter().flat_map(|d| d.policies.iter().cloned()).collect();
     // What has no reader is not listed live either: it is named as not understood, and is no drift.
     let understood: Vec<PolicyDocument> = git.iter().filter(|d| read::understands(d)).cloned().collect();
-    let outcome = drift::drift(&understood, &material.snapshot.policies, &context(material, &product));
+    let live: Vec<LivePolicy> = material.snapshot.objects().cloned().collect();
+    let outcome = drift::drift(&understood, &live, &context(material, &product));
     let documents: Vec<PolicyDocument> = git.iter().chain(&outcome.others).cloned().collect();
     let accepted = Accepted::of(&outcome, material);
     let mut findings = Vec::new();
-    let declared_policies = read_all(&accepted.apply(&documents), &mut findings);
-    let live_documents: Vec<&PolicyDocument> = material.snapshot.policies.iter().map(|p| &p.document).collect();
-    let live_policies = read_all(live_documents.iter().copied(), &mut findings);
-    let old = old_policies(material.state);
-    let worlds = Worlds::new(material, declared_policies, live_policies, old);
-    let drift = counted(outcome.clone(), &documents, &worlds);
+    let tiers = tiers(material);
+    let declared_set = read_all(accepted.apply(&documents).iter(), &tiers, &mut findings);
+    let live_set = read_all(material.snapshot.documents(), &tiers, &mut findings);
+    let old = old_set(material.state, &tiers);
+    let worlds = Worlds::new(material, declared_set, live_set, old);
+    let drift = counted(outcome.clone(), &documents, (&worlds, &tiers));
     findings.extend(findings::without_probes(material, &product, &worlds.live));
     let ids: BTreeSet<PolicyRef> = git.iter().map(|d| d.id.clone()).collect();
     let relabelled = worlds.relabelled(material, &product, &ids);
@@ -113,6 +118,15 @@ pub fn compare(material: &Material<'_>) -> Comparison {
         recall,
         rule_keys,
         flips: relabelled.into_iter().map(|(finding, flows)| (finding.key, flows)).collect(),
+        calico: material.snapshot.calico.version.clone(),
+    }
+}
+
+impl Comparison {
+    /// Whether a policy of Git's or a live one looks at ServiceAccounts.
+    #[must_use]
+    pub fn looks_at_accounts(&self) -> bool {
+        self.declared.looks_at_accounts() || self.live.looks_at_accounts()
     }
 }
 
@@ -153,16 +167,25 @@ struct Worlds {
 }
 
 impl Worlds {
-    fn new(material: &Material<'_>, declared: Vec<Policy>, live: Vec<Policy>, old: Option<Vec<Policy>>) -> Self {
-        let all: Vec<&Policy> = declared.iter().chain(&live).chain(old.iter().flatten()).collect();
-        let classes = world::classes(material.snapshot, &all);
+    fn new(material: &Material<'_>, declared: PolicySet, live: PolicySet, old: Option<PolicySet>) -> Self {
+        let all: Vec<&PolicySet> = [&declared, &live].into_iter().chain(&old).collect();
+        let policies: Vec<&Policy> = all.iter().flat_map(|set| &set.policies).collect();
+        let sets = all.iter().flat_map(|set| set.sets.iter().cloned()).collect();
+        let ties = material.snapshot.calico.ties();
+        let every = Surroundings::of(material.snapshot, sets, ties);
+        let classes = world::classes_among(&every, material.snapshot, &policies);
         let namespaces: BTreeMap<_, _> =
             material.snapshot.namespaces.iter().map(|(name, info)| (name.clone(), info.labels.clone())).collect();
-        let live = World::new(namespaces, classes, live);
-        let declared = live.with_policies(declared);
-        let old_over_now = old.map(|old| live.with_policies(old));
-        let before = material.state.checked.as_ref().zip(old_over_now.as_ref());
-        let before = before.map(|(checked, world)| world.with_labels_of(&checked.namespaces, &checked.classes));
+        let base = World::among(every, namespaces, classes, Vec::new());
+        let checked = material.state.checked.as_ref();
+        // An upgrade of Calico may turn policies of the same order round.
+        let ties_then = checked.map_or(ties, |checked| checked.calico.as_deref().map_or(ties, TieRule::of_version));
+        let old_over_now = old.map(|old| base.with_set(old, ties_then));
+        let before = checked.zip(old_over_now.as_ref()).map(|(checked, world)| {
+            let Checked { namespaces, classes, accounts, .. } = checked;
+            world.with_labels_of(&Then { namespaces, classes, accounts })
+        });
+        let (live, declared) = (base.with_set(live, ties), base.with_set(declared, ties));
         Self { declared, live, old_over_now, before }
     }
 
@@ -177,14 +200,20 @@ impl Worlds {
     }
 }
 
-fn old_policies(state: &State) -> Option<Vec<Policy>> {
+/// What the last check took for declared.
+fn old_set(state: &State, tiers: &[PolicyDocument]) -> Option<PolicySet> {
     let checked = state.checked.as_ref()?;
     let documents = checked.kustomizations.iter().flat_map(|k| &k.policies).chain(&checked.others);
     // The live form of an accepted drift stands in for Git's.
     let documents: BTreeMap<_, _> = documents.map(|d| ((&d.api_version, &d.id), d)).collect();
     // They were read when they were written; what an older version read and this one does not is left out of before,
     // so that its flows count as changed.
-    Some(documents.into_values().filter_map(|d| read::policy(d).ok()).collect())
+    Some(read_all(documents.into_values(), tiers, &mut Vec::new()))
+}
+
+/// The live tiers: policies of Git may name one that Git does not have.
+fn tiers(material: &Material<'_>) -> Vec<PolicyDocument> {
+    material.snapshot.calico.tiers.iter().map(|tier| tier.document.clone()).collect()
 }
 
 fn context(material: &Material<'_>, product: &BTreeSet<String>) -> DriftContext {
@@ -200,29 +229,44 @@ fn context(material: &Material<'_>, product: &BTreeSet<String>) -> DriftContext 
 }
 
 /// Reads documents that a reader understands; a broken one is a finding, since nothing is skipped in silence.
-fn read_all<'d>(documents: impl IntoIterator<Item = &'d PolicyDocument>, findings: &mut Vec<Finding>) -> Vec<Policy> {
-    let mut policies = Vec::new();
-    for document in documents.into_iter().filter(|d| read::understands(d)) {
-        match read::policy(document) {
-            Ok(policy) => policies.push(policy),
-            Err(unreadable) => findings.push(findings::unreadable(&unreadable)),
-        }
+fn read_all<'d>(
+    documents: impl IntoIterator<Item = &'d PolicyDocument>,
+    tiers: &[PolicyDocument],
+    findings: &mut Vec<Finding>,
+) -> PolicySet {
+    let mut known = BTreeSet::new();
+    let mut is_new = |document: &PolicyDocument| known.insert((group(document).to_owned(), document.id.clone()));
+    let understood = documents.into_iter().filter(|d| read::understands(d)).cloned();
+    // Two Kustomizations may declare one policy: both are read, as both are applied.
+    let (mut all, again): (Vec<_>, Vec<_>) = understood.partition(|document| is_new(document));
+    all.extend(tiers.iter().filter(|tier| is_new(tier)).cloned());
+    let (mut set, unreadable) = read::readable(&all);
+    findings.extend(unreadable.iter().map(findings::unreadable));
+    if !again.is_empty() {
+        set.policies.extend(read_all(&again, tiers, findings).policies);
     }
-    policies
+    set
+}
+
+/// The API group, one for both of Calico's.
+fn group(document: &PolicyDocument) -> &str {
+    api_family(document.api_version.split_once('/').map_or("", |(group, _)| group))
 }
 
 /// Fills in how many workload pairs each drift changes; an extra policy that changes none is info.
-fn counted(outcome: DriftOutcome, documents: &[PolicyDocument], worlds: &Worlds) -> Vec<Drift> {
-    let read = |document: &PolicyDocument| read::policy(document).ok().filter(|_| read::understands(document));
-    let policies: Vec<_> = documents.iter().filter_map(|d| Some((d, read(d)?))).collect();
-    let world = |policies: Vec<Policy>| worlds.declared.with_policies(policies);
-    let declared = world(policies.iter().map(|(_, policy)| policy.clone()).collect());
+fn counted(
+    outcome: DriftOutcome,
+    documents: &[PolicyDocument],
+    (worlds, tiers): (&Worlds, &[PolicyDocument]),
+) -> Vec<Drift> {
+    let ties = worlds.declared.surroundings.ties;
+    let world =
+        |documents: &[PolicyDocument]| worlds.declared.with_set(read_all(documents, tiers, &mut Vec::new()), ties);
+    let declared = world(documents);
     let base = Matrix::new(&declared);
     let mut result = outcome.drift;
     for (drift, swap) in result.iter_mut().zip(&outcome.swaps).take(COUNTED_DRIFTS) {
-        let rest = policies.iter().filter(|(document, _)| !swap.replaces(document)).map(|(_, policy)| policy.clone());
-        let other = world(rest.chain(swap.live.as_ref().and_then(read)).collect());
-        drift.flows = differing_pairs(&base, &Matrix::new(&other));
+        drift.flows = differing_pairs(&base, &Matrix::new(&world(&swap.apply(documents))));
         if drift.class == DriftClass::Extra && drift.flows == 0 && is_understood(swap) {
             drift.severity = Severity::Info;
         }
@@ -252,7 +296,7 @@ fn rule_keys(documents: &[PolicyDocument]) -> BTreeMap<RuleRef, String> {
     for document in documents.iter().filter(|d| read::understands(d)) {
         for direction in [crate::model::Direction::Ingress, crate::model::Direction::Egress] {
             for (index, rule) in normal::rules(document, direction).unwrap_or_default().iter().enumerate() {
-                keys.insert(RuleRef { policy: document.id.clone(), direction, index }, normal::rule_key(rule));
+                keys.insert(RuleRef { policy: document.id.clone(), direction, index }, normal::key_of(document, rule));
             }
         }
     }

@@ -8,9 +8,7 @@ use crate::{
         read::{self, Unreadable},
         world::World,
     },
-    model::{
-        Direction, Entry, Finding, FindingRule, NamespaceMatch, NotUnderstood, PolicyDocument, Rendering, Severity,
-    },
+    model::{Direction, Entry, Finding, FindingRule, NotUnderstood, PolicyDocument, Rendering, Severity},
 };
 
 /// A finding with the usual defaults.
@@ -83,20 +81,12 @@ pub fn not_understood(material: &Material<'_>) -> Vec<NotUnderstood> {
     all.into_iter().collect()
 }
 
-/// Each product namespace must hold the baseline in effect: every pod isolated in both directions by a policy with an
-/// empty podSelector (design §4).
+/// Each product namespace must hold the baseline in effect: every pod isolated in both directions by a policy that
+/// selects all of them, such as one with an empty podSelector (design §4).
 fn baseline(material: &Material<'_>, live: &World, namespace: &str) -> Option<Finding> {
-    let isolates = |direction: Direction| {
-        live.policies.iter().any(|policy| {
-            policy.subject.namespaces == NamespaceMatch::Named(namespace.to_owned())
-                && policy.subject.pods.is_everything()
-                && policy.subject.calico.is_none()
-                && policy.rules(direction).is_some()
-        })
-    };
     let missing: Vec<&str> = [Direction::Ingress, Direction::Egress]
         .into_iter()
-        .filter(|direction| !isolates(*direction))
+        .filter(|direction| !live.isolates_all(namespace, *direction))
         .map(Direction::word)
         .collect();
     if missing.is_empty() {

@@ -80,9 +80,20 @@ fn namespace_changed(then: &World, now: &World, class: &Class) -> bool {
     then.namespaces.get(namespace) != now.namespaces.get(namespace)
 }
 
+/// Whether a class has another ServiceAccount than then, or its ServiceAccount other labels.
+fn account_changed(then: &World, now: &World, (old, new): (&Class, &Class)) -> bool {
+    let labels = |world: &World, class: &Class| {
+        let account = (class.workload.namespace.clone(), class.service_account.clone());
+        world.surroundings.accounts.get(&account).cloned()
+    };
+    old.service_account != new.service_account || labels(then, old) != labels(now, new)
+}
+
 fn blamed<'w>(then: &'w World, now: &'w World, flipped: &Flipped) -> Option<&'w String> {
-    let mut changed =
-        ends(then, now, flipped).filter(|(old, new)| old.labels != new.labels || namespace_changed(then, now, new));
+    let mut changed = ends(then, now, flipped).filter(|(old, new)| {
+        let own = old.labels != new.labels || account_changed(then, now, (old, new));
+        own || namespace_changed(then, now, new)
+    });
     changed.next().map(|(_, new)| &new.workload.namespace)
 }
 
@@ -112,6 +123,9 @@ fn changed_labels(then: &World, now: &World, flipped: &[Flipped]) -> String {
         }
         if old.labels != new.labels {
             changed.insert(new.workload.to_string());
+        }
+        if account_changed(then, now, (old, new)) {
+            changed.insert(format!("ServiceAccount {}/{}", new.workload.namespace, new.service_account));
         }
     }
     changed.into_iter().take(NAMED).collect::<Vec<_>>().join(", ")

@@ -96,7 +96,9 @@ fn checked(state: &State, ended: &Ended<'_>, comparison: &Comparison) -> Checked
         })
     });
     let world = &comparison.live;
-    let mut classes: Vec<_> = world.classes.iter().map(crate::engine::world::Class::record).collect();
+    let by_account = comparison.looks_at_accounts();
+    let mut classes: Vec<_> = world.classes.iter().map(|class| class.record(by_account)).collect();
+    let accounts = world.surroundings.accounts.iter().filter(|_| by_account);
     classes.sort();
     classes.dedup();
     Checked {
@@ -105,6 +107,8 @@ fn checked(state: &State, ended: &Ended<'_>, comparison: &Comparison) -> Checked
         others: comparison.others.clone(),
         namespaces: world.namespaces.clone(),
         classes,
+        accounts: accounts.map(|((namespace, name), labels)| (format!("{namespace}/{name}"), labels.clone())).collect(),
+        calico: comparison.calico.clone(),
         verdict: ended.report.verdict,
         finished: ended.report.finished.clone(),
     }

@@ -94,6 +94,8 @@ mod tests {
             others: Vec::new(),
             namespaces: std::collections::BTreeMap::new(),
             classes: Vec::new(),
+            accounts: std::collections::BTreeMap::new(),
+            calico: None,
             verdict,
             finished: "2026-11-20T09:00:00Z".to_owned(),
         };

@@ -262,6 +262,7 @@ pub struct Flipped {
 pub fn relabelled(then: &World, now: &World, is_watched: &dyn Fn(&str) -> bool) -> Vec<Flipped> {
     let (before, after) = (Matrix::new(then), Matrix::new(now));
     let mut result = Vec::new();
+    let same_accounts = then.surroundings.accounts == now.surroundings.accounts;
     for source in 0..now.classes.len() {
         for destination in (0..now.classes.len()).filter(|d| *d != source) {
             let (from, to) = (now.classes.get(source), now.classes.get(destination));
@@ -271,7 +272,10 @@ pub fn relabelled(then: &World, now: &World, is_watched: &dyn Fn(&str) -> bool) 
             if !namespaces.iter().any(|n| is_watched(n)) {
                 continue;
             }
-            if same(then) && namespaces.iter().all(|n| then.namespaces.get(*n) == now.namespaces.get(*n)) {
+            if same_accounts
+                && same(then)
+                && namespaces.iter().all(|n| then.namespaces.get(*n) == now.namespaces.get(*n))
+            {
                 continue;
             }
             let (mut lost, mut gained) = (PortSet::empty(), PortSet::empty());

@@ -2,8 +2,8 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    engine::fixtures::{Cluster, block, class, ingress, labels, pod, policy, port},
-    model::Protocol,
+    engine::fixtures::{Cluster, block, class, earlier, ingress, labels, pod, policy, port},
+    model::{Phase, PodInfo, Protocol},
 };
 
 /// How many classes the two pods of `shop/web` make under a policy.
@@ -111,8 +111,8 @@ fn labels_of_then_come_back_for_what_was_there_then() {
         ("shop".to_owned(), labels(&[("team", "old")])),
         ("deleted".to_owned(), labels(&[("team", "old")])),
     ]);
-    let record = ClassRecord { labels: labels(&[("app", "old-web")]), ..class(&now, "shop/web").record() };
-    let then = now.with_labels_of(&old_namespaces, std::slice::from_ref(&record));
+    let record = ClassRecord { labels: labels(&[("app", "old-web")]), ..class(&now, "shop/web").record(false) };
+    let then = earlier(&now, &old_namespaces, std::slice::from_ref(&record));
     assert_eq!(then.namespace_labels("shop"), labels(&[("team", "old")]));
     assert_eq!(then.namespace_labels("new"), now.namespace_labels("new"), "new since then");
     assert!(!then.namespaces.contains_key("deleted"), "gone since then");

@@ -57,6 +57,8 @@ pub fn checked(name: &str, revision: &str, digest: &str) -> State {
         others: Vec::new(),
         namespaces: std::collections::BTreeMap::new(),
         classes: Vec::new(),
+        accounts: std::collections::BTreeMap::new(),
+        calico: None,
         verdict: Verdict::Verified,
         finished: "2026-11-20T09:00:00Z".to_owned(),
     };

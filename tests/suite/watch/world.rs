@@ -200,6 +200,8 @@ impl World {
             others: Vec::new(),
             namespaces: std::collections::BTreeMap::new(),
             classes: Vec::new(),
+            accounts: std::collections::BTreeMap::new(),
+            calico: None,
             verdict: Verdict::Verified,
             finished: self.clock.now(),
         };

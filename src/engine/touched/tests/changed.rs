@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    engine::fixtures::{app, block, deny_all, egress, index, ingress, labels, policy},
+    engine::fixtures::{app, block, deny_all, earlier, egress, index, ingress, labels, policy},
     model::Decision::{Allowed, Denied},
 };
 
@@ -166,7 +166,7 @@ fn a_namespace_with_other_labels_flips_flows_that_nobody_merged() {
     let team = ingress("redis/redis", json!([{"namespaceSelector": {"matchLabels": {"team": "a"}}}]), &[8080]);
     let now = cluster().namespace("shop", &[("team", "a")]).world(vec![team]);
     let old = BTreeMap::from([("shop".to_owned(), labels(&[("team", "b")]))]);
-    let then = now.with_labels_of(&old, &[]);
+    let then = earlier(&now, &old, &[]);
     let flips: Vec<(usize, usize, Decision)> =
         relabelled(&then, &now, &|_| true).into_iter().map(|f| (f.source, f.destination, f.now)).collect();
     let redis = index(&now, "redis/redis");
@@ -179,9 +179,9 @@ fn a_namespace_with_other_labels_flips_flows_that_nobody_merged() {
 #[test]
 fn a_pod_with_other_labels_flips_flows_too() {
     let now = cluster().world(vec![into()]);
-    let mut record = now.classes[index(&now, "shop/web")].record();
+    let mut record = now.classes[index(&now, "shop/web")].record(false);
     record.labels = labels(&[("app", "old")]);
-    let then = now.with_labels_of(&BTreeMap::new(), &[record]);
+    let then = earlier(&now, &BTreeMap::new(), &[record]);
     let flips = relabelled(&then, &now, &|_| true);
     assert_eq!(flips.len(), 1);
     assert_eq!(

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    engine::fixtures::{app, block, deny_all, egress, index, ingress, labels, workload},
+    engine::fixtures::{app, block, deny_all, earlier, egress, index, ingress, labels, workload},
     model::Decision::{Allowed, Denied},
 };
 
@@ -86,7 +86,7 @@ fn a_label_that_flips_a_flow_over_ipv6_alone_is_seen() {
     let team =
         ingress("redis/redis", serde_json::json!([{"namespaceSelector": {"matchLabels": {"team": "a"}}}]), &[8080]);
     let now = cluster().namespace("shop", &[("team", "a")]).world(vec![team, from("0.0.0.0/0")]);
-    let then = now.with_labels_of(&BTreeMap::from([("shop".to_owned(), labels(&[("team", "b")]))]), &[]);
+    let then = earlier(&now, &BTreeMap::from([("shop".to_owned(), labels(&[("team", "b")]))]), &[]);
     let flips = |a: &World, b: &World| -> Vec<(usize, Decision)> {
         relabelled(a, b, &|_| true).into_iter().map(|f| (f.source, f.now)).collect()
     };
