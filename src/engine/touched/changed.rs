@@ -19,7 +19,7 @@ pub(super) fn collect(views: &Views<'_>, flows: &mut Collected) {
         before_and_live: Difference::new(before, &views.live),
         declared_and_live: Difference::new(&views.declared, &views.live),
     };
-    for flow in flips(views, before, &differences.before_and_live) {
+    for flow in answered(views, flips(views, before, &differences.before_and_live)) {
         match isolation(views, before, &flow) {
             Some(key) => classes.entry(key).or_default().push(flow),
             None => flows.add(flow),
@@ -29,9 +29,33 @@ pub(super) fn collect(views: &Views<'_>, flows: &mut Collected) {
     for members in classes.into_values().chain(hidden) {
         let covers = members.len() - 1;
         if let Some(flow) = members.into_iter().min_by_key(|flow| rank(views, flow)) {
-            flows.add(TouchedFlow { covers, ..flow });
+            flows.add(TouchedFlow { covers: covers + flow.covers, ..flow });
         }
     }
+}
+
+/// What opens towards pods that do not declare the port is covered by what opens towards pods that do, best from the
+/// same source: a policy for all pods opens its port everywhere, and nothing listens on most of them. So is what opens
+/// from pods in which no probe may start by what opens from others to the same pods. Each rule of a merge is shown by a
+/// flow of its own, whatever is declared.
+fn answered(views: &Views<'_>, flips: Vec<TouchedFlow>) -> Vec<TouchedFlow> {
+    let key = |flow: &TouchedFlow| (flow.protocol, flow.port, flow.ipv6);
+    let is_declared = |flow: &TouchedFlow| match &flow.target {
+        Target::Class(index) => ports::is_declared(views.class(*index), (flow.protocol, flow.port)),
+        Target::Outside(_) | Target::Range(_) => true,
+    };
+    let opens = |flow: &TouchedFlow| flow.live == Decision::Allowed && matches!(flow.target, Target::Class(_));
+    let is_shown = |flow: &TouchedFlow| !opens(flow) || is_declared(flow) && flow.unseen.is_none();
+    let (mut result, rest): (Vec<_>, Vec<_>) = flips.into_iter().partition(is_shown);
+    for flow in rest {
+        let is_near = |f: &TouchedFlow| key(f) == key(&flow) && (f.target == flow.target || !is_declared(&flow));
+        let covering = result.iter_mut().filter(|f| opens(f) && is_declared(f) && f.unseen.is_none() && is_near(f));
+        match covering.min_by_key(|f| f.source != flow.source) {
+            Some(covering) => covering.covers += 1,
+            None => result.push(flow),
+        }
+    }
+    result
 }
 
 /// The destination's namespace, what Git decides now, and whether it is over IPv6 alone.

@@ -241,17 +241,21 @@ async fn a_merge_that_changes_a_flow_known_as_unprobeable_is_not_green() {
 #[tokio::test]
 async fn a_policy_of_a_kind_without_a_reader_takes_the_green_away() {
     let (fake, mut files) = checked().await;
-    let global = "apiVersion: projectcalico.org/v3
-kind: GlobalNetworkPolicy
+    let global = "apiVersion: cilium.io/v2
+kind: CiliumClusterwideNetworkPolicy
 metadata: {name: block-all}
-spec: {selector: all(), types: [Ingress], ingress: []}
+spec: {endpointSelector: {}, ingress: []}
 ";
     files.put("infra/cluster-wide.yaml", global);
     fake.push(files.bank_egress().bank_ingress());
     let ran = fake.run().await;
     assert_eq!((ran.exit, ran.verdict()), (3, Verdict::Inconclusive), "{ran:#?}");
     assert_eq!(ran.flow(BANK).result, FlowResult::Inconclusive);
-    assert!(ran.root().body.contains("GlobalNetworkPolicy/block-all is not understood"), "{}", ran.root().body);
+    assert!(
+        ran.root().body.contains("CiliumClusterwideNetworkPolicy/block-all is not understood"),
+        "{}",
+        ran.root().body
+    );
     assert!(ran.report.as_ref().unwrap().drift.is_empty(), "{ran:#?}");
     assert!(!fake.state().verified["flux-system/network-policies"].revision.eq(&revision(2)));
 }
@@ -261,10 +265,10 @@ async fn a_live_policy_of_a_kind_without_a_reader_takes_the_green_away() {
     let (fake, mut files) = checked().await;
     fake.kubectl(
         "kubectl-create",
-        "apiVersion: projectcalico.org/v3
-kind: NetworkPolicy
+        "apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
 metadata: {name: block, namespace: bank}
-spec: {selector: all(), types: [Ingress], ingress: []}
+spec: {endpointSelector: {}, ingress: []}
 ",
     );
     files.put("infra/shop/cart.yaml", &opens("egress", ("shop", "cart"), ("redis", "redis"), 6379));

@@ -44,8 +44,7 @@ fn a_rule_that_denies_is_seen_as_a_flow_that_is_closed_by_it() {
     let deny = global(
         "no-redis",
         json!({"types": ["Egress"], "egress": [
-            {"action": "Deny", "protocol": "TCP", "destination": {"selector": "app == 'redis'", "ports": [8080]}},
-            {"action": "Pass"}]}),
+            {"action": "Deny", "protocol": "TCP", "destination": {"selector": "app == 'redis'", "ports": [8080]}}]}),
     );
     let lines = adding(&[deny]).flows();
     let closed =
@@ -80,7 +79,8 @@ fn each_block_and_each_port_of_a_rule_is_shown() {
 
 #[test]
 fn a_rule_that_is_denied_before_it_is_without_effect() {
-    let first = json!({"types": ["Egress"], "egress": [{"action": "Deny", "protocol": "TCP", "destination": tcp(9000)}, {"action": "Pass"}]});
+    let first =
+        json!({"types": ["Egress"], "egress": [{"action": "Deny", "protocol": "TCP", "destination": tcp(9000)}]});
     let late = json!({"types": ["Egress"], "order": 200, "egress": [
         {"action": "Allow", "protocol": "TCP", "destination": {"selector": "app == 'redis'", "ports": [9000]}}]});
     let policies =

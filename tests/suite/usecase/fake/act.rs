@@ -212,7 +212,7 @@ impl World {
 pub fn object_ref(document: &PolicyDocument) -> ObjectRef {
     ObjectRef {
         group: document.api_version.split('/').next().unwrap().to_owned(),
-        kind: document.id.kind.clone(),
+        kind: document.id.kind.trim_end_matches(".projectcalico.org").to_owned(),
         namespace: document.id.namespace.clone(),
         name: document.id.name.clone(),
     }

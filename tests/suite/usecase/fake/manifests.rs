@@ -23,11 +23,13 @@ fn policy(file: &str, document: &Document, kustomization: Option<&KustomizationR
     let mut origins = Origins { document: Some(origin(file, document, "")), ..Origins::default() };
     visit(file, document, "/spec", &object["spec"], &mut origins);
     PolicyDocument {
-        id: PolicyRef {
-            kind: document.kind().to_owned(),
-            namespace: document.namespace().map(str::to_owned),
-            name: document.name().to_owned(),
-        },
+        id: PolicyRef::of_object(
+            object["apiVersion"].as_str().unwrap(),
+            document.kind(),
+            document.namespace(),
+            document.name(),
+            object["spec"]["tier"].as_str(),
+        ),
         api_version: object["apiVersion"].as_str().unwrap().to_owned(),
         object,
         origins,

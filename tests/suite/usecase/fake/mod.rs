@@ -14,9 +14,13 @@ use std::{
 };
 
 pub use act::{main, object_ref, revision};
-use netpol_verify::model::{
-    KustomizationRef, KustomizationStatus, Labels, LivePolicy, NamespaceInfo, NotReadable, NotUnderstood, ObjectRef,
-    OutboxEntry, OutboxKind, PodInfo, PodRef, PolicyDocument, PolicyRef, Rendering, Snapshot, WorkloadInfo,
+use netpol_verify::{
+    engine::read,
+    model::{
+        Calico, KustomizationRef, KustomizationStatus, Labels, LivePolicy, NamespaceInfo, NotReadable, NotUnderstood,
+        ObjectRef, OutboxEntry, OutboxKind, PodInfo, PodRef, PolicyDocument, PolicyRef, Rendering, Snapshot,
+        WorkloadInfo,
+    },
 };
 pub use run::Ran;
 
@@ -140,7 +144,9 @@ impl World {
     }
 
     pub fn snapshot(&self) -> Snapshot {
-        let understood = |p: &&LivePolicy| p.document.api_version == "networking.k8s.io/v1";
+        let understood = |p: &&LivePolicy| read::understands(&p.document);
+        let is = |kind: &'static str| move |p: &&LivePolicy| p.document.id.kind.ends_with(kind);
+        let of = |kind| self.live.values().filter(understood).filter(is(kind)).cloned().collect::<Vec<_>>();
         let mut pods: Vec<PodInfo> = self.pods.iter().map(|p| p.info.clone()).collect();
         pods.sort_by(|a, b| a.id.cmp(&b.id));
         Snapshot {
@@ -151,7 +157,13 @@ impl World {
                 .collect(),
             pods,
             workloads: self.workloads.clone(),
-            policies: self.live.values().filter(understood).cloned().collect(),
+            policies: of("NetworkPolicy").into_iter().chain(of("NetworkPolicy.projectcalico.org")).collect(),
+            calico: Calico {
+                sets: of("NetworkSet"),
+                tiers: of("Tier"),
+                staged: Vec::new(),
+                version: Some("v3.28.5".to_owned()),
+            },
             not_understood: self
                 .live
                 .values()

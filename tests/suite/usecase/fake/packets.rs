@@ -10,7 +10,10 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use netpol_verify::model::{Outcome, Phase, PodRef, Protocol};
-use oracle::{Answer, Cluster, End};
+use oracle::{
+    Answer, Cluster, End,
+    tiers::{self, Question},
+};
 
 use super::{Broken, FakePod, World};
 
@@ -64,8 +67,25 @@ fn answer(world: &World, from: &FakePod, ip: IpAddr, protocol: Protocol, port: u
         p.metadata.name.as_ref() == Some(&from.info.id.name)
             && p.metadata.namespace.as_ref() == Some(&from.info.id.namespace)
     });
+    if world.enforced().iter().any(|document| document.api_version.contains("projectcalico.org")) {
+        let tiered = tiered(world, &cluster);
+        let question = Question::new(tiered.end_at(source), tiered.end_at(ip), &protocol.to_string(), port);
+        return tiers::verdict(&tiered, &question).answer;
+    }
     let end = if from.info.host_network { End::Address(source) } else { End::Pod(pod.unwrap(), source) };
     oracle::allowed(&cluster, end, cluster.end_at(ip), &protocol.to_string(), port)
+}
+
+/// The same with Calico's policies.
+fn tiered(world: &World, plain: &Cluster) -> tiers::World {
+    let enforced = world.enforced();
+    let others = enforced.iter().filter(|d| d.api_version.contains("projectcalico.org")).map(|document| {
+        let mut object = document.object.clone();
+        object["apiVersion"] = document.api_version.clone().into();
+        object["kind"] = document.id.kind.trim_end_matches(".projectcalico.org").into();
+        object
+    });
+    tiers::World { plain: plain.clone(), others: others.collect() }
 }
 
 fn cluster(world: &World) -> Cluster {
