@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::{
     engine::normal::{is_network_policy, rules},
-    model::{Direction, Entry, Labels, Origin, PolicyDocument, Protocol, Selector},
+    model::{CALICO_API, Direction, Entry, Labels, Origin, PolicyDocument, Protocol, Selector},
 };
 
 mod labels;
@@ -73,8 +73,8 @@ pub struct Missing<'a> {
     pub other_rule: Option<&'a Value>,
 }
 
-/// What to add so that the side lets the flow through; empty where no NetworkPolicy isolates the subject, so that
-/// none can cure it.
+/// What to add so that the side lets the flow through; empty where nothing isolates the subject, or policies of another
+/// tier than NetworkPolicy's do, so that none can cure it.
 ///
 /// The entry goes after [`Entry::line`]. Where it has to replace a line instead (`ingress: []`), its first line is
 /// the comment `# in place of line N:`. A new policy, where only the baseline isolates, is a whole document that
@@ -84,9 +84,19 @@ pub fn missing_entry(missing: &Missing) -> Vec<Entry> {
     let mut candidates: Vec<&PolicyDocument> =
         missing.isolating.iter().copied().filter(|document| is_network_policy(document)).collect();
     candidates.sort_by_cached_key(|document| rank(document, missing.side));
-    let Some(best) = candidates.first().copied() else { return Vec::new() };
-    let entry = if is_baseline(best) { new_policy(missing, best) } else { into_policy(missing, best) };
+    let entry = match candidates.first().copied() {
+        Some(best) if is_baseline(best) => new_policy(missing, Some(best)),
+        Some(best) => into_policy(missing, best),
+        None if missing.isolating.iter().any(|document| is_in_default_tier(document)) => new_policy(missing, None),
+        None => return Vec::new(),
+    };
     vec![entry]
+}
+
+/// Whether a policy of Calico's stands in the tier of NetworkPolicies: what those allow is asked before it denies.
+fn is_in_default_tier(document: &PolicyDocument) -> bool {
+    let tier = document.object.pointer("/spec/tier").and_then(Value::as_str).unwrap_or_default();
+    document.api_version.contains(CALICO_API) && matches!(tier, "" | "default")
 }
 
 /// Better ones first: not the baseline, with a known place, with rules of that direction, about fewer pods.
@@ -135,8 +145,9 @@ fn into_policy(missing: &Missing, document: &PolicyDocument) -> Entry {
     }
 }
 
-/// A policy of its own, in the file of another policy for the same pods if there is one, else in the baseline's.
-fn new_policy(missing: &Missing, baseline: &PolicyDocument) -> Entry {
+/// A policy of its own, in the file of another policy for the same pods if there is one, else in the baseline's; in
+/// none where a cluster-wide policy isolates.
+fn new_policy(missing: &Missing, baseline: Option<&PolicyDocument>) -> Entry {
     let mut neighbours: Vec<&PolicyDocument> = missing
         .namespace_policies
         .iter()
@@ -145,13 +156,14 @@ fn new_policy(missing: &Missing, baseline: &PolicyDocument) -> Entry {
         .filter(|document| selector(document).is_some_and(|selector| selector.matches(missing.subject.labels)))
         .collect();
     neighbours.sort_by_cached_key(|document| (selects_all(document), document.id.to_string()));
-    let home = neighbours.first().copied().unwrap_or(baseline);
-    let site = Site::new(home);
+    let home = neighbours.first().copied().or(baseline);
+    let style = home.or(missing.isolating.first().copied()).map(|d| Style::of(&Site::new(d), missing.side));
     let wanted = wanted(missing, missing.namespace_policies);
     let name = free_name(missing, &wanted);
     let pods = labels::of_pods(missing.subject.labels, missing.namespace_policies);
-    let entry = write::manifest(&Style::of(&site, missing.side), &wanted, &name, missing.subject.namespace, &pods);
-    Entry { side: missing.side, policy: Some(name), file: file(home), line: site.end(), entry }
+    let entry = write::manifest(&style.unwrap_or_default(), &wanted, &name, missing.subject.namespace, &pods);
+    let line = home.and_then(|home| Site::new(home).end());
+    Entry { side: missing.side, policy: Some(name), file: home.and_then(file), line, entry }
 }
 
 fn file(document: &PolicyDocument) -> Option<String> {

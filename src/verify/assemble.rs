@@ -14,7 +14,10 @@ use crate::{
         verdict::{self, Side},
         world::{Class, End, World},
     },
-    model::{Direction, Entry, FlowReport, FlowResult, Origin as Place, Outcome, PolicyDocument, RuleRef, Unseen, Why},
+    model::{
+        Direction, Entry, FlowReport, FlowResult, Origin as Place, Outcome, PolicyDocument, PolicyRef, RuleRef, Unseen,
+        Why,
+    },
 };
 
 /// Makes the report's flows.
@@ -221,12 +224,9 @@ impl Assembler<'_> {
             Direction::Egress => sides.egress,
         };
         // No entry cures what a rule denies first: the sides in words name it.
-        if matches!(denying, Side::Stopped(..)) {
-            return Vec::new();
-        }
-        let isolating: Vec<&PolicyDocument> = verdict::applying(world, side, class)
-            .filter_map(|policy| self.comparison.documents.iter().find(|d| d.id == policy.id))
-            .collect();
+        let Side::Denied(policies) = denying else { return Vec::new() };
+        let document = |id: &PolicyRef| self.comparison.documents.iter().find(|document| document.id == *id);
+        let isolating: Vec<&PolicyDocument> = policies.iter().filter_map(|(id, _)| document(id)).collect();
         let namespace = &class.workload.namespace;
         let in_namespace: Vec<&PolicyDocument> =
             self.comparison.documents.iter().filter(|d| d.id.namespace.as_ref() == Some(namespace)).collect();

@@ -28,6 +28,13 @@ pub(super) struct Style {
     flow_ports: bool,
 }
 
+impl Default for Style {
+    /// That of the product's own examples.
+    fn default() -> Self {
+        Self { key: 2, dash: 2, gap: 2, nested: 2, step: 2, flow_selectors: true, flow_ports: true }
+    }
+}
+
 impl Style {
     /// The style of the rules of that direction, else of the other one, else of message.md's example.
     pub(super) fn of(site: &Site, side: Direction) -> Self {

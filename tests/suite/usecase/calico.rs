@@ -124,3 +124,28 @@ spec: {nets: [10.0.5.4/32]}
     let ran = fake.run().await;
     assert_eq!(ran.keys(), ["shop/web -> 10.0.5.4/32:5432/TCP"]);
 }
+
+#[tokio::test]
+async fn where_a_cluster_wide_policy_alone_isolates_a_new_policy_of_the_namespace_is_offered_and_cures_it() {
+    let (fake, mut files) = checked().await;
+    let closed = "apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: default-deny}
+spec:
+  order: 3000
+  namespaceSelector: kubernetes.io/metadata.name == 'bank'
+  types: [Ingress, Egress]
+";
+    files.put("infra/cluster-wide.yaml", closed).remove("infra/bank/baseline.yaml");
+    fake.push(&files);
+    let moved = fake.run().await;
+    assert_eq!((moved.exit, moved.verdict()), (0, Verdict::Verified), "it is the namespace's baseline: {moved:#?}");
+    fake.push(files.bank_egress());
+    let ran = fake.run().await;
+    assert_eq!(ran.flow(BANK).result, FlowResult::MissingEntry, "{ran:#?}");
+    let entry = &ran.flow(BANK).entries[0];
+    assert_eq!((entry.policy.as_deref(), entry.file.as_deref()), (Some("allow-ingress-api"), None));
+    fake.push(files.put("infra/bank/api.yaml", &entry.entry));
+    let cured = fake.run().await;
+    assert_eq!((cured.exit, cured.flow(BANK).observed), (0, Outcome::Open), "{cured:#?}");
+}
