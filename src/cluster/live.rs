@@ -272,13 +272,16 @@ impl LiveCluster {
         let mut not_readable = others.not_readable;
         let lists = workloads.into_iter();
         let workloads = lists.flat_map(|(resource, list)| optional(&mut not_readable, resource, list)).collect();
+        let nodes = optional(&mut not_readable, "nodes", nodes).into_iter();
+        let (nodes, node_labels) = nodes.map(|(name, ips, labels)| ((name.clone(), ips), (name, labels))).unzip();
         let (policies, unknown): (Vec<_>, Vec<_>) = policies.into_iter().unzip();
         let snapshot = Snapshot {
             namespaces: namespaces.into_iter().collect(),
             pods: pods.into_iter().map(|pod| pod.owned(&owners)).collect(),
             workloads,
             services: optional(&mut not_readable, "services", services),
-            nodes: optional(&mut not_readable, "nodes", nodes).into_iter().collect(),
+            nodes,
+            node_labels,
             policies,
             not_understood: others.not_understood.into_iter().chain(unknown.into_iter().flatten()).collect(),
             not_readable,

@@ -7,7 +7,7 @@ use k8s_openapi::{
     apimachinery::pkg::util::intstr::IntOrString,
 };
 
-use crate::model::{NamespaceInfo, Protocol, ServiceInfo};
+use crate::model::{Labels, NamespaceInfo, Protocol, ServiceInfo};
 
 /// The label that the API server sets on every namespace.
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
@@ -45,10 +45,11 @@ pub(super) fn service(service: Service) -> Option<ServiceInfo> {
     })
 }
 
-/// Reads a node: its name and addresses (host names are none).
-pub(super) fn node(node: Node) -> Option<(String, Vec<IpAddr>)> {
+/// Reads a node: its name, addresses (host names are none) and labels.
+pub(super) fn node(node: Node) -> Option<(String, Vec<IpAddr>, Labels)> {
     let addresses_of = node.status.unwrap_or_default().addresses.unwrap_or_default();
-    Some((node.metadata.name?, addresses(addresses_of.iter().map(|address| &address.address))))
+    let ips = addresses(addresses_of.iter().map(|address| &address.address));
+    Some((node.metadata.name?, ips, node.metadata.labels.unwrap_or_default()))
 }
 
 fn addresses<'a>(texts: impl Iterator<Item = &'a String>) -> Vec<IpAddr> {

@@ -31,7 +31,7 @@ fn place(origin: Option<&Origin>) -> String {
     origin.map(|o| format!(" ({o})")).unwrap_or_default()
 }
 
-/// Whether [`documents`] has a reader for this kind.
+/// Whether a run reads this kind, from the cluster and from Git.
 #[must_use]
 pub fn understands(document: &PolicyDocument) -> bool {
     is_kubernetes(document) || calico::understands(document)
@@ -41,6 +41,12 @@ pub fn understands(document: &PolicyDocument) -> bool {
 #[must_use]
 pub fn is_kubernetes(document: &PolicyDocument) -> bool {
     document.api_version == "networking.k8s.io/v1" && document.id.kind == "NetworkPolicy"
+}
+
+/// Whether [`documents`] has a reader for this kind: the kinds of a run, and the network policy API's.
+#[must_use]
+pub fn is_read(document: &PolicyDocument) -> bool {
+    understands(document) || admin::understands(document)
 }
 
 /// Reads a document that needs no other one to be understood.
@@ -59,6 +65,7 @@ pub fn policy(document: &PolicyDocument) -> Result<Policy, Box<Unreadable>> {
     reader.network_policy(&object)
 }
 
+mod admin;
 pub(crate) mod calico;
 mod fields;
 

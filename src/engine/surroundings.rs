@@ -5,10 +5,12 @@ use std::{
     net::IpAddr,
 };
 
+use ipnet::IpNet;
+
 use super::world::{Class, End, World};
 use crate::model::{
-    ACCOUNT_LABEL, CalicoSelector, ContainerPort, LabelSource, Labels, NAMESPACE_LABEL, NetworkSet, Phase, PodInfo,
-    Protocol, ServiceInfo, ServiceName, Snapshot, TieRule,
+    ACCOUNT_LABEL, CalicoSelector, ContainerPort, LabelSource, Labels, NAMESPACE_LABEL, NetworkSet, Peer, Phase,
+    PodInfo, Policy, Protocol, Rule, Selector, ServiceInfo, ServiceName, Snapshot, TieRule,
 };
 
 /// The prefix under which an endpoint has the labels of its namespace (semantics: "Injected labels").
@@ -41,6 +43,8 @@ pub struct Surroundings {
     pub accounts: BTreeMap<(String, String), Labels>,
     /// Services.
     pub services: BTreeMap<ServiceName, ServiceEnds>,
+    /// Labels and addresses of nodes.
+    pub nodes: Vec<(Labels, Vec<IpAddr>)>,
     /// How ties are broken.
     pub ties: TieRule,
     /// Keys by which Services select: they split a workload as those of policies do.
@@ -57,10 +61,32 @@ impl Surroundings {
             sets,
             accounts: snapshot.service_accounts.clone(),
             services: snapshot.services.iter().map(|s| (name(s), service_ends(snapshot, s))).collect(),
+            nodes: snapshot.nodes.iter().map(|(name, ips)| (node_labels(snapshot, name), ips.clone())).collect(),
             ties,
             service_keys: selectors.flat_map(|labels| labels.keys().cloned()).collect(),
         }
     }
+}
+
+impl Surroundings {
+    /// Whether a node with such labels has the address: "it selects the nodeIPs as the peer type by matching on the IPs
+    /// present in the node.Status.Addresses field" (AdminNetworkPolicyEgressPeer.nodes).
+    pub(super) fn is_node(&self, selector: &Selector, address: IpAddr) -> bool {
+        self.nodes.iter().any(|(labels, ips)| ips.contains(&address) && selector.matches(labels))
+    }
+
+    /// The addresses of nodes, where one of `policies` looks at nodes.
+    pub(super) fn node_blocks<'s>(&'s self, policies: &[&Policy]) -> impl Iterator<Item = IpNet> + use<'s> {
+        let names_nodes = |rule: &Rule| rule.peers.iter().flatten().any(|peer| matches!(peer, Peer::Nodes(_)));
+        let are_asked = policies.iter().any(|policy| policy.all_rules().any(names_nodes));
+        let nodes = if are_asked { self.nodes.as_slice() } else { &[] };
+        nodes.iter().flat_map(|(_, ips)| ips.iter().copied().map(IpNet::from))
+    }
+}
+
+/// A node that is known by its addresses alone has no labels.
+fn node_labels(snapshot: &Snapshot, name: &str) -> Labels {
+    snapshot.node_labels.get(name).cloned().unwrap_or_default()
 }
 
 fn service_ends(snapshot: &Snapshot, service: &ServiceInfo) -> ServiceEnds {

@@ -223,11 +223,11 @@ impl Ask<'_, '_> {
     /// each of them is a reason.
     fn allowing(&self, tier: &[&Policy], first: &Policy, rule: &Rule) -> Vec<(RuleRef, Option<Origin>)> {
         let reason = |p: &Policy, r: &Rule| (self.reference(p, r), r.origin.clone());
-        if rule.conditions.is_some() {
+        if !first.is_network_policy() {
             return vec![reason(first, rule)];
         }
-        let allows = |r: &&Rule| r.action == Action::Allow && r.conditions.is_none() && self.matches(r) == Answer::Yes;
-        let same = tier.iter().filter(|p| p.order == first.order);
+        let allows = |r: &&Rule| self.matches(r) == Answer::Yes;
+        let same = tier.iter().filter(|p| p.is_network_policy());
         same.flat_map(|p| self.rules(p).iter().filter(allows).map(|r| reason(p, r))).collect()
     }
 }

@@ -189,6 +189,7 @@ impl World {
         match peer {
             Peer::Pods { namespaces, pods } => end.class.is_some_and(|class| self.selects(namespaces, pods, class)),
             Peer::Block { cidr, except } => end.address.is_some_and(|address| in_block(address, *cidr, except)),
+            Peer::Nodes(selector) => end.address.is_some_and(|address| self.surroundings.is_node(selector, address)),
         }
     }
 }

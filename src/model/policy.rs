@@ -163,6 +163,8 @@ pub enum Peer {
         /// Blocks inside it that do not match.
         except: Vec<IpNet>,
     },
+    /// Nodes by their labels: the addresses in their status.
+    Nodes(Selector),
 }
 
 /// One alternative of a rule's `ports`.

@@ -220,6 +220,8 @@ pub struct Snapshot {
     pub service_accounts: BTreeMap<(String, String), Labels>,
     /// Nodes: name and addresses.
     pub nodes: BTreeMap<String, Vec<IpAddr>>,
+    /// Labels of nodes by name.
+    pub node_labels: BTreeMap<String, Labels>,
     /// Policies of kinds that have a reader; one whose content no reader takes also stands in `not_understood`.
     pub policies: Vec<LivePolicy>,
     /// What Calico keeps beside them.

@@ -1,4 +1,4 @@
-//! Each numbered point of the semantics of Calico's policies is a test that is called by its number.
+//! Each point of the semantics is a test that is called by its number: `calico_4_…`, `admin_3_…`, `kubernetes_2_…`.
 
 #![expect(clippy::needless_pass_by_value, reason = "a literal reads better without a borrow")]
 
@@ -19,7 +19,9 @@ use crate::{
     },
 };
 
+mod admin;
 mod entities;
+mod kubernetes;
 mod order;
 mod random;
 mod scope;

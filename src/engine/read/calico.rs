@@ -1,11 +1,12 @@
-//! Calico's kinds: NetworkPolicy, GlobalNetworkPolicy, NetworkSet, GlobalNetworkSet, Tier, and the staged ones.
+//! Calico's kinds (NetworkPolicy, GlobalNetworkPolicy, NetworkSet, GlobalNetworkSet, Tier, and the staged ones), and
+//! sets of documents of every kind.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
 use super::{
-    Reader, Unreadable,
+    Reader, Unreadable, admin,
     fields::{Fields, Read},
 };
 use crate::model::{
@@ -57,20 +58,22 @@ pub(super) struct Scope<'d> {
     pub(super) stored: bool,
 }
 
-/// The kind as the API has it: an id may name the group behind it.
-fn bare(kind: &str) -> &str {
-    kind.strip_suffix(CALICO_API).and_then(|kind| kind.strip_suffix('.')).unwrap_or(kind)
-}
-
-/// Whether [`documents`] reads this kind, besides `networking.k8s.io/v1` NetworkPolicy.
+/// Whether [`documents`] reads this kind, besides `networking.k8s.io/v1` NetworkPolicy and the network policy API.
 #[must_use]
 pub fn understands(document: &PolicyDocument) -> bool {
     let kinds = ["NetworkPolicy", "GlobalNetworkPolicy", "NetworkSet", "GlobalNetworkSet", "Tier", "HostEndpoint"];
-    let kind = bare(&document.id.kind);
+    let kind = kind(document);
     [API, STORE].contains(&document.api_version.as_str()) && (kinds.contains(&kind) || staged::is_staged(kind))
 }
 
-/// Reads NetworkPolicies of Kubernetes and all of Calico's kinds together: tiers first, since policies name them.
+/// The kind without the group by which Calico's NetworkPolicy is told from that of Kubernetes.
+fn kind(document: &PolicyDocument) -> &str {
+    let kind = document.id.kind.as_str();
+    kind.strip_suffix(CALICO_API).and_then(|kind| kind.strip_suffix('.')).unwrap_or(kind)
+}
+
+/// Reads NetworkPolicies of Kubernetes, all of Calico's kinds and those of the network policy API together: tiers first,
+/// since policies name them.
 ///
 /// # Errors
 /// Every document that has no reader, or whose content the API would refuse or Calico drop.
@@ -128,11 +131,13 @@ fn tier(document: &PolicyDocument) -> Read<Tier> {
     let spec = spec(&reader, document)?.only(&["order", "defaultAction"])?;
     let name = document.id.name.as_str();
     let order = order(&spec)?;
-    if let Some(known) = known_tiers().get(name).filter(|known| known.order != order) {
+    let known = known_tiers().remove(name);
+    if let Some(known) = known.as_ref().filter(|known| known.order != order) {
         return Err(spec.fault("order", format!("the order of tier `{name}` is {}", known.order.0)));
     }
     let default_action = match spec.text("defaultAction")? {
-        None | Some("Deny") => Action::Deny,
+        None => known.map_or(Action::Deny, |known| known.default_action),
+        Some("Deny") => Action::Deny,
         Some("Pass") => Action::Pass,
         Some(other) => {
             return Err(spec.fault("defaultAction", format!("`{other}` is no end of a tier (Deny, Pass)")));
@@ -162,8 +167,12 @@ impl Set<'_> {
             self.result.policies.push(super::policy(document)?);
             return Ok(());
         }
+        if admin::understands(document) {
+            self.result.policies.push(admin::policy(document, self.tiers)?);
+            return Ok(());
+        }
         let reader = Reader { id: &document.id, origins: &document.origins };
-        let kind = document.id.kind.as_str();
+        let kind = kind(document);
         if !understands(document) {
             return Err(reader.fault("", format!("kind `{kind}` of `{}` is not understood", document.api_version)));
         }

@@ -51,6 +51,7 @@ impl From<&Peer> for PeerPart {
         match peer.clone() {
             Peer::Pods { namespaces, pods } => Self::Pods { namespaces, pods },
             Peer::Block { cidr, except } => Self::Block { cidr, except },
+            Peer::Nodes(nodes) => Self::Selected { text: words::of_nodes(&nodes), is_narrow: false },
         }
     }
 }

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::json;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 
 use crate::{
+    engine::normal,
     engine::surroundings::{NAME_LABEL, OF_ACCOUNT, OF_NAMESPACE},
     model::{ACCOUNT_LABEL, CalicoSelector, EntityMatch, NAMESPACE_LABEL, NamespaceMatch, Selector},
 };
@@ -88,6 +91,11 @@ impl Parts {
         list.push(LabelSelectorRequirement { key: key.to_owned(), operator: operator.to_owned(), values });
         Some(())
     }
+}
+
+/// Nodes by their labels, for people.
+pub(super) fn of_nodes(nodes: &Selector) -> String {
+    format!("nodes {}", normal::selector_key(&json!(nodes.source())))
 }
 
 /// What an entity selects, for people.

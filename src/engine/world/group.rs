@@ -57,6 +57,7 @@ fn grouped(
         used.extend(surroundings.service_keys.iter().cloned());
     }
     let mut blocks = blocks(policies);
+    blocks.extend(surroundings.node_blocks(policies).map(|net| (net, Vec::new())));
     blocks.extend(surroundings.sets.iter().flat_map(|set| &set.nets).map(|net| (*net, Vec::new())));
     let mut groups: BTreeMap<GroupKey, Vec<&PodInfo>> = BTreeMap::new();
     for pod in snapshot.pods.iter().filter(|p| counts(p)) {
@@ -169,7 +170,7 @@ fn used_keys(policies: &[&Policy]) -> BTreeSet<String> {
 fn blocks(policies: &[&Policy]) -> Vec<(IpNet, Vec<IpNet>)> {
     let all = policies.iter().flat_map(|p| peers(p)).filter_map(|peer| match peer {
         Peer::Block { cidr, except } => Some((*cidr, except.clone())),
-        Peer::Pods { .. } => None,
+        Peer::Pods { .. } | Peer::Nodes(_) => None,
     });
     let calico = policies.iter().flat_map(|p| conditions(p)).flat_map(Conditions::ends);
     let calico = calico.flat_map(EntityMatch::blocks).map(|block| (block, Vec::new()));

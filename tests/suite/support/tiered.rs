@@ -1,13 +1,16 @@
 //! Random clusters of all kinds of policy, from the oracle's documents to the engine's model.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use netpol_verify::{
     engine::{evaluate::Evaluation, read::Unreadable},
     model::{Labels, Origins, PolicyDocument, PolicyRef, ServiceInfo, Snapshot, TieRule},
 };
 use oracle::{
-    random::tiered::{Admin, Mix, documents},
+    random::tiered::{Mix, documents},
     tiers::World,
 };
 use serde_json::{Value, json};
@@ -17,12 +20,12 @@ use super::convert;
 /// Kinds that the oracle takes and the engine gets by other ways.
 const SURROUNDINGS: [&str; 4] = ["Node", "Service", "ServiceAccount", "ClusterInformation"];
 
-/// What a cluster of this seed is made of: policies of Kubernetes and Calico.
+/// What a cluster of this seed is made of: policies of Kubernetes and Calico, and often of the network policy API.
 pub fn mix(seed: u64) -> Mix {
-    Mix { admin: Admin::Nothing, calico: 6, sets: 5, staged: 1, ..Mix::of_seed(seed) }
+    Mix { calico: 6, sets: 5, staged: 1, ..Mix::of_seed(seed) }
 }
 
-/// A random cluster of Kubernetes' and Calico's policies.
+/// A random cluster of all kinds of policy.
 pub fn world(seed: u64) -> World {
     World::read(with_services(documents(seed, &mix(seed)))).unwrap()
 }
@@ -40,11 +43,19 @@ fn snapshot(world: &World) -> Snapshot {
         let metadata = &one["metadata"];
         ((text(&metadata["namespace"]), text(&metadata["name"])), labels(&metadata["labels"]))
     });
+    let named = |one: &Value| text(&one["metadata"]["name"]);
     Snapshot {
+        nodes: of("Node").map(|one| (named(one), node_addresses(one))).collect(),
+        node_labels: of("Node").map(|one| (named(one), labels(&one["metadata"]["labels"]))).collect(),
         service_accounts: accounts.collect(),
         services: of("Service").map(service).collect(),
         ..convert::snapshot(&world.plain)
     }
+}
+
+fn node_addresses(node: &Value) -> Vec<IpAddr> {
+    let all = node["status"]["addresses"].as_array().into_iter().flatten();
+    all.filter_map(|one| text(&one["address"]).parse().ok()).collect()
 }
 
 fn ties(world: &World) -> TieRule {
