@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 use serde_json::json;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
-
 use crate::{
-    engine::normal,
-    engine::surroundings::{NAME_LABEL, OF_ACCOUNT, OF_NAMESPACE},
+    engine::{
+        normal,
+        surroundings::{NAME_LABEL, OF_ACCOUNT, OF_NAMESPACE},
+    },
     model::{ACCOUNT_LABEL, CalicoSelector, EntityMatch, NAMESPACE_LABEL, NamespaceMatch, Selector},
 };
 
