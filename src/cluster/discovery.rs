@@ -8,12 +8,10 @@ use kube::core::{
     discovery::v2::{APIGroupDiscoveryList, APIResourceDiscovery},
 };
 
-use crate::model::NotReadable;
+use crate::model::{CALICO_STORE, NotReadable, api_family};
 
 /// Calico's own API server.
-pub(super) const CALICO: &str = "projectcalico.org";
-/// Where Calico keeps the same objects when it uses the cluster's etcd: the same kinds, one group further down.
-const CALICO_STORE: &str = "crd.projectcalico.org";
+pub(super) use crate::model::CALICO_API as CALICO;
 
 /// A served resource.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,12 +34,27 @@ impl Served {
         format!("{}.{}", self.plural, self.group)
     }
 
+    /// `group/version`.
+    pub(super) fn api_version(&self) -> String {
+        format!("{}/{}", self.group, self.version)
+    }
+
+    /// Whether it is a kind of Calico, in a form that has a reader.
+    fn is_calico(&self) -> bool {
+        [(CALICO, "v3"), (CALICO_STORE, "v1")].contains(&(self.group.as_str(), self.version.as_str()))
+    }
+
+    /// Whether its objects are policies in a tier, by which Calico's API lists them.
+    pub(super) fn is_tiered(&self) -> bool {
+        self.kind.ends_with("NetworkPolicy") && self.kind != "StagedKubernetesNetworkPolicy"
+    }
+
     /// For kube's dynamic API.
     pub(super) fn api(&self) -> ApiResource {
         ApiResource {
             group: self.group.clone(),
             version: self.version.clone(),
-            api_version: format!("{}/{}", self.group, self.version),
+            api_version: self.api_version(),
             kind: self.kind.clone(),
             plural: self.plural.clone(),
         }
@@ -53,12 +66,44 @@ impl Served {
 pub(super) struct Kinds {
     /// Policy kinds that are not understood.
     pub policies: Vec<Vec<Served>>,
-    /// Calico's tiers.
-    pub tiers: Vec<Served>,
+    /// Calico's kinds that are understood.
+    pub calico: CalicoKinds,
     /// Calico's Felix configuration.
     pub felix: Vec<Served>,
     /// Groups that do not answer, and so may hold policies.
     pub silent: Vec<NotReadable>,
+}
+
+/// Calico's kinds, each with the resources that serve it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct CalicoKinds {
+    /// NetworkPolicy and GlobalNetworkPolicy.
+    pub policies: Vec<Vec<Served>>,
+    /// NetworkSet and GlobalNetworkSet.
+    pub sets: Vec<Vec<Served>>,
+    /// Staged policies.
+    pub staged: Vec<Vec<Served>>,
+    /// Tiers.
+    pub tiers: Vec<Served>,
+    /// ClusterInformation, which has the version.
+    pub information: Vec<Served>,
+}
+
+impl Kinds {
+    /// Puts a kind where it belongs.
+    fn add(&mut self, kind: &str, sources: Vec<Served>) {
+        let mut calico = sources.clone();
+        calico.retain(Served::is_calico);
+        match kind {
+            "FelixConfiguration" => self.felix = sources,
+            "ClusterInformation" => self.calico.information = calico,
+            _ if calico.is_empty() => self.policies.push(sources),
+            "Tier" => self.calico.tiers = calico,
+            "NetworkSet" | "GlobalNetworkSet" => self.calico.sets.push(calico),
+            _ if kind.starts_with("Staged") => self.calico.staged.push(calico),
+            _ => self.calico.policies.push(calico),
+        }
+    }
 }
 
 /// Sorts out what is served.
@@ -74,7 +119,7 @@ pub(super) fn kinds(served: APIGroupDiscoveryList) -> Kinds {
                 silent.push((name.clone(), number.clone(), version.resources.is_empty()));
             }
             for served in version.resources.iter().filter_map(|resource| interesting(&name, &number, resource)) {
-                all.entry((family(&served.group).to_owned(), served.kind.clone())).or_default().push(served);
+                all.entry((api_family(&served.group).to_owned(), served.kind.clone())).or_default().push(served);
             }
         }
     }
@@ -82,34 +127,23 @@ pub(super) fn kinds(served: APIGroupDiscoveryList) -> Kinds {
         silent.iter().filter_map(|(group, version, unknown)| not_answering(group, version, *unknown, &all)).collect();
     for ((_, kind), mut sources) in all {
         // The group that shows Calico's objects whole comes first, and one that does not answer last. The sort is
-        // stable: versions stay in the order in which the API server prefers them.
+        // stable: versions stay in the order in which the API server prefers them, after those that have a reader.
         sources.sort_by_key(|s| {
-            (silent.iter().any(|(g, v, _)| *g == s.group && *v == s.version), s.group == CALICO_STORE)
+            let is_silent = silent.iter().any(|(g, v, _)| *g == s.group && *v == s.version);
+            (is_silent, s.group == CALICO_STORE, !s.is_calico())
         });
         sources.dedup_by(|a, b| a.group == b.group);
-        match kind.as_str() {
-            "Tier" => kinds.tiers = sources,
-            "FelixConfiguration" => kinds.felix = sources,
-            _ => kinds.policies.push(sources),
-        }
+        kinds.add(&kind, sources);
     }
     kinds
-}
-
-/// Calico's two groups hold the same objects.
-fn family(group: &str) -> &str {
-    if group == CALICO_STORE { CALICO } else { group }
 }
 
 /// A resource that can be listed and bears on policies, other than NetworkPolicy v1 itself.
 fn interesting(group: &str, version: &str, resource: &APIResourceDiscovery) -> Option<Served> {
     let kind = resource.response_kind.as_ref().and_then(|kind| kind.kind.clone())?;
-    let calico = family(group) == CALICO;
-    let policy = kind.ends_with("NetworkPolicy")
-        && !(group == "networking.k8s.io" && kind == "NetworkPolicy")
-        // Staged policies are never enforced (semantics.md §4.15).
-        && !(calico && kind.starts_with("Staged"));
-    let about_calico = calico && matches!(kind.as_str(), "Tier" | "FelixConfiguration");
+    let policy = kind.ends_with("NetworkPolicy") && !(group == "networking.k8s.io" && kind == "NetworkPolicy");
+    let beside = ["Tier", "NetworkSet", "GlobalNetworkSet", "ClusterInformation", "FelixConfiguration"];
+    let about_calico = api_family(group) == CALICO && beside.contains(&kind.as_str());
     if !(policy || about_calico) || !resource.verbs.iter().any(|verb| verb == "list") {
         return None;
     }
@@ -132,10 +166,10 @@ fn not_answering(
     unknown: bool,
     all: &BTreeMap<(String, String), Vec<Served>>,
 ) -> Option<NotReadable> {
-    let mut kinds = all.iter().filter(|((of, _), _)| of == family(group)).map(|(_, sources)| sources);
+    let mut kinds = all.iter().filter(|((of, _), _)| of == api_family(group)).map(|(_, sources)| sources);
     let elsewhere = |sources: &[Served]| sources.iter().any(|s| s.group != group || s.version != version);
     let metrics = group == "metrics.k8s.io" || group.ends_with(".metrics.k8s.io");
-    let known_elsewhere = family(group) == CALICO && kinds.clone().next().is_some() && kinds.all(|s| elsewhere(s));
+    let known_elsewhere = api_family(group) == CALICO && kinds.clone().next().is_some() && kinds.all(|s| elsewhere(s));
     if metrics || known_elsewhere {
         return None;
     }
@@ -170,13 +204,17 @@ mod tests {
         kinds(serde_json::from_value(json!({ "items": items })).unwrap())
     }
 
-    fn served(kinds: &Kinds) -> Vec<Vec<String>> {
+    fn served(kinds: &[Vec<Served>]) -> Vec<Vec<String>> {
         let text = |s: &Served| format!("{}/{} {}", s.group, s.version, s.kind);
-        kinds.policies.iter().map(|sources| sources.iter().map(text).collect()).collect()
+        kinds.iter().map(|sources| sources.iter().map(text).collect()).collect()
+    }
+
+    fn groups(sources: &[Served]) -> Vec<&str> {
+        sources.iter().map(|s| s.group.as_str()).collect()
     }
 
     #[test]
-    fn every_policy_kind_but_the_understood_and_the_staged_is_found_once() {
+    fn every_policy_kind_but_the_understood_is_found_once() {
         let kinds = found(&[
             ("networking.k8s.io", vec![version("v1", "Current", &["NetworkPolicy", "Ingress"])]),
             (
@@ -187,23 +225,37 @@ mod tests {
                 ],
             ),
             ("crd.projectcalico.org", vec![version("v1", "Current", &["NetworkPolicy", "Tier", "FelixConfiguration"])]),
-            ("projectcalico.org", vec![version("v3", "Current", &["NetworkPolicy", "StagedNetworkPolicy", "Tier"])]),
+            (
+                "projectcalico.org",
+                vec![
+                    version("v4", "Current", &["NetworkPolicy", "StrangeNetworkPolicy"]),
+                    version(
+                        "v3",
+                        "Current",
+                        &["NetworkPolicy", "StagedNetworkPolicy", "NetworkSet", "Tier", "Profile"],
+                    ),
+                ],
+            ),
             ("cilium.io", vec![version("v2", "Current", &["CiliumNetworkPolicy"])]),
         ]);
         assert_eq!(
-            served(&kinds),
+            served(&kinds.policies),
             [
                 vec!["cilium.io/v2 CiliumNetworkPolicy"],
                 vec!["policy.networking.k8s.io/v1alpha1 AdminNetworkPolicy"],
                 vec!["policy.networking.k8s.io/v1alpha2 ClusterNetworkPolicy"],
-                vec!["projectcalico.org/v3 NetworkPolicy", "crd.projectcalico.org/v1 NetworkPolicy"],
+                vec!["projectcalico.org/v4 StrangeNetworkPolicy"],
             ]
         );
+        let calico = &kinds.calico;
         assert_eq!(
-            kinds.tiers.iter().map(|s| s.group.as_str()).collect::<Vec<_>>(),
-            ["projectcalico.org", "crd.projectcalico.org"]
+            served(&calico.policies),
+            [vec!["projectcalico.org/v3 NetworkPolicy", "crd.projectcalico.org/v1 NetworkPolicy"]]
         );
-        assert_eq!(kinds.felix.len(), 1);
+        assert_eq!(served(&calico.staged), [vec!["projectcalico.org/v3 StagedNetworkPolicy"]]);
+        assert_eq!(served(&calico.sets), [vec!["projectcalico.org/v3 NetworkSet"]]);
+        assert_eq!(groups(&calico.tiers), ["projectcalico.org", "crd.projectcalico.org"]);
+        assert_eq!((kinds.felix.len(), calico.information.len()), (1, 0));
         assert!(kinds.silent.is_empty());
     }
 
@@ -226,7 +278,7 @@ mod tests {
         ]);
         assert!(kinds.silent.is_empty());
         assert_eq!(
-            served(&kinds),
+            served(&kinds.calico.policies),
             [vec!["crd.projectcalico.org/v1 NetworkPolicy", "projectcalico.org/v3 NetworkPolicy"]]
         );
     }

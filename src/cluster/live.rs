@@ -25,14 +25,13 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     model::{
-        Calico, LivePolicy, NamespaceInfo, NotReadable, NotUnderstood, PodInfo, PodRef, PolicyRef, Snapshot,
-        WorkloadInfo,
+        LivePolicy, NamespaceInfo, NotReadable, NotUnderstood, PodInfo, PodRef, PolicyRef, Snapshot, WorkloadInfo,
     },
     verify::seams::{Cluster, Fault},
 };
 
 use super::{
-    ClusterError,
+    ClusterError, calico,
     discovery::{self, Kinds},
     event, felix,
     list::Reader,
@@ -153,27 +152,29 @@ impl LiveCluster {
     }
 
     /// Policies of other kinds, and what Calico is configured to do with denied packets.
-    async fn others(&self) -> (Others, Option<String>) {
+    async fn beside(&self) -> Beside {
         let kinds = match self.kinds().await {
             Ok(kinds) => kinds,
             Err(error) => {
                 let (resource, reason, passing) = ("/apis".to_owned(), error.to_string(), error.is_passing());
                 let missing = NotReadable { resource, reason, policies: true, passing };
-                return (Others { not_readable: vec![missing], ..Others::default() }, None);
+                let others = Others { not_readable: vec![missing], ..Others::default() };
+                return Beside { others, ..Beside::default() };
             }
         };
-        let (mut others, action) = tokio::join!(
-            others::read(&self.reader, kinds.policies, &kinds.tiers),
+        let (mut others, calico, action) = tokio::join!(
+            others::read(&self.reader, kinds.policies),
+            calico::read(&self.reader, &kinds.calico),
             felix::deny_action(&self.reader, &kinds.felix)
         );
         others.not_readable.extend(kinds.silent);
-        let action = action.unwrap_or_else(|error| {
+        let deny_action = action.unwrap_or_else(|error| {
             let resource = kinds.felix.first().map(discovery::Served::resource).unwrap_or_default();
             let (reason, passing) = (error.to_string(), error.is_passing());
             others.not_readable.push(NotReadable { resource, reason, policies: false, passing });
             None
         });
-        (others, action)
+        Beside { others, calico, deny_action }
     }
 
     fn remember(&self, owners: Owners) -> Owners {
@@ -234,6 +235,14 @@ fn optional<T>(not_readable: &mut Vec<NotReadable>, resource: &str, list: Result
     })
 }
 
+/// What there is besides NetworkPolicy v1.
+#[derive(Default)]
+struct Beside {
+    others: Others,
+    calico: calico::Found,
+    deny_action: Option<String>,
+}
+
 /// What no verdict can do without: namespaces, policies, pods, and what owns pods.
 type Core = (Vec<(String, NamespaceInfo)>, Vec<(LivePolicy, Option<NotUnderstood>)>, Vec<Unowned>, Owners, Owners);
 
@@ -259,22 +268,23 @@ impl LiveCluster {
     }
 
     async fn look(&self) -> Result<Snapshot, ClusterError> {
-        let (core, workloads, services, nodes, (others, deny_action)) = tokio::join!(
+        let (core, workloads, services, nodes, Beside { others, calico, deny_action }) = tokio::join!(
             self.core(),
             self.all_workloads(),
             self.typed("services", things::service),
             self.typed("nodes", things::node),
-            self.others()
+            self.beside()
         );
         let (namespaces, policies, pods, mut owners, jobs) = core?;
         owners.extend(jobs);
         let owners = self.remember(owners);
-        let mut not_readable = others.not_readable;
+        let mut not_readable: Vec<_> = others.not_readable.into_iter().chain(calico.not_readable).collect();
         let lists = workloads.into_iter();
         let workloads = lists.flat_map(|(resource, list)| optional(&mut not_readable, resource, list)).collect();
         let nodes = optional(&mut not_readable, "nodes", nodes).into_iter();
         let (nodes, node_labels) = nodes.map(|(name, ips, labels)| ((name.clone(), ips), (name, labels))).unzip();
         let (policies, unknown): (Vec<_>, Vec<_>) = policies.into_iter().unzip();
+        let unknown = unknown.into_iter().flatten().chain(calico.not_understood);
         let snapshot = Snapshot {
             namespaces: namespaces.into_iter().collect(),
             pods: pods.into_iter().map(|pod| pod.owned(&owners)).collect(),
@@ -282,12 +292,12 @@ impl LiveCluster {
             services: optional(&mut not_readable, "services", services),
             nodes,
             node_labels,
-            policies,
-            not_understood: others.not_understood.into_iter().chain(unknown.into_iter().flatten()).collect(),
+            policies: policies.into_iter().chain(calico.policies).collect(),
+            calico: calico.calico,
+            not_understood: others.not_understood.into_iter().chain(unknown).collect(),
             not_readable,
             deny_action,
-            service_accounts: BTreeMap::new(),
-            calico: Calico::default(),
+            service_accounts: calico.accounts,
         };
         Ok(sorted(snapshot))
     }
@@ -337,8 +347,16 @@ impl Cluster for LiveCluster {
             let id = PolicyRef::network_policy(&object.metadata.namespace?, &object.metadata.name?);
             Some((id, object.metadata.resource_version.unwrap_or_default()))
         };
-        let versions = self.reader.list(POLICIES, &ListParams::default(), fetch, read).await?;
-        Ok(versions.into_iter().collect())
+        // What cannot be read now and was read before has no version: that, too, is a change.
+        let calico = async {
+            let kinds = self.kinds().await.unwrap_or_default();
+            calico::versions(&self.reader, &kinds.calico).await
+        };
+        let params = ListParams::default();
+        let (versions, calico) = tokio::join!(self.reader.list(POLICIES, &params, fetch, read), calico);
+        let versions = versions?;
+        let calico = calico.into_iter().map(|object| (object.document.id, object.resource_version));
+        Ok(versions.into_iter().chain(calico).collect())
     }
 
     async fn event(&self, reason: &str, message: &str, warning: bool) -> Result<(), Fault> {

@@ -10,6 +10,7 @@
 //! verdict means anything (namespaces, pods, their owners, NetworkPolicies) fail the snapshot; the others are
 //! [`NotReadable`](crate::model::NotReadable).
 
+mod calico;
 mod discovery;
 mod event;
 mod fault;

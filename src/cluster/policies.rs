@@ -1,4 +1,4 @@
-//! NetworkPolicies of `networking.k8s.io/v1`.
+//! Policies as they are live: NetworkPolicies of `networking.k8s.io/v1`, and what any policy's metadata tells.
 
 use std::collections::BTreeMap;
 
@@ -23,31 +23,38 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// The second part is set where its spec holds something that NetworkPolicy v1, as this program knows it, does not
 /// have: a newer API server may serve a field that changes the meaning of a rule.
 pub(super) fn read(object: DynamicObject) -> Option<(LivePolicy, Option<NotUnderstood>)> {
-    let metadata = object.metadata;
-    let namespace = metadata.namespace.clone()?;
-    let id = PolicyRef::network_policy(&namespace, metadata.name.as_deref()?);
-    let spec = object.data.get("spec").cloned().unwrap_or_else(|| json!({}));
-    let not_understood = (!is_understood(&spec)).then(|| NotUnderstood {
+    let policy = live(object, API_VERSION, "NetworkPolicy")?;
+    let spec = policy.document.object.get("spec").unwrap_or(&Value::Null);
+    let not_understood = (!is_understood(spec)).then(|| NotUnderstood {
         kind: "networking.k8s.io/NetworkPolicy".to_owned(),
-        policy: id.clone(),
-        namespace: Some(namespace.clone()),
+        policy: policy.document.id.clone(),
+        namespace: policy.document.id.namespace.clone(),
         reason: None,
     });
-    let policy = LivePolicy {
+    Some((policy, not_understood))
+}
+
+/// An object of any kind of policy; `None` for one without a name.
+pub(super) fn live(object: DynamicObject, api_version: &str, kind: &str) -> Option<LivePolicy> {
+    let metadata = object.metadata;
+    let spec = object.data.get("spec").filter(|spec| !spec.is_null()).cloned().unwrap_or_else(|| json!({}));
+    let tier = spec.get("tier").and_then(Value::as_str);
+    let namespace = metadata.namespace.as_deref();
+    let id = PolicyRef::of_object(api_version, kind, namespace, metadata.name.as_deref()?, tier);
+    Some(LivePolicy {
         managers: managers(metadata.managed_fields.as_deref().unwrap_or_default()),
-        owners: owners(&metadata, &namespace),
+        owners: owners(&metadata),
         uid: metadata.uid.clone().unwrap_or_default(),
         resource_version: metadata.resource_version.clone().unwrap_or_default(),
         created: metadata.creation_timestamp.as_ref().map(|time| time.0.to_string()),
         document: PolicyDocument {
-            api_version: API_VERSION.to_owned(),
+            api_version: api_version.to_owned(),
             object: json!({ "metadata": described(metadata), "spec": spec }),
             origins: Origins::default(),
             kustomization: None,
             id,
         },
-    };
-    Some((policy, not_understood))
+    })
 }
 
 /// Whether the typed reading of a spec keeps all of it.
@@ -98,14 +105,14 @@ fn spec_fields(fields: &Value) -> Vec<String> {
     names.map(|name| format!("/spec/{}", name.replace('~', "~0").replace('/', "~1"))).collect()
 }
 
-fn owners(metadata: &ObjectMeta, namespace: &str) -> Vec<ObjectRef> {
+fn owners(metadata: &ObjectMeta) -> Vec<ObjectRef> {
     let owners = metadata.owner_references.iter().flatten().map(Owner::from);
     owners
         .map(|owner| ObjectRef {
             group: owner.group,
             kind: owner.kind,
             // An owner is of the same namespace or cluster-wide; a reference does not say which.
-            namespace: Some(namespace.to_owned()),
+            namespace: metadata.namespace.clone(),
             name: owner.name,
         })
         .collect()

@@ -1,6 +1,6 @@
 //! Namespaces, Services and nodes.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use k8s_openapi::{
     api::core::v1::{Namespace, Node, Service},
@@ -8,6 +8,9 @@ use k8s_openapi::{
 };
 
 use crate::model::{Labels, NamespaceInfo, Protocol, ServiceInfo};
+
+/// Labels of ServiceAccounts by namespace and name.
+pub(super) type Accounts = BTreeMap<(String, String), Labels>;
 
 /// The label that the API server sets on every namespace.
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";

@@ -235,14 +235,17 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Every object that says something about packets or is shown beside those that do: policies, then Calico's tiers,
-    /// network sets and staged policies.
-    pub fn objects(&self) -> impl Iterator<Item = &LivePolicy> {
-        let Calico { sets, tiers, staged, .. } = &self.calico;
-        self.policies.iter().chain(tiers).chain(sets).chain(staged)
+    /// Every object that decides about packets: policies, then Calico's tiers and network sets.
+    pub fn deciding(&self) -> impl Iterator<Item = &LivePolicy> {
+        self.policies.iter().chain(&self.calico.tiers).chain(&self.calico.sets)
     }
 
-    /// Their documents.
+    /// These, then the staged policies, which decide nothing.
+    pub fn objects(&self) -> impl Iterator<Item = &LivePolicy> {
+        self.deciding().chain(&self.calico.staged)
+    }
+
+    /// The documents of all of them.
     pub fn documents(&self) -> impl Iterator<Item = &PolicyDocument> {
         self.objects().map(|object| &object.document)
     }

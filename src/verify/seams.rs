@@ -37,7 +37,7 @@ pub trait Cluster {
     /// These pods as they are now; absent ones are absent from the result.
     fn pods(&self, ids: &[PodRef]) -> impl Future<Output = Result<BTreeMap<PodRef, PodInfo>, Fault>> + Send;
 
-    /// The resourceVersion of each understood policy now.
+    /// The resourceVersion now of each object that decides about packets ([`Snapshot::deciding`]).
     fn policy_versions(&self) -> impl Future<Output = Result<BTreeMap<PolicyRef, String>, Fault>> + Send;
 
     /// Writes one Event on the own Job or CronJob.

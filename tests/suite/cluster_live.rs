@@ -34,7 +34,7 @@ fn policy(namespace: &str, name: &str) -> Value {
 }
 
 /// A namespace with a Deployment of one pod, its Service, and a policy.
-async fn shop() -> Api {
+pub(crate) async fn shop() -> Api {
     let api = Api::start().await;
     api.put("namespaces", json!({"metadata": {"name": "shop", "labels": {"team": "a"}}}));
     api.put("pods", pod("shop", "cart-7d9-x", Some(("apps/v1", "ReplicaSet", "cart-7d9"))));
@@ -61,11 +61,11 @@ async fn shop() -> Api {
     api
 }
 
-fn live(api: &Api) -> LiveCluster {
+pub(crate) fn live(api: &Api) -> LiveCluster {
     LiveCluster::new(api.client(), "netpol-verify").with_patience(Duration::from_secs(3))
 }
 
-async fn snapshot(api: &Api) -> Snapshot {
+pub(crate) async fn snapshot(api: &Api) -> Snapshot {
     live(api).snapshot().await.unwrap()
 }
 
@@ -134,79 +134,6 @@ async fn a_missing_right_is_named_and_only_the_core_ones_stop_the_run() {
     let missing = &seen.not_readable[0];
     assert_eq!((missing.resource.as_str(), missing.policies), ("services", false));
     assert!(missing.reason.contains("add list on services to ClusterRole netpol-verify"), "{missing:?}");
-}
-
-/// Calico's API server and its store, with a policy in each of two tiers, and copies of what other APIs hold.
-fn calico(api: &Api) {
-    let kinds = [
-        ("NetworkPolicy", "networkpolicies", true),
-        ("GlobalNetworkPolicy", "globalnetworkpolicies", false),
-        ("StagedNetworkPolicy", "stagednetworkpolicies", true),
-        ("Tier", "tiers", false),
-        ("FelixConfiguration", "felixconfigurations", false),
-    ];
-    api.serve("projectcalico.org", "v3", "Current", &kinds);
-    api.serve("crd.projectcalico.org", "v1", "Current", &kinds);
-    for tier in ["default", "platform"] {
-        api.put("tiers.projectcalico.org", json!({"metadata": {"name": tier}}));
-        let name = format!("{tier}.deny");
-        for group in ["projectcalico.org", "crd.projectcalico.org"] {
-            let object = json!({"metadata": {"name": name}, "spec": {"tier": tier}});
-            api.put(&format!("globalnetworkpolicies.{group}"), object);
-        }
-    }
-    for name in ["knp.default.web", "default.one", "default.two"] {
-        let object = json!({"metadata": {"namespace": "shop", "name": name}, "spec": {"tier": "default"}});
-        api.put("networkpolicies.projectcalico.org", object);
-    }
-    let staged = json!({"metadata": {"namespace": "shop", "name": "s"}, "spec": {"tier": "default"}});
-    api.put("stagednetworkpolicies.projectcalico.org", staged);
-    let felix = json!({"metadata": {"name": "default"}, "spec": {"iptablesFilterDenyAction": "Reject"}});
-    api.put("felixconfigurations.projectcalico.org", felix);
-}
-
-fn not_understood(seen: &Snapshot) -> Vec<String> {
-    let text = |n: &netpol_verify::model::NotUnderstood| {
-        format!("{} {} {}", n.kind, n.policy.name, n.namespace.as_deref().unwrap_or("any"))
-    };
-    seen.not_understood.iter().map(text).collect()
-}
-
-#[tokio::test]
-async fn policies_of_other_kinds_are_named_once_for_each_namespace() {
-    let api = shop().await;
-    calico(&api);
-    let expected =
-        ["projectcalico.org/GlobalNetworkPolicy default.deny any", "projectcalico.org/NetworkPolicy default.one shop"];
-    let seen = snapshot(&api).await;
-    assert_eq!(not_understood(&seen), expected);
-    assert_eq!((seen.deny_action.as_deref(), seen.not_readable.len()), (Some("Reject"), 0));
-    // The control: a cluster with the kinds and no objects.
-    for name in ["default.one", "default.two"] {
-        api.remove("networkpolicies.projectcalico.org", "shop", name);
-    }
-    assert_eq!(not_understood(&snapshot(&api).await), expected[..1]);
-}
-
-#[tokio::test]
-async fn a_tier_that_may_not_be_read_is_said_and_its_policies_are_looked_for_in_the_store() {
-    let api = shop().await;
-    calico(&api);
-    api.remove("globalnetworkpolicies.crd.projectcalico.org", "", "default.deny");
-    api.fault("GET", "globalnetworkpolicies?&fieldSelector=spec.tier%3Dplatform", Fault::Status(403), 9);
-    assert_eq!(not_understood(&snapshot(&api).await)[0], "projectcalico.org/GlobalNetworkPolicy platform.deny any");
-    api.fault("GET", "/apis/crd.projectcalico.org/", Fault::Status(403), 9);
-    let seen = snapshot(&api).await;
-    let missing = &seen.not_readable[0];
-    assert_eq!((missing.resource.as_str(), missing.policies), ("globalnetworkpolicies.projectcalico.org", true));
-    for right in [
-        "list on globalnetworkpolicies.projectcalico.org",
-        "get on tiers.projectcalico.org",
-        "list on tier.globalnetworkpolicies.projectcalico.org (tier platform)",
-    ] {
-        assert!(missing.reason.contains(right), "{}", missing.reason);
-    }
-    assert_eq!(seen.policies.len(), 1, "the rest is still there");
 }
 
 #[tokio::test]
@@ -308,11 +235,11 @@ async fn the_snapshot_of_a_real_cluster() {
     seen.policies.iter().for_each(|p| println!("  {} {:?}", p.document.id, p.managers));
     println!("nodes {:?}, {} workloads, {} services", seen.nodes, seen.workloads.len(), seen.services.len());
     println!(
-        "not understood {:#?}\nnot readable {:#?}\ndenies by {:?}",
-        seen.not_understood, seen.not_readable, seen.deny_action
+        "calico {:#?}\naccounts {:?}\nnot understood {:#?}\nnot readable {:#?}\ndenies by {:?}",
+        seen.calico, seen.service_accounts, seen.not_understood, seen.not_readable, seen.deny_action
     );
     let ids: Vec<_> = seen.pods.iter().map(|pod| pod.id.clone()).collect();
     let again = cluster.pods(&ids).await.unwrap();
     assert!(seen.pods.iter().all(|pod| again.get(&pod.id).is_none_or(|now| now.workload == pod.workload)));
-    assert_eq!(cluster.policy_versions().await.unwrap().len(), seen.policies.len());
+    assert_eq!(cluster.policy_versions().await.unwrap().len(), seen.deciding().count());
 }

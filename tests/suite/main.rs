@@ -10,6 +10,7 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+mod cluster_calico;
 mod cluster_live;
 mod engine_oracle;
 mod engine_tiers;

@@ -131,7 +131,7 @@ impl<O: Outside> Run<'_, O> {
         };
         let mut versions = self.outside.cluster().policy_versions().await?;
         versions.retain(|id, _| ours(id));
-        let planned = snapshot.policies.iter().map(|p| (p.document.id.clone(), p.resource_version.clone()));
+        let planned = snapshot.deciding().map(|p| (p.document.id.clone(), p.resource_version.clone()));
         let planned: BTreeMap<_, _> = planned.filter(|(id, _)| ours(id)).collect();
         let policies_moved = versions != planned;
         Ok(Moved { replan: !pods.is_empty() || policies_moved, pods })

@@ -16,10 +16,19 @@ use crate::edits::{close_sessions, open_both_sides};
 
 /// Rights that this cluster cannot show the need of, and why they are needed elsewhere.
 const ELSEWHERE: &[(&str, &str)] = &[
+    ("list clusterinformations.crd.projectcalico.org", "where Calico's API server is not installed"),
     ("list felixconfigurations.crd.projectcalico.org", "where Calico's API server is not installed"),
     ("list globalnetworkpolicies.crd.projectcalico.org", "where Calico's API server is not installed"),
+    ("list globalnetworksets.crd.projectcalico.org", "where Calico's API server is not installed"),
     ("list networkpolicies.crd.projectcalico.org", "where Calico's API server is not installed"),
+    ("list networksets.crd.projectcalico.org", "where Calico's API server is not installed"),
+    ("list stagedglobalnetworkpolicies.crd.projectcalico.org", "where Calico's API server is not installed"),
+    ("list stagedkubernetesnetworkpolicies.crd.projectcalico.org", "where Calico's API server is not installed"),
+    ("list stagednetworkpolicies.crd.projectcalico.org", "where Calico's API server is not installed"),
     ("list tiers.crd.projectcalico.org", "where Calico's API server is not installed"),
+    ("list stagedglobalnetworkpolicies.projectcalico.org", "Calico 3.30 and newer have staged policies"),
+    ("list stagedkubernetesnetworkpolicies.projectcalico.org", "Calico 3.30 and newer have staged policies"),
+    ("list stagednetworkpolicies.projectcalico.org", "Calico 3.30 and newer have staged policies"),
     ("list tiers.projectcalico.org", "Calico 3.29 and newer have tiers"),
     ("get buckets.source.toolkit.fluxcd.io", "another kind of source"),
     ("get externalartifacts.source.toolkit.fluxcd.io", "another kind of source"),

@@ -95,7 +95,7 @@ impl Cluster for Fake {
 
     async fn policy_versions(&self) -> Result<BTreeMap<PolicyRef, String>, Fault> {
         let snapshot = self.world().snapshot();
-        Ok(snapshot.policies.into_iter().map(|p| (p.document.id, p.resource_version)).collect())
+        Ok(snapshot.deciding().map(|p| (p.document.id.clone(), p.resource_version.clone())).collect())
     }
 
     async fn event(&self, _: &str, message: &str, _: bool) -> Result<(), Fault> {
