@@ -44,6 +44,7 @@ mod world {
 /// Files of scenarios that the lab does not play, each with its reason.
 const NOT_PLAYED: &[(&str, &str)] = &[
     ("artifact", "Flux's own pods and policies; that what cannot be fetched is said is held by `faults`"),
+    ("calico", "Calico's order of policies, which the real Felix is the judge of"),
     (
         "rendering",
         "targetNamespace, commonMetadata and postBuild are what the real kustomize-controller is the judge of",
