@@ -139,8 +139,8 @@ fn agree(said: &Side, expected: &Expected) -> bool {
             let is_it = |id: &PolicyRef, rule: usize| is(id, name) && rule == *index;
             expected.allowed && rules.iter().any(|(rule, _)| is_it(&rule.policy, rule.index))
         }
-        (Side::Denied(policies), By::Rule(name, _)) => {
-            !expected.allowed && policies.len() == 1 && is(&policies[0].0, name)
+        (Side::Stopped(rule, _), By::Rule(name, index)) => {
+            !expected.allowed && rule.index == *index && is(&rule.policy, name)
         }
         (Side::Denied(policies), By::EndOfTier(_)) => !expected.allowed && !policies.is_empty(),
         _ => false,
