@@ -11,6 +11,7 @@ mod outside;
 mod run;
 mod sets;
 mod status;
+mod table;
 mod watch;
 
 use std::process::ExitCode;
@@ -26,6 +27,9 @@ pub const USAGE: u8 = 2;
 
 /// Exit code where something could not be told.
 pub const NOT_TOLD: u8 = 3;
+
+/// Where the verifier lives if nothing else is said.
+const NAMESPACE: &str = "netpol-verify";
 
 /// Exit code where there was nothing to look at.
 pub const NOTHING: u8 = 4;
@@ -62,6 +66,8 @@ enum Command {
     Diff(diff::DiffArgs),
     /// Say whether a flow is allowed by a set of manifests, why, and what to add where it is not.
     Explain(explain::ExplainArgs),
+    /// Print the allow-list of namespaces as the tables of an operations page, with the reasons beside their rules.
+    Table(table::TableArgs),
     /// Print the ValidatingAdmissionPolicies that bound what the verifier's accounts may do: exec of nothing but the probe
     /// and in no other namespaces, Jobs that are the CronJob's template. With substituteFrom, the Roles for its ConfigMaps.
     AdmissionPolicy(admission::AdmissionArgs),
@@ -83,7 +89,7 @@ pub struct Global {
         global = true,
         value_name = "NAMESPACE",
         env = "NETPOL_VERIFY_NAMESPACE",
-        default_value = "netpol-verify"
+        default_value = NAMESPACE
     )]
     namespace: String,
     /// Output.
@@ -111,7 +117,7 @@ pub enum Output {
     Text,
     /// The documented JSON.
     Json,
-    /// A Markdown table, of list and diff.
+    /// A Markdown table, of list, diff and table.
     Markdown,
     /// One JSON object a line, of explain --flows.
     Jsonl,
@@ -134,7 +140,7 @@ impl Command {
         match self {
             Self::Run(_) | Self::Watch(_) | Self::Status(_) | Self::AdmissionPolicy(_) => &[Output::Text, Output::Json],
             Self::Explain(_) => &[Output::Text, Output::Json, Output::Jsonl],
-            Self::List(_) | Self::Diff(_) => &[Output::Text, Output::Json, Output::Markdown],
+            Self::List(_) | Self::Diff(_) | Self::Table(_) => &[Output::Text, Output::Json, Output::Markdown],
         }
     }
 }
@@ -163,6 +169,7 @@ pub async fn parse_and_run() -> ExitCode {
         Command::List(args) => list::list(args, &global),
         Command::Diff(args) => diff::diff(args, &global),
         Command::Explain(args) => explain::explain(args, &global),
+        Command::Table(args) => table::table(args, &global),
         Command::AdmissionPolicy(args) => admission::print(args, &global),
     };
     match result {

@@ -31,6 +31,11 @@ pub struct Reading {
 }
 
 impl SetArgs {
+    /// What was named.
+    pub(super) fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
     /// The set of all files.
     pub(super) fn load(&self) -> Result<InputSet, Failure> {
         let texts = input::files::read(&self.files, &self.reading.kustomize).map_err(refused)?;

@@ -30,6 +30,7 @@ pub mod plan;
 pub mod reach;
 pub mod read;
 pub mod surroundings;
+pub mod table;
 pub mod touched;
 pub mod verdict;
 pub mod world;

@@ -9,6 +9,7 @@
 //! needs of Git and kustomize.
 
 mod collect;
+mod comments;
 mod cursor;
 mod fault;
 pub mod files;
@@ -22,6 +23,7 @@ mod schema;
 mod tests;
 
 pub use collect::{InputSet, Options, collect};
+pub use comments::Comments;
 pub use fault::{Fault, Faults};
 pub use files::{Source, Text};
 

@@ -19,6 +19,7 @@ pub mod json;
 pub mod list;
 pub mod message;
 pub mod page;
+pub mod table;
 pub mod text;
 pub mod thread;
 pub mod txn;

@@ -6,3 +6,4 @@ mod oracle_rows;
 mod other_tools;
 mod rendered;
 mod support;
+mod table;

@@ -1,0 +1,238 @@
+//! The allow-list of a namespace as people write it down: what its pods may reach, and who may reach them, rule by rule.
+//!
+//! It is what the policies of the namespace say, not what flows come of it: a line stands here although the other side
+//! may lack its own.
+
+use std::collections::BTreeSet;
+
+use crate::model::{
+    Action, Direction, EntityMatch, EntityPort, Labels, NamespaceMatch, Origin, Peer, Policy, PolicyRef, PortMatch,
+    Protocol, Rule, Selector,
+};
+
+/// The label by which a selector names a namespace.
+const NAME_LABEL: &str = "kubernetes.io/metadata.name";
+/// Labels by which people call a workload, best first.
+const IDENTITY: [&str; 4] = ["app", "app.kubernetes.io/name", "k8s-app", "name"];
+
+/// A rule that lets something through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// Egress, or ingress.
+    pub direction: Direction,
+    /// The pods that it is about, such as `app=odoo`; `None`: all of the namespace.
+    pub pods: Option<String>,
+    /// Its peers: `redis.redis`, `envoy-gateway-system`, `10.0.0.0/8`, `anywhere`.
+    pub peers: Vec<String>,
+    /// Whether all of them are addresses, which have no name of their own.
+    pub is_outside: bool,
+    /// Its ports, such as `5432`, `53/UDP`, `http`; empty: any.
+    pub ports: Vec<String>,
+    /// The policy.
+    pub policy: PolicyRef,
+    /// Its position in the policy's list, from 0.
+    pub index: usize,
+    /// Where it stands.
+    pub origin: Option<Origin>,
+}
+
+/// The rules about the pods of a namespace that let something through, egress first, in the order of the files;
+/// `labels` are the namespace's.
+#[must_use]
+pub fn rows(policies: &[Policy], namespace: &str, labels: &Labels) -> Vec<Row> {
+    let concerned: Vec<&Policy> =
+        policies.iter().filter(|policy| policy.subject.namespaces.matches(namespace, labels)).collect();
+    let of = |direction: Direction| {
+        concerned.iter().flat_map(move |policy| {
+            let rules = policy.rules(direction).unwrap_or_default().iter();
+            rules.filter(|rule| rule.action == Action::Allow).map(move |rule| row(policy, rule, direction))
+        })
+    };
+    of(Direction::Egress).chain(of(Direction::Ingress)).collect()
+}
+
+fn row(policy: &Policy, rule: &Rule, direction: Direction) -> Row {
+    let (peers, is_outside, ports) = match &rule.conditions {
+        Some(conditions) => {
+            let far = match direction {
+                Direction::Ingress => &conditions.source,
+                Direction::Egress => &conditions.destination,
+            };
+            let protocol = conditions.protocol.map(|protocol| protocol.to_string());
+            let is_outside = !far.nets.is_empty() && far.selector.is_none() && far.service.is_none();
+            (entity(far), is_outside, entity_ports(&conditions.destination, protocol.as_deref()))
+        }
+        None => {
+            let peers: Vec<String> = rule.peers.iter().flatten().map(peer_text).collect();
+            let is_outside = rule.peers.as_ref().is_some_and(|all| all.iter().all(|p| matches!(p, Peer::Block { .. })));
+            (peers, is_outside, rule.ports.iter().flatten().map(port_text).collect())
+        }
+    };
+    let calico = policy.subject.calico.as_ref().map(ToString::to_string);
+    let pods = (!policy.subject.pods.is_everything()).then(|| selector_text(&policy.subject.pods));
+    Row {
+        direction,
+        pods: pods.or(calico),
+        peers: if peers.is_empty() { vec!["anywhere".to_owned()] } else { peers },
+        is_outside,
+        ports,
+        policy: policy.id.clone(),
+        index: rule.index,
+        origin: rule.origin.clone(),
+    }
+}
+
+/// `redis.redis` for pods that one label names in a namespace that is named, as their Service is called.
+fn peer_text(peer: &Peer) -> String {
+    match peer {
+        Peer::Block { cidr, except } if except.is_empty() => cidr.to_string(),
+        Peer::Block { cidr, except } => {
+            let except: Vec<String> = except.iter().map(ToString::to_string).collect();
+            format!("{cidr} but {}", except.join(", "))
+        }
+        Peer::Nodes(nodes) if nodes.is_everything() => "every node".to_owned(),
+        Peer::Nodes(nodes) => format!("nodes {}", selector_text(nodes)),
+        Peer::Pods { namespaces, pods } => {
+            let namespace = namespace_text(namespaces);
+            match (pods.is_everything(), name_of(pods)) {
+                (true, _) => namespace,
+                (false, Some(name)) if !namespace.contains(' ') => format!("{name}.{namespace}"),
+                (false, _) => format!("{} in {namespace}", selector_text(pods)),
+            }
+        }
+    }
+}
+
+fn namespace_text(namespaces: &NamespaceMatch) -> String {
+    match namespaces {
+        NamespaceMatch::Named(name) => name.clone(),
+        NamespaceMatch::Selected(selector) if selector.is_everything() => "every namespace".to_owned(),
+        NamespaceMatch::Selected(selector) => {
+            let source = selector.source();
+            let exact = source.match_labels.iter().flatten().find(|(key, _)| key.as_str() == NAME_LABEL);
+            let listed = source.match_expressions.iter().flatten().find(|e| e.key == NAME_LABEL && e.operator == "In");
+            let names = exact.map(|(_, name)| name.clone());
+            let names = names.or_else(|| listed.and_then(|e| e.values.as_ref()).map(|all| all.join(", ")));
+            match names.filter(|_| selector.keys().count() == 1) {
+                Some(names) => names,
+                None => format!("namespaces {}", selector_text(selector)),
+            }
+        }
+    }
+}
+
+/// The name that the one label of a selector gives.
+fn name_of(pods: &Selector) -> Option<String> {
+    let labels = pods.source().match_labels.as_ref()?;
+    let (key, value) = labels.iter().next()?;
+    (pods.keys().count() == 1 && IDENTITY.contains(&key.as_str())).then(|| value.clone())
+}
+
+fn selector_text(selector: &Selector) -> String {
+    let source = selector.source();
+    let exact = source.match_labels.iter().flatten().map(|(key, value)| format!("{key}={value}"));
+    let expressions = source.match_expressions.iter().flatten().map(|one| {
+        let values = one.values.clone().unwrap_or_default().join(", ");
+        if values.is_empty() {
+            format!("{} {}", one.key, one.operator)
+        } else {
+            format!("{} {} ({values})", one.key, one.operator)
+        }
+    });
+    exact.chain(expressions).collect::<Vec<_>>().join(", ")
+}
+
+fn port_text(port: &PortMatch) -> String {
+    let suffix = |protocol: &Protocol| match protocol {
+        Protocol::Tcp => String::new(),
+        other => format!("/{other}"),
+    };
+    match port {
+        PortMatch::Protocol(protocol) => format!("every {protocol} port"),
+        PortMatch::Range { protocol, from, to } if from == to => format!("{from}{}", suffix(protocol)),
+        PortMatch::Range { protocol, from, to } => format!("{from}-{to}{}", suffix(protocol)),
+        PortMatch::Named { protocol, name } => format!("{name}{}", suffix(protocol)),
+    }
+}
+
+fn entity(far: &EntityMatch) -> Vec<String> {
+    let service = far.service.iter().map(|service| format!("{}.{}", service.name, service.namespace));
+    let selectors = far.selector.iter().map(ToString::to_string);
+    let not = far.not_selector.iter().map(|selector| format!("all but {selector}"));
+    let mut parts: Vec<String> = service.chain(selectors).chain(not).collect();
+    if parts.is_empty() {
+        parts.extend(far.nets.iter().map(ToString::to_string));
+    }
+    let but: Vec<String> = far.not_nets.iter().map(ToString::to_string).collect();
+    if !but.is_empty() {
+        parts.push(format!("but {}", but.join(", ")));
+    }
+    parts
+}
+
+fn entity_ports(destination: &EntityMatch, protocol: Option<&str>) -> Vec<String> {
+    let suffix = protocol.filter(|protocol| *protocol != "TCP").map(|p| format!("/{p}")).unwrap_or_default();
+    let text = |port: &EntityPort| match port {
+        EntityPort::Range { from, to } if from == to => format!("{from}{suffix}"),
+        EntityPort::Range { from, to } => format!("{from}-{to}{suffix}"),
+        EntityPort::Named(name) => format!("{name}{suffix}"),
+    };
+    let mut ports: BTreeSet<String> = destination.ports.iter().map(text).collect();
+    if ports.is_empty() {
+        ports.extend(protocol.map(|protocol| format!("every {protocol} port")));
+    }
+    ports.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::engine::fixtures::policy;
+
+    fn texts(rows: &[Row]) -> Vec<String> {
+        let text = |row: &Row| {
+            let pods = row.pods.as_ref().map(|pods| format!("{pods} ")).unwrap_or_default();
+            format!("{pods}{} {} [{}]", row.direction.word(), row.peers.join(" | "), row.ports.join(" "))
+        };
+        rows.iter().map(text).collect()
+    }
+
+    #[test]
+    fn peers_are_called_as_people_call_them() {
+        let named = |name: &str| json!({"matchLabels": {"kubernetes.io/metadata.name": name}});
+        let spec = json!({"podSelector": {"matchLabels": {"app": "odoo"}}, "policyTypes": ["Egress", "Ingress"],
+            "egress": [
+                {"to": [{"namespaceSelector": named("redis"), "podSelector": {"matchLabels": {"app": "redis"}}}], "ports": [{"port": 6379}]},
+                {"to": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["10.0.0.0/8"]}}], "ports": [{"port": 443}]},
+                {"to": [{"podSelector": {}}]},
+                {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53}]}],
+            "ingress": [
+                {"from": [{"namespaceSelector": named("envoy")}, {"namespaceSelector": {"matchLabels": {"team": "a"}},
+                    "podSelector": {"matchExpressions": [{"key": "x", "operator": "Exists"}]}}], "ports": [{"port": "http"}]},
+                {"from": [{"namespaceSelector": {}}], "ports": [{"port": 8000, "endPort": 8010}]}]});
+        let rows = rows(&[policy("erp/x", spec)], "erp", &Labels::new());
+        assert_eq!(
+            texts(&rows),
+            [
+                "app=odoo egress redis.redis [6379]",
+                "app=odoo egress 0.0.0.0/0 but 10.0.0.0/8 [443]",
+                "app=odoo egress erp []",
+                "app=odoo egress anywhere [53/UDP 53]",
+                "app=odoo ingress envoy | x Exists in namespaces team=a [http]",
+                "app=odoo ingress every namespace [8000-8010]",
+            ]
+        );
+        assert_eq!(rows.iter().filter(|row| row.is_outside).count(), 1);
+        assert_eq!(rows[0].origin.as_ref().map(ToString::to_string).as_deref(), Some("erp/x.yaml:20:3"));
+    }
+
+    #[test]
+    fn policies_of_other_namespaces_and_rules_that_deny_are_left_out() {
+        let open = json!({"podSelector": {}, "ingress": [{}]});
+        assert_eq!(rows(&[policy("shop/x", open.clone())], "erp", &Labels::new()), []);
+        let own = rows(&[policy("erp/x", open)], "erp", &Labels::new());
+        assert_eq!(texts(&own), ["ingress anywhere []"]);
+    }
+}

@@ -1,0 +1,61 @@
+//! The operations page's tables, from the policies themselves.
+
+use std::path::Path;
+
+use super::support::{folder, over, run_in};
+
+const PLANA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/plana");
+
+fn golden(name: &str, args: &[&str]) {
+    let ran = run_in(Path::new(PLANA), args, "");
+    assert_eq!((ran.code, ran.errors.as_str()), (0, ""), "{ran:?}");
+    insta::with_settings!({snapshot_path => "../../golden/offline", prepend_module_to_snapshot => false}, {
+        insta::assert_snapshot!(name, ran.out);
+    });
+}
+
+#[test]
+fn the_tables_of_the_customer_say_what_the_operations_page_says() {
+    let acme = ["-f", "infra/k8s/plana-odoo-acme/network-policy.yaml"];
+    golden("table_acme", &[&["table", "--namespace", "plana-odoo-acme"], &acme[..]].concat());
+    golden("table_json", &[&["table", "-o", "json", "--namespace", "plana-odoo-acme"], &acme[..]].concat());
+    let both =
+        ["table", "-f", "infra/k8s/pulse-account/network-policy.yaml", "-f", "infra/k8s/redis/network-policy.yaml"];
+    golden("table_every_namespace", &both);
+}
+
+#[test]
+fn the_reason_of_a_rule_may_be_an_annotation_of_its_policy() {
+    let policy = "apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: p, namespace: shop, annotations: {netpol-verify/reason: \"the | shop\"}}
+spec:
+  podSelector: {}
+  egress:
+  - to: [{podSelector: {}}]
+  # of its own
+  - to: [{ipBlock: {cidr: 192.0.2.0/24}}]
+";
+    let files = folder(&[("k8s/p.yaml", policy)]);
+    let ran = run_in(files.path(), &["table", "-f", "k8s"], "");
+    assert!(ran.out.contains("| shop | all | the \\| shop |\n"), "{ran:?}");
+    assert!(ran.out.contains("| 192.0.2.0/24 | all | of its own |\n"), "{ran:?}");
+    assert!(ran.out.ends_with("\nNo ingress.\n"), "{ran:?}");
+}
+
+#[test]
+fn a_namespace_without_policies_and_an_empty_input_are_exit_4_with_a_sentence() {
+    let policy = "apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: p, namespace: shop}
+spec: {podSelector: {}}
+";
+    for (text, args, words) in [
+        ("", &["table"][..], "no policies"),
+        (policy, &["table", "--namespace", "shpo"], "no policy of namespace shpo"),
+    ] {
+        let ran = over(text, args);
+        assert_eq!((ran.code, ran.out.as_str()), (4, ""), "{ran:?}");
+        assert!(ran.errors.contains(words), "{ran:?}");
+    }
+}
