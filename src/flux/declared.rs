@@ -1,14 +1,16 @@
-//! The policies and namespaces among rendered objects.
+//! The policies, what stands beside them, and the namespaces among rendered objects.
 
 use serde_json::{Map, Value};
 
-use crate::model::{KustomizationRef, Origins, PolicyDocument, PolicyRef};
+use crate::model::{CALICO_API, KustomizationRef, Origins, PolicyDocument, PolicyRef, api_family};
 
 /// The API's default for an object without a namespace.
 const DEFAULT_NAMESPACE: &str = "default";
 
-/// Kinds of policy that belong to no namespace: a namespace that kustomize gave them is ignored, as the API ignores it.
-const CLUSTER_WIDE: [&str; 8] = [
+/// Kinds that belong to no namespace: a namespace that kustomize gave them is ignored, as the API ignores it.
+const CLUSTER_WIDE: [&str; 10] = [
+    "GlobalNetworkSet",
+    "Tier",
     "GlobalNetworkPolicy",
     "StagedGlobalNetworkPolicy",
     "AdminNetworkPolicy",
@@ -19,12 +21,17 @@ const CLUSTER_WIDE: [&str; 8] = [
     "CiliumClusterWideNetworkPolicy",
 ];
 
-/// Whether a kind is a policy: whatever ends so, understood or not, may decide about packets.
-pub(super) fn is_policy(kind: &str) -> bool {
-    kind.ends_with("NetworkPolicy")
+/// What decides with Calico's policies.
+const BESIDE_POLICIES: [&str; 3] = ["NetworkSet", "GlobalNetworkSet", "Tier"];
+
+/// Whether objects of a kind decide about packets: every kind of policy, understood or not, and what Calico keeps
+/// beside its own.
+pub(super) fn decides(api_version: &str, kind: &str) -> bool {
+    let group = api_version.split_once('/').map_or("", |(group, _)| group);
+    kind.ends_with("NetworkPolicy") || api_family(group) == CALICO_API && BESIDE_POLICIES.contains(&kind)
 }
 
-/// Makes the document of a rendered policy: namespace filled in, `spec.commonMetadata` of the Kustomization applied.
+/// Makes the document of a rendered object that decides: namespace filled in, `spec.commonMetadata` of the Kustomization applied.
 pub(super) fn document(
     mut object: Value,
     origins: Origins,
@@ -33,6 +40,7 @@ pub(super) fn document(
 ) -> Option<PolicyDocument> {
     let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
     let (kind, name, api_version) = (text("/kind")?, text("/metadata/name")?, text("/apiVersion")?);
+    let tier = text("/spec/tier");
     let namespace = text("/metadata/namespace").filter(|namespace| !namespace.is_empty());
     let namespace = if CLUSTER_WIDE.contains(&kind.as_str()) {
         None
@@ -51,7 +59,7 @@ pub(super) fn document(
         }
     }
     Some(PolicyDocument {
-        id: PolicyRef { kind, namespace, name },
+        id: PolicyRef::of_object(&api_version, &kind, namespace.as_deref(), &name, tier.as_deref()),
         api_version,
         object,
         origins,
@@ -100,6 +108,9 @@ mod tests {
             ("CiliumNetworkPolicy", None, Some("default")),
             ("GlobalNetworkPolicy", Some("a"), None),
             ("ClusterNetworkPolicy", None, None),
+            ("NetworkSet", None, Some("default")),
+            ("GlobalNetworkSet", Some("a"), None),
+            ("Tier", Some("a"), None),
         ] {
             let object = json!({"apiVersion": "x/v1", "kind": kind, "metadata": {"name": "p", "namespace": given}});
             let policy = made(object, &json!({})).unwrap();
@@ -107,6 +118,40 @@ mod tests {
             assert_eq!(policy.object["metadata"].get("namespace").and_then(Value::as_str), namespace);
         }
         assert!(made(json!({"kind": "NetworkPolicy", "metadata": {}}), &json!({})).is_none());
+    }
+
+    #[test]
+    fn what_stands_beside_calicos_policies_decides_with_them() {
+        for (version, kind, expected) in [
+            ("networking.k8s.io/v1", "NetworkPolicy", true),
+            ("cilium.io/v2", "CiliumClusterwideNetworkPolicy", true),
+            ("projectcalico.org/v3", "StagedNetworkPolicy", true),
+            ("projectcalico.org/v3", "NetworkSet", true),
+            ("crd.projectcalico.org/v1", "GlobalNetworkSet", true),
+            ("projectcalico.org/v3", "Tier", true),
+            ("projectcalico.org/v3", "IPPool", false),
+            ("shop.example.org/v1", "Tier", false),
+            ("v1", "Namespace", false),
+        ] {
+            assert_eq!(decides(version, kind), expected, "{version} {kind}");
+        }
+    }
+
+    #[test]
+    fn calicos_policies_are_called_as_their_live_ones() {
+        let object = |name: &str, tier: Option<&str>| {
+            json!({"apiVersion": "projectcalico.org/v3", "kind": "NetworkPolicy",
+            "metadata": {"name": name, "namespace": "shop"}, "spec": {"tier": tier}})
+        };
+        for (name, tier, expected) in [
+            ("web", None, "NetworkPolicy.projectcalico.org/shop/web"),
+            ("default.web", Some("default"), "NetworkPolicy.projectcalico.org/shop/web"),
+            ("platform.web", Some("platform"), "NetworkPolicy.projectcalico.org/shop/platform.web"),
+        ] {
+            let document = made(object(name, tier), &json!({})).unwrap();
+            assert_eq!(document.id.to_string(), expected);
+            assert_eq!(document.object["metadata"]["name"], name, "the text stays");
+        }
     }
 
     #[test]

@@ -158,6 +158,12 @@ impl Document {
         self.root.get("kind").and_then(Node::text).unwrap_or_default()
     }
 
+    /// `apiVersion`, or nothing.
+    #[must_use]
+    pub fn api_version(&self) -> &str {
+        self.root.get("apiVersion").and_then(Node::text).unwrap_or_default()
+    }
+
     /// `metadata.name`, or nothing.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -28,7 +28,9 @@ pub(super) fn file(annotated: &Value, folder: &str) -> Option<String> {
 ///
 /// By name, then by the part of the name that a prefix and suffix leave, then by position.
 pub(crate) fn document<'a>(documents: &'a [Document], rendered: &Document, position: usize) -> Option<&'a Document> {
-    let of_kind: Vec<&Document> = documents.iter().filter(|document| document.kind() == rendered.kind()).collect();
+    // Two APIs have a kind `NetworkPolicy`.
+    let is_of_kind = |d: &&Document| (d.kind(), d.api_version()) == (rendered.kind(), rendered.api_version());
+    let of_kind: Vec<&Document> = documents.iter().filter(is_of_kind).collect();
     let named: Vec<&&Document> = of_kind.iter().filter(|document| document.name() == rendered.name()).collect();
     let exact = match named.as_slice() {
         [] => None,
@@ -143,6 +145,17 @@ mod tests {
         let other = one("kind: P\nmetadata: {name: zzz}\n");
         assert_eq!(document(&documents, &other, 1).unwrap().root.place.line, 7, "by position");
         assert!(document(&documents, &one("kind: R\nmetadata: {name: a}\n"), 0).is_none());
+    }
+
+    #[test]
+    fn kinds_of_one_name_in_two_apis_are_not_confused() {
+        let text =
+            "apiVersion: a/v1\nkind: P\nmetadata: {name: a}\n---\napiVersion: b/v1\nkind: P\nmetadata: {name: a}\n";
+        let documents = parse("t", text).unwrap();
+        for (version, line) in [("a/v1", 1), ("b/v1", 5)] {
+            let rendered = one(&format!("apiVersion: {version}\nkind: P\nmetadata: {{name: a}}\n"));
+            assert_eq!(document(&documents, &rendered, 0).unwrap().root.place.line, line, "{version}");
+        }
     }
 
     #[test]

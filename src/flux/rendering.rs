@@ -19,7 +19,7 @@ use crate::model::{Origins, Rendering};
 pub(super) struct Rendered {
     /// The objects that Flux applies, before `commonMetadata` and its owner labels.
     pub objects: Vec<Value>,
-    /// The origins of each object; filled for policies.
+    /// The origins of each object; filled for policies and what stands beside them.
     pub origins: Vec<Origins>,
     /// Whether it is what Flux applied.
     pub rendering: Rendering,
@@ -159,7 +159,8 @@ impl Join<'_> {
         let mut seen: BTreeMap<(String, String), usize> = BTreeMap::new();
         let mut all = Vec::new();
         for (annotated, document) in annotated.iter().zip(documents) {
-            if !declared::is_policy(document.kind()) {
+            let (version, kind) = (document.api_version(), document.kind());
+            if !declared::decides(version, kind) {
                 all.push(Origins::default());
                 continue;
             }
@@ -168,7 +169,7 @@ impl Join<'_> {
                 all.push(origins::unknown(None));
                 continue;
             };
-            let position = seen.entry((file.clone(), document.kind().to_owned())).or_default();
+            let position = seen.entry((file.clone(), format!("{version}/{kind}"))).or_default();
             let found = self.read(&file).and_then(|sources| origins::document(sources, document, *position));
             *position += 1;
             all.push(match found {

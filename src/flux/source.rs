@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::{
     ArtifactLimits, FluxFault, KustomizationObject, Retry, SourceObject,
     artifact::{self, Way},
-    declared::{document, is_policy, namespaces},
+    declared::{decides, document, namespaces},
     generate::text,
     path,
     rendering::render,
@@ -191,8 +191,9 @@ impl FluxSource {
         let allowlist = allowlist.filter(|file| rendered.tree.get(file).is_some());
         let allowlist = allowlist.map(|file| text(&rendered.tree, &file).map(str::to_owned)).transpose()?;
         let namespaces = namespaces(&rendered.objects);
-        let is_policy = |object: &Value| object.get("kind").and_then(Value::as_str).is_some_and(is_policy);
-        let objects = rendered.objects.into_iter().zip(rendered.origins).filter(|(object, _)| is_policy(object));
+        let text = |object: &Value, key| object.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let decides = |object: &Value| decides(&text(object, "apiVersion"), &text(object, "kind"));
+        let objects = rendered.objects.into_iter().zip(rendered.origins).filter(|(object, _)| decides(object));
         let policies = objects.filter_map(|(object, origins)| document(object, origins, spec, &status.id)).collect();
         Ok(Declared { status: status.clone(), rendering: rendered.rendering, policies, namespaces, allowlist })
     }

@@ -22,6 +22,14 @@ pub struct PolicyDocument {
     pub kustomization: Option<KustomizationRef>,
 }
 
+impl PolicyDocument {
+    /// Whether it is a policy, and not one of the objects that decide with Calico's: a tier or a network set.
+    #[must_use]
+    pub fn is_policy(&self) -> bool {
+        self.id.kind.split('.').next().unwrap_or_default().ends_with("NetworkPolicy")
+    }
+}
+
 /// Whether the rendering is known to be what Flux applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rendering {
@@ -73,7 +81,8 @@ pub struct Declared {
     pub status: KustomizationStatus,
     /// Whether the documents below are proven to be what was applied.
     pub rendering: Rendering,
-    /// Every policy in the rendering, of any policy kind.
+    /// Every policy in the rendering, of any policy kind, and the tiers and network sets that decide with Calico's
+    /// ([`PolicyDocument::is_policy`] tells them apart).
     pub policies: Vec<PolicyDocument>,
     /// Namespaces that the rendering itself declares.
     pub namespaces: Vec<String>,
