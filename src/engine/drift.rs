@@ -7,13 +7,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    engine::normal::{Equality, rules, spec_equal},
+    engine::normal::{CalicoKind, Equality, calico_kind, is_network_policy, rules, spec_equal},
     model::{
         Direction, Drift, DriftClass, KustomizationRef, LivePolicy, ObjectRef, Origin, PolicyDocument, PolicyRef,
-        Severity,
+        Severity, api_family,
     },
 };
 
+mod calico;
 mod difference;
 mod ownership;
 #[cfg(test)]
@@ -74,25 +75,35 @@ pub struct DriftOutcome {
     pub others: Vec<PolicyDocument>,
 }
 
-/// A policy's name with its API group: two groups have a kind `NetworkPolicy`.
+/// A policy's name with its API group; Calico's two groups hold the same objects.
 type Identity<'a> = (&'a str, &'a PolicyRef);
 
-/// Compares the declared with the live policies.
+/// Compares the declared with the live policies, and with them the tiers and network sets that decide with Calico's.
+///
+/// What is staged decides nothing: it is never more than info. Tiers that are not in Git are nothing but a place for
+/// policies, which are told themselves: info, and nothing at all where Calico makes them.
 ///
 /// An *extra* is an error where it has a rule that allows something (other kinds than NetworkPolicy are taken to), and
 /// info where it only isolates: then it counts as declared (design §3.6). The caller may refine the first by the
 /// flows that it really opens. A live policy of a watched Kustomization that Git no longer has is an error
 /// wherever it is and whatever it does: Flux should have removed it.
 #[must_use]
-pub fn drift(declared: &[PolicyDocument], live: &[LivePolicy], ctx: &DriftContext) -> DriftOutcome {
+pub fn drift<'l>(
+    declared: &[PolicyDocument],
+    live: impl IntoIterator<Item = &'l LivePolicy>,
+    ctx: &DriftContext,
+) -> DriftOutcome {
+    let live: Vec<&LivePolicy> = live.into_iter().collect();
     let by_identity: BTreeMap<Identity, &LivePolicy> =
-        live.iter().map(|policy| (identity(&policy.document), policy)).collect();
+        live.iter().map(|policy| (identity(&policy.document), *policy)).collect();
     let in_git: BTreeSet<Identity> = declared.iter().map(identity).collect();
     let mut found: BTreeMap<(PolicyRef, DriftClass, String), (Drift, Swap)> = BTreeMap::new();
     let mut others = Vec::new();
     let mut add = |drift: Drift, swap: Swap| {
         let group = swap.declared.as_ref().or(swap.live.as_ref()).map_or("", group).to_owned();
-        let shown = if group == "networking.k8s.io" { String::new() } else { group.clone() };
+        // The name of Calico's NetworkPolicy has its group already.
+        let is_plain = group == "networking.k8s.io" || drift.policy.kind.contains('.');
+        let shown = if is_plain { String::new() } else { group.clone() };
         let drift = Drift { group: shown, ..drift };
         found.entry((drift.policy.clone(), drift.class, group)).or_insert((drift, swap));
     };
@@ -122,7 +133,13 @@ pub fn drift(declared: &[PolicyDocument], live: &[LivePolicy], ctx: &DriftContex
 }
 
 fn group(document: &PolicyDocument) -> &str {
-    document.api_version.split_once('/').map_or("", |(group, _)| group)
+    document.api_version.split_once('/').map_or("", |(group, _)| api_family(group))
+}
+
+/// The weight of a difference: what is staged is never enforced.
+fn weight(document: &PolicyDocument) -> Severity {
+    let staged = calico_kind(document).is_some_and(CalicoKind::is_staged);
+    if staged { Severity::Info } else { Severity::Error }
 }
 
 fn identity(document: &PolicyDocument) -> Identity<'_> {
@@ -137,7 +154,7 @@ fn missing(document: &PolicyDocument) -> Drift {
     Drift {
         declared: document.origins.document.clone(),
         diff: text_diff(Some(document), None),
-        ..blank(DriftClass::Missing, &document.id, summary, Severity::Error)
+        ..blank(DriftClass::Missing, &document.id, summary, weight(document))
     }
 }
 
@@ -153,11 +170,11 @@ fn compare(document: &PolicyDocument, live: &LivePolicy) -> Option<Drift> {
     if let Some(mark) = ownership::frozen(document, &live.document) {
         let found_text = found.as_ref().map_or("same as Git now", |found| found.summary.as_str());
         let summary = format!("Flux leaves it alone ({mark}): {found_text}");
-        let severity = if differs { Severity::Error } else { Severity::Warning };
+        let severity = if differs { weight(document) } else { Severity::Warning };
         return Some(both(DriftClass::Frozen, document, live, found.as_ref(), summary, severity));
     }
     if let Some(found) = found {
-        let severity = if differs { Severity::Error } else { Severity::Info };
+        let severity = if differs { weight(document) } else { Severity::Info };
         let summary = found.summary.clone();
         return Some(both(DriftClass::Changed, document, live, Some(&found), summary, severity));
     }
@@ -222,15 +239,19 @@ struct Judged {
 fn judge_extra(policy: &LivePolicy, ctx: &DriftContext) -> Judged {
     let id = &policy.document.id;
     let in_scope = id.namespace.as_ref().is_none_or(|namespace| ctx.product_namespaces.contains(namespace));
-    let opens = allows_something(&policy.document);
+    if calico::is_made_by_calico(&policy.document) {
+        return Judged { drift: None, counts_as_declared: true };
+    }
     let (severity, summary) = match claim(policy, ctx) {
-        Claim::Orphan(summary) => (Severity::Error, summary),
+        Claim::Orphan(summary) => (weight(&policy.document), summary),
         // Elsewhere a policy of somebody else is how things are, and nobody asked about it.
         _ if !in_scope => return Judged { drift: None, counts_as_declared: true },
         Claim::Owned(summary) => (Severity::Info, summary),
         Claim::Unproven(summary) => (Severity::Warning, summary),
-        Claim::Unowned(summary) if opens => (Severity::Error, summary),
-        Claim::Unowned(summary) => (Severity::Info, format!("{summary}; it only isolates")),
+        Claim::Unowned(summary) => match opens_nothing(&policy.document) {
+            None => (Severity::Error, summary),
+            Some(why) => (Severity::Info, format!("{summary}; {why}")),
+        },
     };
     let oldest = policy.managers.last();
     let time = oldest.and_then(|manager| manager.time.as_deref()).or(policy.created.as_deref());
@@ -242,10 +263,14 @@ fn judge_extra(policy: &LivePolicy, ctx: &DriftContext) -> Judged {
     Judged { drift: Some(drift), counts_as_declared: severity < Severity::Error }
 }
 
-/// Whether the policy has a rule; what is not a NetworkPolicy v1 is taken to open something.
-fn allows_something(document: &PolicyDocument) -> bool {
+/// Why the object opens no flow; `None` where it may, as any of a kind that is not known here is taken to.
+fn opens_nothing(document: &PolicyDocument) -> Option<&'static str> {
+    if let Some(kind) = calico_kind(document) {
+        return calico::opens_nothing(document, kind);
+    }
     let any = |direction| rules(document, direction).is_some_and(|rules| !rules.is_empty());
-    !super::normal::is_network_policy(document) || any(Direction::Ingress) || any(Direction::Egress)
+    let opens = !is_network_policy(document) || any(Direction::Ingress) || any(Direction::Egress);
+    (!opens).then_some("it only isolates")
 }
 
 fn blank(class: DriftClass, policy: &PolicyRef, summary: String, severity: Severity) -> Drift {

@@ -15,8 +15,11 @@ use serde_json::{Map, Value};
 
 use crate::model::{Direction, PolicyDocument, RuleRef};
 
+mod calico;
 #[cfg(test)]
 mod tests;
+
+pub use calico::{CalicoKind, calico_kind, is_called};
 
 /// How two policies compare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,26 +38,36 @@ pub fn is_network_policy(document: &PolicyDocument) -> bool {
     document.api_version == "networking.k8s.io/v1" && document.id.kind == "NetworkPolicy"
 }
 
-/// Compares two policies' specs. Kinds other than NetworkPolicy v1 are compared as they are, lists in order.
+/// Compares two policies' specs, and the labels of Calico's network sets. Kinds other than NetworkPolicy v1 and Calico's
+/// are compared as they are, lists in order.
 #[must_use]
 pub fn spec_equal(a: &PolicyDocument, b: &PolicyDocument) -> Equality {
-    let (spec_a, spec_b) = (spec(a), spec(b));
-    if !(is_network_policy(a) && is_network_policy(b)) {
-        return if spec_a == spec_b { Equality::Same } else { Equality::Different };
-    }
-    let (full_a, full_b) = (defaulted_spec(spec_a), defaulted_spec(spec_b));
+    let (full_a, full_b) = (defaulted(a), defaulted(b));
     if full_a == full_b {
         Equality::Same
-    } else if canonical_spec(&full_a) == canonical_spec(&full_b) {
+    } else if canonical(a, &full_a) == canonical(b, &full_b) {
         Equality::OrderOnly
     } else {
         Equality::Different
     }
 }
 
+/// A completed spec without an order of lists that have none; of other kinds as it is.
+#[must_use]
+pub(crate) fn canonical(document: &PolicyDocument, full: &Value) -> Value {
+    match calico_kind(document) {
+        Some(kind) => calico::canonical(full, kind),
+        None if is_network_policy(document) => canonical_spec(full),
+        None => full.clone(),
+    }
+}
+
 /// The canonical text of one rule after defaulting: equal for two rules exactly if their canonical forms are.
 #[must_use]
 pub fn rule_key(rule: &Value) -> String {
+    if calico::is_rule(rule) {
+        return text(&calico::canonical_rule(rule));
+    }
     text(&canonical_rule(&defaulted_rule(rule)))
 }
 
@@ -64,10 +77,15 @@ pub fn selector_key(selector: &Value) -> String {
     text(&canonical_selector(&defaulted_selector(selector)))
 }
 
-/// The spec with the API's defaults filled in, in its own order; other kinds unchanged.
+/// The spec with the API's defaults filled in, in its own order, and with the labels of a network set; other kinds
+/// unchanged.
 #[must_use]
 pub fn defaulted(document: &PolicyDocument) -> Value {
-    if is_network_policy(document) { defaulted_spec(spec(document)) } else { spec(document).clone() }
+    match calico_kind(document) {
+        Some(kind) => calico::defaulted(document, kind),
+        None if is_network_policy(document) => defaulted_spec(spec(document)),
+        None => spec(document).clone(),
+    }
 }
 
 /// The rules of one direction as the API server fills them in; `None` where the policy does not isolate in it.
@@ -75,8 +93,11 @@ pub fn defaulted(document: &PolicyDocument) -> Value {
 #[must_use]
 pub fn rules(document: &PolicyDocument, direction: Direction) -> Option<Vec<Value>> {
     let spec = spec(document);
-    if !is_network_policy(document) {
-        return spec.get(direction.word())?.as_array().cloned();
+    match calico_kind(document) {
+        Some(CalicoKind::Policy | CalicoKind::StagedPolicy) => return calico::rules(document, direction),
+        Some(CalicoKind::Set | CalicoKind::Tier) => return None,
+        None if !is_network_policy(document) => return spec.get(direction.word())?.as_array().cloned(),
+        None | Some(CalicoKind::StagedKubernetes) => {}
     }
     let wanted = type_word(direction);
     let isolates = policy_types(spec).iter().any(|word| word.as_str() == Some(wanted));
@@ -85,10 +106,13 @@ pub fn rules(document: &PolicyDocument, direction: Direction) -> Option<Vec<Valu
 
 /// Rules of `new` that `old` does not have.
 ///
-/// A rule that only moved is not changed. Where the endpoints that the policy applies to changed, or a direction
+/// A rule that only moved is not changed, and one of a staged policy is none. Where the endpoints that the policy applies to changed, or a direction
 /// came under it, every rule of that direction counts: it now opens something for others than before.
 #[must_use]
 pub fn changed_rules(old: Option<&PolicyDocument>, new: &PolicyDocument) -> Vec<RuleRef> {
+    if calico_kind(new).is_some_and(CalicoKind::is_staged) {
+        return Vec::new();
+    }
     let old = old.filter(|old| subject_key(old) == subject_key(new));
     let mut changed = Vec::new();
     for direction in [Direction::Ingress, Direction::Egress] {
@@ -135,7 +159,7 @@ pub(crate) fn text(value: &Value) -> String {
 /// The canonical text of a rule of a document: equal for rules of the same kind that mean the same.
 #[must_use]
 pub fn key_of(document: &PolicyDocument, rule: &Value) -> String {
-    if is_network_policy(document) { rule_key(rule) } else { text(rule) }
+    if is_network_policy(document) || calico_kind(document).is_some() { rule_key(rule) } else { text(rule) }
 }
 
 fn subject_key(document: &PolicyDocument) -> String {
@@ -143,10 +167,11 @@ fn subject_key(document: &PolicyDocument) -> String {
     if is_network_policy(document) {
         return selector_key(spec.get("podSelector").unwrap_or(&Value::Null));
     }
-    let mut rest = spec.as_object().cloned().unwrap_or_default();
-    rest.remove("ingress");
-    rest.remove("egress");
-    text(&Value::Object(rest))
+    let mut rest = canonical(document, &defaulted(document));
+    if let Some(rest) = rest.as_object_mut() {
+        rest.retain(|field, _| !["ingress", "egress", "types"].contains(&field.as_str()));
+    }
+    text(&rest)
 }
 
 fn spec(document: &PolicyDocument) -> &Value {

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use similar::TextDiff;
 
+use super::calico;
 use crate::{
-    engine::normal::{defaulted, is_network_policy, rule_key, rules, selector_key, text},
+    engine::normal::{calico_kind, defaulted, is_network_policy, rule_key, rules, selector_key, text},
     model::{Direction, PolicyDocument},
 };
 
@@ -29,7 +30,7 @@ impl Difference {
         Self { pointer: "/spec".to_owned(), summary: "the same rules in another order or spelling".to_owned() }
     }
 
-    fn of(pointer: String, field: &str, git: &str, live: &str) -> Self {
+    pub(super) fn of(pointer: String, field: &str, git: &str, live: &str) -> Self {
         Self { pointer, summary: format!("{field}: Git {}, live {}", short(git), short(live)) }
     }
 }
@@ -44,6 +45,8 @@ pub(super) fn difference(declared: &PolicyDocument, live: &PolicyDocument) -> Di
         for direction in [Direction::Ingress, Direction::Egress] {
             all.extend(rule_differences(direction, declared, live));
         }
+    } else if let Some(kind) = calico_kind(declared) {
+        all.extend(calico::differences(kind, declared, live));
     }
     if all.is_empty() {
         all.extend(first_field(declared, live));
@@ -79,7 +82,7 @@ fn types(declared: &PolicyDocument, live: &PolicyDocument) -> Option<Difference>
 fn rule_differences(direction: Direction, declared: &PolicyDocument, live: &PolicyDocument) -> Vec<Difference> {
     // A direction that came or went is told by policyTypes.
     let (Some(git), Some(now)) = (rules(declared, direction), rules(live, direction)) else { return Vec::new() };
-    let (git_only, live_only) = (without_partner(&git, &now), without_partner(&now, &git));
+    let (git_only, live_only) = (unpaired(&git, &now), unpaired(&now, &git));
     let word = direction.word();
     let mut found = Vec::new();
     for position in 0..git_only.len().max(live_only.len()) {
@@ -100,7 +103,7 @@ fn rule_differences(direction: Direction, declared: &PolicyDocument, live: &Poli
 }
 
 /// The rules of `a` that `b` does not have, each as often as it lacks it, with their positions.
-fn without_partner<'a>(a: &'a [Value], b: &[Value]) -> Vec<(usize, &'a Value)> {
+pub(super) fn unpaired<'a>(a: &'a [Value], b: &[Value]) -> Vec<(usize, &'a Value)> {
     let mut known: BTreeMap<String, usize> = BTreeMap::new();
     for rule in b {
         *known.entry(rule_key(rule)).or_default() += 1;
@@ -138,7 +141,7 @@ fn first_field(declared: &PolicyDocument, live: &PolicyDocument) -> Option<Diffe
 }
 
 /// A key as a JSON pointer has it (RFC 6901).
-fn escaped(key: &str) -> String {
+pub(super) fn escaped(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
 }
 
@@ -151,7 +154,7 @@ fn items<'a>(object: &'a Value, field: &str) -> &'a [Value] {
     object.get(field).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-fn joined(texts: impl Iterator<Item = String>, none: &str) -> String {
+pub(super) fn joined(texts: impl Iterator<Item = String>, none: &str) -> String {
     let texts: Vec<String> = texts.collect();
     if texts.is_empty() { none.to_owned() } else { texts.join("+") }
 }
@@ -204,7 +207,7 @@ fn selector_text(selector: &Value) -> String {
     if all.is_empty() { "all".to_owned() } else { all.join(",") }
 }
 
-fn plain(value: &Value) -> String {
+pub(super) fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| text(value), str::to_owned)
 }
 

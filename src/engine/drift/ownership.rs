@@ -20,7 +20,10 @@
 use serde_json::Value;
 
 use super::{DriftContext, group, is_flux};
-use crate::model::{KustomizationRef, LivePolicy, ObjectRef, PolicyDocument};
+use crate::{
+    engine::normal::is_called,
+    model::{KustomizationRef, LivePolicy, ObjectRef, PolicyDocument, api_family},
+};
 
 const TOOLKIT: &str = "kustomize.toolkit.fluxcd.io/";
 
@@ -37,14 +40,14 @@ pub(super) enum Claim {
 }
 
 pub(super) fn claim(policy: &LivePolicy, ctx: &DriftContext) -> Claim {
-    let object = object_ref(&policy.document);
-    if let Some((name, _)) = ctx.watched.iter().find(|(_, inventory)| inventory.contains(&object)) {
+    let holds = |inventory: &[ObjectRef]| inventory.iter().any(|object| is_of(object, &policy.document));
+    if let Some((name, _)) = ctx.watched.iter().find(|(_, inventory)| holds(inventory)) {
         return Claim::Orphan(format!("not in Git; still in the inventory of Kustomization {name}"));
     }
     if let Some(name) = labelled(&policy.document).filter(|name| ctx.watched.contains_key(name)) {
         return Claim::Orphan(format!("not in Git; labelled as Kustomization {name}'s, which did not remove it"));
     }
-    if let Some((name, _)) = ctx.others.iter().find(|(_, inventory)| inventory.contains(&object)) {
+    if let Some((name, _)) = ctx.others.iter().find(|(_, inventory)| holds(inventory)) {
         return match foreign(policy, is_flux) {
             None => Claim::Owned(format!("of Kustomization {name}")),
             Some(who) => Claim::Unowned(format!("of Kustomization {name}, but {who} wrote its spec")),
@@ -102,13 +105,12 @@ fn foreign(policy: &LivePolicy, rightful: impl Fn(&str) -> bool) -> Option<&str>
     found.map(|manager| manager.name.as_str())
 }
 
-fn object_ref(document: &PolicyDocument) -> ObjectRef {
-    ObjectRef {
-        group: group(document).to_owned(),
-        kind: document.id.kind.clone(),
-        namespace: document.id.namespace.clone(),
-        name: document.id.name.clone(),
-    }
+/// Whether an inventory's entry is a policy. Git may write the name of one of Calico's with its tier or without, and in
+/// either of the two groups.
+fn is_of(entry: &ObjectRef, document: &PolicyDocument) -> bool {
+    api_family(&entry.group) == api_family(group(document))
+        && entry.namespace == document.id.namespace
+        && is_called(document, &entry.kind, &entry.name)
 }
 
 /// The Kustomization that the policy's labels name.

@@ -205,12 +205,12 @@ fn a_policy_of_nobody_is_an_error_where_it_opens_something() {
     assert_eq!(outcome.others, [elsewhere.document], "and how things are");
 
     let mut wide = live(document("shop", "wide", json!({})), all());
-    wide.document.api_version = "projectcalico.org/v3".to_owned();
-    wide.document.id = PolicyRef { kind: "GlobalNetworkPolicy".to_owned(), namespace: None, name: "wide".to_owned() };
+    wide.document.api_version = "policy.networking.k8s.io/v1alpha2".to_owned();
+    wide.document.id = PolicyRef { kind: "ClusterNetworkPolicy".to_owned(), namespace: None, name: "wide".to_owned() };
     assert_eq!(
         one(&[], &[wide]).severity,
         Severity::Error,
-        "cluster-wide kinds are judged, and not taken to be harmless"
+        "kinds that are not known here are judged, and not taken to be harmless"
     );
 }
 
@@ -364,9 +364,9 @@ fn a_swap_gives_the_two_policy_sets_to_compare() {
 #[test]
 fn the_same_name_in_another_group_is_another_policy() {
     let git = in_git("shop", "web", ports(&[80]));
-    let mut calico = live(document("shop", "web", ports(&[80])), vec![]);
-    calico.document.api_version = "projectcalico.org/v3".to_owned();
-    let outcome = drift(&[git], &[calico], &context());
+    let mut other = live(document("shop", "web", ports(&[80])), vec![]);
+    other.document.api_version = "policy.example.org/v1".to_owned();
+    let outcome = drift(&[git], &[other], &context());
     let classes: Vec<DriftClass> = outcome.drift.iter().map(|drift| drift.class).collect();
     assert_eq!(classes, [DriftClass::Missing, DriftClass::Extra]);
 }
