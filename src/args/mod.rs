@@ -6,6 +6,7 @@ mod admission;
 mod diff;
 mod endpoints;
 mod explain;
+mod lint;
 mod list;
 mod outside;
 mod run;
@@ -66,6 +67,8 @@ enum Command {
     Diff(diff::DiffArgs),
     /// Say whether a flow is allowed by a set of manifests, why, and what to add where it is not.
     Explain(explain::ExplainArgs),
+    /// Say what is wrong with a set of manifests: one-sided rules, rules that match nothing, namespaces without a baseline.
+    Lint(lint::LintArgs),
     /// Print the allow-list of namespaces as the tables of an operations page, with the reasons beside their rules.
     Table(table::TableArgs),
     /// Print the ValidatingAdmissionPolicies that bound what the verifier's accounts may do: exec of nothing but the probe
@@ -121,6 +124,8 @@ pub enum Output {
     Markdown,
     /// One JSON object a line, of explain --flows.
     Jsonl,
+    /// SARIF 2.1.0, of lint.
+    Sarif,
 }
 
 impl Output {
@@ -128,7 +133,7 @@ impl Output {
     const fn format(self) -> Format {
         match self {
             Self::Text => Format::Text,
-            Self::Json | Self::Jsonl => Format::Json,
+            Self::Json | Self::Jsonl | Self::Sarif => Format::Json,
             Self::Markdown => Format::Markdown,
         }
     }
@@ -139,6 +144,7 @@ impl Command {
     const fn outputs(&self) -> &'static [Output] {
         match self {
             Self::Run(_) | Self::Watch(_) | Self::Status(_) | Self::AdmissionPolicy(_) => &[Output::Text, Output::Json],
+            Self::Lint(_) => &[Output::Text, Output::Json, Output::Sarif],
             Self::Explain(_) => &[Output::Text, Output::Json, Output::Jsonl],
             Self::List(_) | Self::Diff(_) | Self::Table(_) => &[Output::Text, Output::Json, Output::Markdown],
         }
@@ -169,6 +175,7 @@ pub async fn parse_and_run() -> ExitCode {
         Command::List(args) => list::list(args, &global),
         Command::Diff(args) => diff::diff(args, &global),
         Command::Explain(args) => explain::explain(args, &global),
+        Command::Lint(args) => lint::lint(args, &global),
         Command::Table(args) => table::table(args, &global),
         Command::AdmissionPolicy(args) => admission::print(args, &global),
     };

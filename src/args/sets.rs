@@ -1,6 +1,6 @@
 //! Sets of files on the command line.
 
-use std::{io, path::PathBuf};
+use std::{collections::BTreeSet, io, path::PathBuf};
 
 use super::{Failure, NOT_TOLD, NOTHING, USAGE};
 use crate::input::{self, Faults, InputSet, Options};
@@ -34,6 +34,14 @@ impl SetArgs {
     /// What was named.
     pub(super) fn files(&self) -> &[PathBuf] {
         &self.files
+    }
+
+    /// The set of all files, and the names of those that stand beside kustomizations: none where there is none.
+    pub(super) fn load_apart(&self) -> Result<(InputSet, BTreeSet<String>), Failure> {
+        let texts = input::files::read(&self.files, &self.reading.kustomize).map_err(refused)?;
+        let (rendered, plain): (Vec<_>, Vec<_>) = texts.iter().partition(|text| !text.made_of.is_empty());
+        let plain = plain.into_iter().filter(|_| !rendered.is_empty()).map(|text| text.source.name.clone()).collect();
+        Ok((self.reading.understand(&texts)?, plain))
     }
 
     /// The set of all files.

@@ -48,7 +48,7 @@ pub fn table(args: TableArgs, global: &Global) -> Result<u8, Failure> {
         };
         let lines: Vec<Line<'_>> = rows.iter().map(line).collect();
         let text = match global.output {
-            Output::Json | Output::Jsonl => format!("{}\n", report::json(namespace, &lines)),
+            Output::Json | Output::Jsonl | Output::Sarif => format!("{}\n", report::json(namespace, &lines)),
             Output::Text | Output::Markdown => {
                 format!("{}{}", if number > 0 { "\n" } else { "" }, report::markdown(namespace, &lines))
             }

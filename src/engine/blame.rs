@@ -12,6 +12,7 @@ use crate::{
     model::{CALICO_API, Direction, Entry, Labels, Origin, PolicyDocument, Protocol, Selector},
 };
 
+mod flow;
 mod labels;
 mod place;
 #[cfg(test)]
@@ -20,6 +21,7 @@ mod write;
 #[cfg(test)]
 mod yaml;
 
+pub use flow::{Flow, entries};
 use place::{Place, Site};
 use write::{Style, Wanted};
 

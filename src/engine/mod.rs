@@ -15,6 +15,7 @@
 
 pub mod accept;
 pub mod asked;
+pub mod baseline;
 pub mod blame;
 pub mod conditions;
 pub mod drift;
@@ -23,6 +24,7 @@ pub mod explain;
 #[cfg(test)]
 mod fixtures;
 pub mod judge;
+pub mod lint;
 pub mod matrix;
 pub mod near_miss;
 pub mod normal;

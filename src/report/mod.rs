@@ -16,6 +16,7 @@ pub mod diff;
 pub mod explain;
 pub mod flows;
 pub mod json;
+pub mod lint;
 pub mod list;
 pub mod message;
 pub mod page;

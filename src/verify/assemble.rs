@@ -12,12 +12,9 @@ use crate::{
         judge::Judged,
         touched::{Origin, Target, TouchedFlow},
         verdict::{self, Side},
-        world::{Class, End, World},
+        world::{End, World},
     },
-    model::{
-        Direction, Entry, FlowReport, FlowResult, Origin as Place, Outcome, PolicyDocument, PolicyRef, RuleRef, Unseen,
-        Why,
-    },
+    model::{Direction, Entry, FlowReport, FlowResult, Origin as Place, Outcome, RuleRef, Unseen, Why},
 };
 
 /// Makes the report's flows.
@@ -213,45 +210,8 @@ impl Assembler<'_> {
     fn entries(&self, flow: &TouchedFlow) -> Vec<Entry> {
         let world = &self.comparison.declared;
         let (Some(side), Some((from, to))) = (flow.missing, ends(world, flow)) else { return Vec::new() };
-        let (subject, peer) = match side {
-            Direction::Ingress => (to, from),
-            Direction::Egress => (from, to),
-        };
-        let Some(class) = subject.class else { return Vec::new() };
-        let sides = verdict::flow(world, from, to, flow.protocol, flow.port);
-        let denying = match side {
-            Direction::Ingress => sides.ingress,
-            Direction::Egress => sides.egress,
-        };
-        // No entry cures what a rule denies first: the sides in words name it.
-        let Side::Denied(policies) = denying else { return Vec::new() };
-        let document = |id: &PolicyRef| self.comparison.documents.iter().find(|document| document.id == *id);
-        let isolating: Vec<&PolicyDocument> = policies.iter().filter_map(|(id, _)| document(id)).collect();
-        let namespace = &class.workload.namespace;
-        let in_namespace: Vec<&PolicyDocument> =
-            self.comparison.documents.iter().filter(|d| d.id.namespace.as_ref() == Some(namespace)).collect();
-        let (subject_labels, peer_labels) = (world.namespace_labels(namespace), peer_labels(world, &peer));
-        let peer = match (peer.class, peer.address) {
-            (Some(class), _) => blame::Peer::Pods(pods(class, &peer_labels)),
-            (None, Some(address)) => blame::Peer::Outside(address),
-            (None, None) => return Vec::new(),
-        };
-        let other_rule = flow.rules.first().and_then(|rule| self.rule_value(rule));
-        blame::missing_entry(&blame::Missing {
-            side,
-            subject: pods(class, &subject_labels),
-            peer,
-            protocol: flow.protocol,
-            port: blame::Port::Number(flow.port),
-            isolating: &isolating,
-            namespace_policies: &in_namespace,
-            other_rule,
-        })
-    }
-
-    fn rule_value(&self, rule: &RuleRef) -> Option<&serde_json::Value> {
-        let document = self.comparison.documents.iter().find(|d| d.id == rule.policy)?;
-        document.object.pointer(&format!("/spec/{}/{}", rule.direction.word(), rule.index))
+        let flow_of = blame::Flow { from, to, protocol: flow.protocol, port: flow.port, side };
+        blame::entries(world, &self.comparison.documents, flow_of, flow.rules.first())
     }
 }
 
@@ -262,14 +222,6 @@ fn closure(because: &[String]) -> String {
         Some(side) => format!("one side was closed, the other is still open: {side}"),
         None => "one side was closed".to_owned(),
     }
-}
-
-fn peer_labels(world: &World, peer: &End<'_>) -> crate::model::Labels {
-    peer.class.map(|c| world.namespace_labels(&c.workload.namespace)).unwrap_or_default()
-}
-
-fn pods<'a>(class: &'a Class, namespace_labels: &'a crate::model::Labels) -> blame::Pods<'a> {
-    blame::Pods { namespace: &class.workload.namespace, namespace_labels, labels: &class.labels }
 }
 
 fn ends<'w>(world: &'w World, flow: &TouchedFlow) -> Option<(End<'w>, End<'w>)> {

@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use super::compare::Material;
 use crate::{
     engine::{
+        baseline,
         read::{self, Unreadable},
         world::World,
     },
-    model::{Direction, Entry, Finding, FindingRule, NotUnderstood, PolicyDocument, Rendering, Severity},
+    model::{Finding, FindingRule, NotUnderstood, PolicyDocument, Rendering, Severity},
 };
 
 /// A finding with the usual defaults.
@@ -35,7 +36,7 @@ pub fn without_probes(material: &Material<'_>, product: &BTreeSet<String>, live:
     let mut findings: Vec<Finding> = product
         .iter()
         .filter(|name| material.snapshot.namespaces.get(*name).is_some_and(|info| !info.terminating))
-        .filter_map(|name| baseline(material, live, name))
+        .filter_map(|name| without_baseline(material, live, name))
         .collect();
     findings.extend(not_understood(material).iter().map(|policy| {
         let scope =
@@ -83,12 +84,8 @@ pub fn not_understood(material: &Material<'_>) -> Vec<NotUnderstood> {
 
 /// Each product namespace must hold the baseline in effect: every pod isolated in both directions by a policy that
 /// selects all of them, such as one with an empty podSelector (design §4).
-fn baseline(material: &Material<'_>, live: &World, namespace: &str) -> Option<Finding> {
-    let missing: Vec<&str> = [Direction::Ingress, Direction::Egress]
-        .into_iter()
-        .filter(|direction| !live.isolates_all(namespace, *direction))
-        .map(Direction::word)
-        .collect();
+fn without_baseline(material: &Material<'_>, live: &World, namespace: &str) -> Option<Finding> {
+    let missing = baseline::missing(live, namespace);
     if missing.is_empty() {
         return None;
     }
@@ -96,22 +93,13 @@ fn baseline(material: &Material<'_>, live: &World, namespace: &str) -> Option<Fi
         let here = document.id.namespace.as_deref() == Some(namespace);
         document.origins.document.as_ref().filter(|_| here).map(|origin| origin.file.clone())
     });
-    let entry = format!(
-        "---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata:\n  name: default-deny-all\n  namespace: {namespace}\nspec:\n  podSelector: {{}}\n  policyTypes: [Ingress, Egress]\n"
-    );
     let message = format!(
         "product namespace {namespace} has no default-deny-all in effect for {}: its pods are open there; add the baseline",
-        missing.join(" and ")
+        baseline::words(&missing)
     );
     Some(Finding {
         namespace: Some(namespace.to_owned()),
-        fix: Some(Entry {
-            side: Direction::Ingress,
-            policy: Some("default-deny-all".to_owned()),
-            file,
-            line: None,
-            entry,
-        }),
+        fix: Some(baseline::entry(namespace, file)),
         ..finding(FindingRule::Baseline, namespace, Severity::Error, message)
     })
 }

@@ -2,6 +2,7 @@
 
 mod commands;
 mod diff;
+mod lint;
 mod oracle_rows;
 mod other_tools;
 mod rendered;

@@ -55,6 +55,23 @@ fn what_a_rendering_is_made_of_is_not_read_a_second_time() {
 }
 
 #[test]
+fn a_policy_beside_kustomizations_that_none_of_them_holds_is_told() {
+    let folder = tree();
+    let ran = run_in(folder.path(), &["lint", "-f", ".", "-o", "sarif"], "");
+    assert_eq!(ran.code, 1, "{ran:?}");
+    let results = ran.json()["runs"][0]["results"].as_array().unwrap().clone();
+    let files = |rule: &str| -> Vec<String> {
+        let of_rule = results.iter().filter(|result| result["ruleId"] == rule);
+        let places = of_rule.map(|result| &result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]);
+        places.map(|file| file.as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(files("not-rendered"), ["plain/a.yaml"], "{ran:?}");
+    assert!(files("baseline").iter().any(|file| file == "base/all.yaml"), "files as the folder has them: {ran:?}");
+    let alone = run_in(folder.path(), &["lint", "-f", "plain"], "");
+    assert!(!alone.out.contains("not-rendered"), "the control, where there is no kustomization: {alone:?}");
+}
+
+#[test]
 fn a_revision_is_rendered_from_all_of_it() {
     let folder = tree();
     for args in [vec!["init", "-q", "-b", "main"], vec!["add", "."], vec!["commit", "-q", "-m", "one"]] {

@@ -1,0 +1,117 @@
+//! `netpol-verify lint`.
+
+use std::{
+    collections::BTreeSet,
+    io::{self, Write},
+    path::PathBuf,
+};
+
+use super::{Failure, Global, NOTHING, Output, sets};
+use crate::{
+    config::{Config, NamespaceSet},
+    engine::lint::{self, Finding},
+    input::InputSet,
+    model::{PolicyDocument, Severity},
+    report::lint as report,
+};
+
+/// Exit code where there is a finding of severity error.
+const FINDING: u8 = 1;
+
+/// Arguments of `lint`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct LintArgs {
+    #[command(flatten)]
+    set: sets::SetArgs,
+    /// The verifier's configuration: its product namespaces must hold the baseline. Without it, each namespace that has
+    /// policies should (a warning).
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+const EXAMPLES: &str = "Examples:
+  netpol-verify lint -f infra/k8s -f workloads
+  netpol-verify lint -f . --config config.yaml -o sarif > lint.sarif
+  kubectl get ns,pods,deploy,rs,networkpolicy -A -o yaml | netpol-verify lint -f -
+
+What it finds:
+  missing-entry    error    a rule opens one side of flows that the other side denies; with the entry to paste
+  no-effect        error    a selector that matches nothing beside a label that almost does, or a namespace that is not there;
+                            a rule of which another one denies everything before; a warning where pods may be to come
+  baseline         error    a product namespace without default-deny (a warning without --config)
+  not-rendered     error    a policy beside kustomizations that none of them holds
+  shadowed         warning  a rule that another one of the same policy makes unnecessary
+  ignored          warning  what the API takes and nothing obeys: a direction that policyTypes leaves out, a port's name for
+                            addresses
+  broad            warning  every port towards every address or namespace
+  ambiguous-order  warning  policies of the same order that decide a flow otherwise: versions of Calico differ
+
+Exit codes: 0 no error; 1 at least one error; 2 usage or bad input; 3 a kind of policy is not understood; 4 no policy.";
+
+/// Prints what is wrong.
+pub fn lint(args: LintArgs, global: &Global) -> Result<u8, Failure> {
+    let namespaces = args.config.map(|path| product(&path)).transpose()?;
+    let (set, plain) = args.set.load_apart()?;
+    if set.documents.is_empty() {
+        let error = anyhow::anyhow!("the input has no policies: is it the right folder?");
+        return Err(Failure { code: NOTHING, error });
+    }
+    let world = set.world(&set.snapshot, &[]);
+    let product = namespaces.map(|namespaces| namespaces.product(&set.snapshot, &[]));
+    let findings = lint::lint(&lint::Input {
+        world: &world,
+        documents: &set.documents,
+        product: product.as_ref(),
+        not_rendered: &outside(&set, &plain),
+    });
+    let findings =
+        if matches!(global.output, Output::Sarif) { from_here(findings, args.set.files()) } else { findings };
+    let text = print(&findings, global.output).map_err(Failure::not_told)?;
+    let code = if findings.iter().any(|finding| finding.severity == Severity::Error) { FINDING } else { 0 };
+    if matches!(global.output, Output::Text) {
+        tracing::info!("{}", report::summary(&findings));
+    }
+    sets::written(io::stdout().lock().write_all(text.as_bytes())).map(|_| code)
+}
+
+fn print(findings: &[Finding], output: Output) -> serde_json::Result<String> {
+    Ok(match output {
+        Output::Json | Output::Jsonl => format!("{}\n", report::json(findings)),
+        Output::Sarif => {
+            format!("{}\n", serde_json::to_string_pretty(&report::sarif(findings, env!("CARGO_PKG_VERSION")))?)
+        }
+        Output::Text | Output::Markdown => report::text(findings),
+    })
+}
+
+/// The same with files as the current folder has them: code hosts show findings beside those.
+fn from_here(mut findings: Vec<Finding>, roots: &[PathBuf]) -> Vec<Finding> {
+    let folders: Vec<&PathBuf> = roots.iter().filter(|root| root.is_dir()).collect();
+    let here = std::env::current_dir().and_then(|here| here.canonicalize()).unwrap_or_default();
+    let shown = |file: &mut String| {
+        let real = folders.iter().find_map(|root| root.join(&*file).canonicalize().ok());
+        if let Some(path) = real.as_ref().and_then(|path| path.strip_prefix(&here).ok()) {
+            *file = path.display().to_string();
+        }
+    };
+    for finding in &mut findings {
+        finding.origin.iter_mut().for_each(|origin| shown(&mut origin.file));
+        finding.fix.iter_mut().filter_map(|fix| fix.file.as_mut()).for_each(shown);
+    }
+    findings
+}
+
+fn product(path: &std::path::Path) -> Result<NamespaceSet, Failure> {
+    let config = Config::load(path).map_err(Failure::usage)?;
+    let namespaces = NamespaceSet::new(&config.product_namespaces, &config.probe_namespaces);
+    namespaces.map_err(|error| Failure::usage(anyhow::anyhow!(error)))
+}
+
+/// Policies in files that no kustomization is made of, where there is one.
+fn outside(set: &InputSet, plain: &BTreeSet<String>) -> Vec<PolicyDocument> {
+    let is_outside = |document: &&PolicyDocument| {
+        document.origins.document.as_ref().is_some_and(|origin| plain.contains(&origin.file))
+    };
+    set.documents.iter().filter(is_outside).cloned().collect()
+}

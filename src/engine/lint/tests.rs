@@ -1,0 +1,141 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::engine::{
+    fixtures::{Cluster, app, block, calico, document},
+    read,
+    surroundings::Surroundings,
+};
+use crate::model::TieRule;
+
+fn cluster() -> Cluster {
+    Cluster::new(&["shop", "redis"]).app("shop/web", 1).app("redis/redis", 1)
+}
+
+fn denied(namespace: &str) -> PolicyDocument {
+    document(&format!("{namespace}/deny"), json!({"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}))
+}
+
+/// What is told of documents, as `rule severity message`.
+#[expect(clippy::needless_pass_by_value, reason = "a literal reads better without a borrow")]
+fn told(documents: Vec<PolicyDocument>) -> Vec<String> {
+    let set = read::documents(&documents).unwrap_or_else(|errors| panic!("{errors:?}"));
+    let cluster = cluster();
+    let world = World {
+        surroundings: Surroundings::of(&cluster.snapshot, set.sets, TieRule::default()),
+        ..cluster.world(set.policies)
+    };
+    let input = Input { world: &world, documents: &documents, product: None, not_rendered: &[] };
+    let line = |finding: Finding| format!("{} {:?} {}", finding.rule.word(), finding.severity, finding.message);
+    lint(&input).into_iter().map(line).collect()
+}
+
+/// The baselines and one more policy of `shop/web`.
+fn with(spec: Value) -> Vec<PolicyDocument> {
+    vec![denied("shop"), denied("redis"), document("shop/x", spec)]
+}
+
+fn web(direction: &str, rules: Value) -> Value {
+    let kind = if direction == "egress" { "Egress" } else { "Ingress" };
+    json!({"podSelector": {"matchLabels": {"app": "web"}}, "policyTypes": [kind], direction: rules})
+}
+
+#[test]
+fn a_one_sided_rule_is_an_error_with_its_entry() {
+    let rule = web("egress", json!([{"to": app("redis/redis"), "ports": [{"port": 8080}]}]));
+    let mut documents = with(rule);
+    let lines = told(documents.clone());
+    let [line] = lines.as_slice() else { panic!("{lines:#?}") };
+    let words = "missing-entry Error NetworkPolicy/shop/x egress[0] opens shop/web → redis/redis:8080/TCP, ingress denies it: add the entry to redis/deny.yaml";
+    assert!(line.starts_with(words), "{line}");
+    let answer = json!({"podSelector": {}, "ingress": [{"from": app("shop/web"), "ports": [{"port": 8080}]}]});
+    documents.push(document("redis/x", answer));
+    assert_eq!(told(documents), [""; 0], "the control");
+}
+
+#[test]
+fn a_selector_that_matches_nothing_is_an_error_beside_what_it_nearly_matches_and_else_a_warning() {
+    let rule = |name: &str| with(web("egress", json!([{"to": app(&format!("redis/{name}"))}])));
+    let near = told(rule("Redis"));
+    assert!(near[0].starts_with("no-effect Error") && near[0].contains("`app: redis` exists"), "{near:#?}");
+    let to_come = told(rule("billing"));
+    assert!(to_come[0].starts_with("no-effect Warning"), "{to_come:#?}");
+}
+
+#[test]
+fn a_namespace_without_a_baseline_is_told_with_the_directions_that_are_open() {
+    let half = document("shop/half", json!({"podSelector": {}}));
+    let lines = told(vec![half, denied("redis")]);
+    let words = "baseline Warning namespace shop has no default-deny policy for egress:";
+    assert!(lines.len() == 1 && lines[0].starts_with(words), "{lines:#?}");
+    let wide = calico("GlobalNetworkPolicy", "wide", json!({"namespaceSelector": "all()", "types": ["Egress"]}));
+    let half = document("shop/half", json!({"podSelector": {}}));
+    assert_eq!(told(vec![half, denied("redis"), wide]), [""; 0], "a cluster-wide one is one");
+}
+
+#[test]
+fn a_rule_that_another_one_makes_unnecessary_is_told_once() {
+    let wide = json!({"from": block("192.0.2.0/24")});
+    let narrow = json!({"from": block("192.0.2.0/24"), "ports": [{"port": 80}]});
+    let lines = told(with(web("ingress", json!([narrow, wide]))));
+    let shadowed: Vec<&String> = lines.iter().filter(|line| line.starts_with("shadowed")).collect();
+    assert_eq!(shadowed.len(), 1, "{lines:#?}");
+    assert!(shadowed[0].contains("ingress[0]: ingress[1] lets all of it through already"), "{lines:#?}");
+    let twice = told(with(web("ingress", json!([narrow, narrow]))));
+    assert!(twice.iter().any(|line| line.contains("ingress[1]: ingress[0] lets")), "{twice:#?}");
+    assert_eq!(twice.iter().filter(|line| line.starts_with("shadowed")).count(), 1, "of two equal ones the second");
+    let other = json!({"from": block("192.0.2.0/24"), "ports": [{"port": 443}]});
+    let apart = told(with(web("ingress", json!([narrow, other]))));
+    assert!(!apart.iter().any(|line| line.starts_with("shadowed")), "the control: {apart:#?}");
+}
+
+#[test]
+fn what_nothing_obeys_is_told() {
+    let left_out = json!({"podSelector": {"matchLabels": {"app": "web"}}, "policyTypes": ["Ingress"],
+        "egress": [{"to": block("192.0.2.0/24"), "ports": [{"port": 443}]}]});
+    let lines = told(with(left_out));
+    assert!(
+        lines.iter().any(|line| line.starts_with("ignored Warning NetworkPolicy/shop/x egress: `policyTypes`")),
+        "{lines:#?}"
+    );
+    let named = web("egress", json!([{"to": block("192.0.2.0/24"), "ports": [{"port": "https"}]}]));
+    let lines = told(with(named));
+    assert!(
+        lines.iter().any(|line| line.contains("port `https` is a name, which addresses do not have")),
+        "{lines:#?}"
+    );
+}
+
+#[test]
+fn a_rule_is_broad_where_it_names_neither_ports_nor_peers() {
+    for (rule, is_broad) in [
+        (json!({}), true),
+        (json!({"to": block("0.0.0.0/0")}), true),
+        (json!({"to": [{"namespaceSelector": {}}]}), true),
+        (json!({"to": block("0.0.0.0/0"), "ports": [{"port": 443}]}), false),
+        (json!({"to": block("10.0.0.0/8")}), false),
+        (json!({"to": [{"podSelector": {}}]}), false),
+    ] {
+        let lines = told(with(web("egress", json!([rule]))));
+        assert_eq!(lines.iter().any(|line| line.starts_with("broad")), is_broad, "{rule}: {lines:#?}");
+    }
+}
+
+#[test]
+fn policies_of_one_order_that_decide_a_flow_otherwise_are_told_with_it() {
+    let policy = |name: &str, order: u32, action: &str| {
+        let rule = json!({"action": action, "protocol": "TCP", "destination": {"ports": [8080]}});
+        calico(
+            "NetworkPolicy",
+            name,
+            json!({"order": order, "selector": "app == 'redis'", "types": ["Ingress"], "ingress": [rule]}),
+        )
+    };
+    let ambiguous =
+        |lines: Vec<String>| lines.into_iter().filter(|l| l.starts_with("ambiguous-order")).collect::<Vec<_>>();
+    let equal = ambiguous(told(vec![policy("redis/a", 5, "Allow"), policy("redis/b", 5, "Deny")]));
+    assert_eq!(equal.len(), 1, "{equal:#?}");
+    assert!(equal[0].contains("redis/a") && equal[0].contains("redis/b") && equal[0].contains("redis/redis:8080/TCP"));
+    assert_eq!(ambiguous(told(vec![policy("redis/a", 5, "Allow"), policy("redis/b", 6, "Deny")])), [""; 0]);
+    assert_eq!(ambiguous(told(vec![policy("redis/a", 5, "Allow"), policy("redis/b", 5, "Allow")])), [""; 0]);
+}

@@ -1,0 +1,119 @@
+//! Findings about files: for people, as JSON, and as SARIF 2.1.0
+//! (<https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html>).
+
+use serde_json::{Value, json};
+
+use crate::{
+    engine::lint::{Finding, Rule},
+    model::{Entry, Origin, Severity},
+};
+
+/// The schema of the JSON form.
+const SCHEMA: &str = "netpol-verify/lint/v1";
+const SARIF: &str = "https://json.schemastore.org/sarif-2.1.0.json";
+
+/// A line for each finding, and below it what can be pasted, as it stands there.
+#[must_use]
+pub fn text(findings: &[Finding]) -> String {
+    let mut text = String::new();
+    for finding in findings {
+        let place = finding.origin.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
+        let word = finding.rule.word();
+        text += &format!("{place}: {}: {} [{word}]\n", severity(finding.severity), finding.message);
+        for line in finding.fix.iter().flat_map(|fix| fix.entry.lines()) {
+            text += &format!("{line}\n");
+        }
+    }
+    text
+}
+
+/// How many there are, in words: `2 errors, 1 warning`.
+#[must_use]
+pub fn summary(findings: &[Finding]) -> String {
+    let count = |wanted: Severity| findings.iter().filter(|finding| finding.severity == wanted).count();
+    let words = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
+    format!("{}, {}", words(count(Severity::Error), "error"), words(count(Severity::Warning), "warning"))
+}
+
+/// The documented JSON.
+#[must_use]
+pub fn json(findings: &[Finding]) -> Value {
+    let one = |finding: &Finding| {
+        json!({
+            "rule": finding.rule.word(), "severity": finding.severity, "message": finding.message,
+            "origin": finding.origin, "since": null, "fix": finding.fix,
+        })
+    };
+    json!({"schema": SCHEMA, "findings": findings.iter().map(one).collect::<Vec<_>>()})
+}
+
+/// One run of SARIF: what code hosts show beside the lines of a change.
+#[must_use]
+pub fn sarif(findings: &[Finding], version: &str) -> Value {
+    let rule = |rule: &Rule| json!({"id": rule.word(), "shortDescription": {"text": rule.description()}});
+    let rules: Vec<Value> = Rule::ALL.iter().map(rule).collect();
+    let results: Vec<Value> = findings.iter().map(result).collect();
+    json!({
+        "$schema": SARIF,
+        "version": "2.1.0",
+        "runs": [{
+            "tool": {"driver": {"name": "netpol-verify", "version": version, "rules": rules}},
+            "columnKind": "unicodeCodePoints",
+            "results": results,
+        }],
+    })
+}
+
+fn result(finding: &Finding) -> Value {
+    let level = match finding.severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+        Severity::Info => "note",
+    };
+    let locations: Vec<Value> = finding.origin.iter().map(location).collect();
+    let mut result = json!({
+        "ruleId": finding.rule.word(),
+        "level": level,
+        "message": {"text": finding.message},
+        "locations": locations,
+    });
+    if let (Some(fix), Some(fields)) = (finding.fix.as_ref().and_then(fix), result.as_object_mut()) {
+        fields.insert("fixes".to_owned(), json!([fix]));
+    }
+    result
+}
+
+fn location(origin: &Origin) -> Value {
+    let mut physical = json!({"artifactLocation": {"uri": origin.file}});
+    if let (Some(line), Some(fields)) = (origin.line, physical.as_object_mut()) {
+        let column = origin.column.unwrap_or(1);
+        fields.insert("region".to_owned(), json!({"startLine": line, "startColumn": column}));
+    }
+    json!({"physicalLocation": physical})
+}
+
+/// What can be pasted: after its line, or in place of the line that it names. Where the line is not known, the message
+/// alone says what to add.
+fn fix(entry: &Entry) -> Option<Value> {
+    let (file, line) = (entry.file.as_ref()?, entry.line?);
+    let (first, rest) = entry.entry.split_once('\n')?;
+    let (deleted, text) = if first.trim_start().starts_with("# in place of line") {
+        (json!({"startLine": line, "startColumn": 1, "endLine": line + 1, "endColumn": 1}), rest)
+    } else {
+        let after = line + 1;
+        (json!({"startLine": after, "startColumn": 1, "endLine": after, "endColumn": 1}), entry.entry.as_str())
+    };
+    let replacement = json!({"deletedRegion": deleted, "insertedContent": {"text": text}});
+    Some(json!({
+        "description": {"text": format!("Add the {} entry", entry.side.word())},
+        "artifactChanges": [{"artifactLocation": {"uri": file}, "replacements": [replacement]}],
+    }))
+}
+
+const fn severity(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+        Severity::Info => "info",
+    }
+}
