@@ -61,8 +61,8 @@ pub fn diff(args: DiffArgs, global: &Global) -> Result<u8, Failure> {
         let what = "there are no pods or workloads that flows could be between: give them with --workloads";
         return Err(Failure { code: super::NOTHING, error: anyhow::anyhow!(what) });
     }
-    let was = before.world(&here.snapshot, &after.policies);
-    let is = after.world(&there.snapshot, &before.policies);
+    let was = before.world(here, Some(&after));
+    let is = after.world(there, Some(&before));
     let (was, is) = (Reach::new(&was), Reach::new(&is));
     let comparison = Comparison::new(&was, &is);
     let mut flows = 0;
@@ -106,11 +106,18 @@ fn policies(before: &InputSet, after: &InputSet) -> Vec<PolicyChange> {
         let kind = match (was, is) {
             (None, _) => Kind::Added,
             (_, None) => Kind::Removed,
-            (Some(was), Some(is)) if normal::spec_equal(was, is) == Equality::Different => Kind::Changed,
+            (Some(was), Some(is)) if !is_same(was, is) => Kind::Changed,
             _ => return None,
         };
         let place = |document: Option<&PolicyDocument>| document.and_then(|d| d.origins.document.clone());
         Some(PolicyChange { kind, policy: (*id).clone(), before: place(was), after: place(is) })
     };
     ids.iter().filter_map(change).collect()
+}
+
+/// Whether two documents mean the same. Network sets are matched by their labels too.
+fn is_same(was: &PolicyDocument, is: &PolicyDocument) -> bool {
+    let labels = |document: &PolicyDocument| document.object.pointer("/metadata/labels").cloned();
+    let is_set = was.id.kind.ends_with("NetworkSet");
+    normal::spec_equal(was, is) != Equality::Different && (!is_set || labels(was) == labels(is))
 }

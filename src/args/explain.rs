@@ -41,8 +41,8 @@ const EXAMPLES: &str = "Examples:
   netpol-verify explain -f infra/k8s shop/web 203.0.113.7 443/TCP
   netpol-verify explain -f infra/k8s --flows flows.txt -o jsonl
 
-Each side is answered with the rules that let the flow through or the policies that isolate, by file:line:column; where a
-side denies, with the entry to add.
+Each side is answered with the rules that pass it on, let it through or deny it, or with the policies that isolate, by tier
+and file:line:column; where a NetworkPolicy isolates and no rule denies, with the entry to add.
 
 Exit codes: 0 allowed (with --flows: every line could be answered); 1 denied; 2 usage or bad input; 3 a kind of policy is
 not understood; 4 nothing to ask about.";
@@ -52,7 +52,7 @@ pub fn explain(args: ExplainArgs, global: &Global) -> Result<u8, Failure> {
     let ExplainArgs { set, source, destination, port, flows } = args;
     let set = set.load()?;
     sets::not_empty(&set)?;
-    let world = set.world(&set.snapshot, &[]);
+    let world = set.world(&set, None);
     let reach = Reach::new(&world);
     let question = Question { reach: &reach, snapshot: &set.snapshot, documents: &set.documents };
     if let Some(file) = flows {

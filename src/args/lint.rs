@@ -57,7 +57,7 @@ pub fn lint(args: LintArgs, global: &Global) -> Result<u8, Failure> {
         let error = anyhow::anyhow!("the input has no policies: is it the right folder?");
         return Err(Failure { code: NOTHING, error });
     }
-    let world = set.world(&set.snapshot, &[]);
+    let world = set.world(&set, None);
     let product = namespaces.map(|namespaces| namespaces.product(&set.snapshot, &[]));
     let findings = lint::lint(&lint::Input {
         world: &world,

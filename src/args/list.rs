@@ -34,6 +34,8 @@ const EXAMPLES: &str = "Examples:
   kubectl get ns,pods,deploy,rs,networkpolicy -A -o yaml | netpol-verify list -f -
 
 Pods that use their node's network count as the node: policies say nothing of it, so that only the other end's count.
+Policies of Kubernetes, Calico and the network policy API count together, tier by tier; staged ones are told and do not.
+A flow that hangs on HTTP, source ports or a Service without a selector is listed.
 Addresses outside are the largest sets that the policies of an endpoint do not tell apart; known pods are not among them.
 
 Exit codes: 0 listed; 2 usage or bad input; 3 a kind of policy is not understood; 4 nothing to list.";
@@ -44,7 +46,7 @@ pub fn list(args: ListArgs, global: &Global) -> Result<u8, Failure> {
     let format = global.output.format();
     let set = set.load()?;
     sets::not_empty(&set)?;
-    let world = set.world(&set.snapshot, &[]);
+    let world = set.world(&set, None);
     let reach = Reach::new(&world);
     let wanted = Wanted::new(from.as_deref(), to.as_deref(), port.as_deref(), &reach, &set.snapshot);
     sets::written(print(&reach, &wanted.map_err(Failure::usage)?, format, io::stdout().lock()))

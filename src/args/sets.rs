@@ -3,7 +3,10 @@
 use std::{collections::BTreeSet, io, path::PathBuf};
 
 use super::{Failure, NOT_TOLD, NOTHING, USAGE};
-use crate::input::{self, Faults, InputSet, Options};
+use crate::{
+    input::{self, Faults, InputSet, Options},
+    model::TieRule,
+};
 
 /// Faults that are told one by one.
 const SHOWN_FAULTS: usize = 50;
@@ -22,9 +25,14 @@ pub struct SetArgs {
 /// How files are read.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Reading {
-    /// Warn of unknown fields inside a policy instead of refusing them.
+    /// Warn of unknown fields inside a NetworkPolicy, and of unknown peers inside an AdminNetworkPolicy and its like
+    /// (whose rule then fails closed), instead of refusing them.
     #[arg(long)]
     lenient: bool,
+    /// Calico's version, such as 3.28: it decides which of two policies of the same order comes first. Without it that of
+    /// the ClusterInformation in the input counts, else the newest one's rule.
+    #[arg(long, value_name = "VERSION", value_parser = calico_version)]
+    calico_version: Option<TieRule>,
     /// The kustomize program (5.8), by which folders with a kustomization are rendered.
     #[arg(long, value_name = "FILE", env = "KUSTOMIZE", default_value = "kustomize")]
     kustomize: PathBuf,
@@ -65,11 +73,23 @@ impl Reading {
     /// The set that texts make.
     pub(super) fn understand(&self, texts: &[input::Text]) -> Result<InputSet, Failure> {
         let parsed = input::parse(texts).map_err(refused)?;
-        let set = input::collect(&parsed, Options { lenient: self.lenient }).map_err(refused)?;
+        let set =
+            input::collect(&parsed, Options { lenient: self.lenient, ties: self.calico_version }).map_err(refused)?;
         for warning in &set.warnings {
             tracing::warn!("{warning}");
         }
         Ok(set)
+    }
+}
+
+/// The order of ties in a version.
+fn calico_version(text: &str) -> Result<TieRule, String> {
+    let mut parts = text.trim_start_matches('v').split(['.', '-']);
+    let is_number = |part: Option<&str>| part.is_some_and(|part| part.parse::<u32>().is_ok());
+    if is_number(parts.next()) && is_number(parts.next()) {
+        Ok(TieRule::of_version(text))
+    } else {
+        Err("it is no version, such as 3.28 or v3.31.4".to_owned())
     }
 }
 

@@ -40,7 +40,7 @@ pub fn table(args: TableArgs, global: &Global) -> Result<u8, Failure> {
     let mut out = io::stdout().lock();
     for (number, namespace) in namespaces.iter().enumerate() {
         let labels = set.snapshot.namespaces.get(namespace).map(|info| info.labels.clone());
-        let rows = table::rows(&set.policies, namespace, &labels.unwrap_or_else(Labels::new));
+        let rows = table::rows(&set.read.policies, namespace, &labels.unwrap_or_else(Labels::new));
         let line = |row| {
             let row: &table::Row = row;
             let comment = row.origin.as_ref().and_then(|origin| comments.at(origin));

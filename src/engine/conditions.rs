@@ -4,6 +4,8 @@
 //! if an endpoint or network set that has it matches. So a pod also matches by a network set over its address, and a
 //! `notSelector` alone speaks of everything that has the address.
 
+use ipnet::IpNet;
+
 use super::{
     surroundings::ServiceEnds,
     world::{End, World},
@@ -142,13 +144,10 @@ impl Question<'_, '_> {
     }
 
     fn entity(&self, entity: &EntityMatch, end: &End<'_>) -> bool {
-        let inside = |nets: &[ipnet::IpNet]| end.address.is_some_and(|ip| nets.iter().any(|net| net.contains(&ip)));
-        (entity.nets.is_empty() || inside(&entity.nets))
+        may_be_at(self.world, entity, end)
             // Calico leaves a rule out for a version of IP if none of a field's blocks is of it, negated or not.
             && (entity.not_nets.is_empty() || entity.not_nets.iter().any(|n| IpVersion::of(n.addr()) == self.version()))
-            && !inside(&entity.not_nets)
-            && entity.selector.as_ref().is_none_or(|selector| self.world.any_at(selector, end))
-            && entity.not_selector.as_ref().is_none_or(|selector| !self.world.any_at(selector, end))
+            && !inside(&entity.not_nets, end)
     }
 
     fn icmp(&self, traffic: &Traffic) -> Answer {
@@ -244,6 +243,22 @@ impl Question<'_, '_> {
         }
         set
     }
+}
+
+/// Whether an entity says anything of who is at that end.
+pub(super) const fn names_ends(entity: &EntityMatch) -> bool {
+    !entity.nets.is_empty() || entity.selector.is_some() || entity.not_selector.is_some()
+}
+
+/// Whether an entity may match an end, whatever else a packet is: it leaves out what need not be asked about.
+pub(super) fn may_be_at(world: &World, entity: &EntityMatch, end: &End<'_>) -> bool {
+    (entity.nets.is_empty() || inside(&entity.nets, end))
+        && entity.selector.as_ref().is_none_or(|selector| world.any_at(selector, end))
+        && entity.not_selector.as_ref().is_none_or(|selector| !world.any_at(selector, end))
+}
+
+fn inside(nets: &[IpNet], end: &End<'_>) -> bool {
+    end.address.is_some_and(|ip| nets.iter().any(|net| net.contains(&ip)))
 }
 
 fn has_ports(entity: &EntityMatch) -> bool {

@@ -5,16 +5,22 @@ use serde_json::Value;
 use super::{
     asked::{self, Asked, Meaning, Port, Unknown},
     blame,
+    conditions::Traffic,
     reach::{
         Families, Reach,
         outside::{self, Range},
     },
+    read,
     verdict::{self, FlowVerdict, Side},
     world::{self, Class, End, Family},
 };
 use crate::model::{
     Direction, Endpoint, Entry, Labels, Origin, Policy, PolicyDocument, PolicyRef, Protocol, RuleRef, Snapshot,
 };
+
+mod reasons;
+
+use reasons::{Flow, denying, passing, unknown};
 
 /// A flow with its answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,11 +63,11 @@ pub struct SideAnswer {
 pub struct Reason {
     /// The policy.
     pub policy: PolicyRef,
-    /// The rule, as `egress[2]`; `None` where no rule matches and the policy isolates.
+    /// The rule, as `egress[2]`; `None` where no rule of the tier matches, so that its end denies.
     pub rule: Option<String>,
     /// The policy's tier.
     pub tier: String,
-    /// `allow` or `deny`.
+    /// `allow` or `deny`, which decide, or `pass`: to the next tier.
     pub action: &'static str,
     /// Where the rule or the policy stands.
     pub origin: Option<Origin>,
@@ -70,6 +76,7 @@ pub struct Reason {
 const NODE: &str = "it uses its node's network, which no policy selects (undefined by the API, so in practice)";
 const OWN_NODE: &str = "traffic from a pod's own node is always allowed";
 const ITSELF: &str = "a pod cannot block access to itself";
+const UNKNOWN: &str = "that hangs on what is not known here (HTTP, the port of the source, the endpoints of a Service)";
 const OUTSIDE: &str = "no policy applies to addresses outside";
 
 /// What is asked of: a set of policies over its workloads.
@@ -156,8 +163,12 @@ impl Question<'_> {
         let policies: Vec<&Policy> = verdict::applying(self.reach.matrix.world, direction, class).collect();
         let mut parts: Vec<(Answer, Vec<Range>)> = Vec::new();
         let all = peer.nets.iter().map(|net| Range::of(*net));
-        let cut = |range: Range| outside::within(policies.iter().copied(), range);
-        for range in all.flat_map(cut) {
+        let around = &self.reach.matrix.world.surroundings;
+        let cut = |range: Range| outside::within(around, policies.iter().copied(), range);
+        // Pods in a block are not outside: they are asked about by themselves.
+        let ranges: Vec<Range> = all.flat_map(cut).collect();
+        let is_outside = |range: &&Range| !self.reach.is_known(range) || ranges.len() == 1;
+        for range in ranges.iter().filter(is_outside).copied() {
             let (own, other) = (End::pods(class, range.family), End::outside(range.first()));
             let answer = match direction {
                 Direction::Egress => self.answer((subject, own), (peer, other), port),
@@ -196,12 +207,13 @@ impl Question<'_> {
         let world = self.reach.matrix.world;
         let verdict = verdict::flow(world, from, to, port.0, port.1);
         let is_itself = source.pod.is_some() && source.pod == destination.pod;
-        let egress = self.side(Direction::Egress, &verdict.egress, from, is_itself.then_some(ITSELF));
-        let exempt = if is_itself { Some(ITSELF) } else { self.own_node(source, from, destination, to) };
-        let ingress = self.side(Direction::Ingress, &verdict.ingress, to, exempt);
+        let own_node = if is_itself { Some(ITSELF) } else { self.own_node(source, from, destination, to) };
+        let flow = Flow { ends: (from, to), traffic: Traffic::to_port(port.0, port.1), port };
+        let egress = self.side(Direction::Egress, &verdict.egress, &flow, is_itself.then_some(ITSELF));
+        let ingress = self.side(Direction::Ingress, &verdict.ingress, &flow, own_node);
         let mut entries = Vec::new();
         for (direction, side) in [(Direction::Egress, &egress), (Direction::Ingress, &ingress)] {
-            if !side.is_allowed {
+            if !side.is_allowed && self.is_left_closed(side) {
                 entries.extend(self.entries(direction, from, to, port, &verdict));
             }
         }
@@ -233,50 +245,63 @@ impl Question<'_> {
         is_there.then_some(OWN_NODE)
     }
 
-    fn side(&self, direction: Direction, side: &Side, subject: End<'_>, exempt: Option<&'static str>) -> SideAnswer {
+    fn side(&self, direction: Direction, side: &Side, flow: &Flow<'_>, exempt: Option<&'static str>) -> SideAnswer {
         let open = |note| SideAnswer { isolated: false, is_allowed: true, by: Vec::new(), note };
+        let subject = flow.subject(direction);
         let Some(class) = subject.class else { return open(Some(OUTSIDE)) };
-        let isolated = verdict::applying(self.reach.matrix.world, direction, class).next().is_some();
-        if exempt.is_some() {
-            return SideAnswer { isolated, ..open(exempt) };
+        let world = self.reach.matrix.world;
+        let isolated = verdict::applying(world, direction, class).next().is_some();
+        if exempt.is_some() || class.host_network {
+            return SideAnswer { isolated: isolated && exempt.is_some(), ..open(exempt.or(Some(NODE))) };
         }
-        match side {
-            Side::Undefined => open(Some(NODE)),
-            Side::NotIsolated => SideAnswer { isolated, ..open(None) },
+        let steps = verdict::steps(world, direction, flow.ends, &flow.traffic);
+        let mut by: Vec<Reason> = steps.iter().filter_map(|step| passing(direction, step)).collect();
+        let (is_allowed, note) = match side {
+            Side::NotIsolated => (true, None),
             Side::Allowed(rules) => {
-                let by = rules.iter().map(|(rule, origin)| self.rule(rule, origin.as_ref())).collect();
-                SideAnswer { isolated: true, is_allowed: true, by, note: None }
+                by.extend(rules.iter().map(|(rule, origin)| self.rule(rule, origin.as_ref())));
+                (true, None)
             }
-            Side::Denied(policies) => {
-                let by = policies.iter().map(|(id, origin)| Reason {
-                    rule: None,
-                    tier: self.tier(id),
-                    policy: id.clone(),
-                    action: "deny",
-                    origin: origin.clone(),
-                });
-                SideAnswer { isolated: true, is_allowed: false, by: by.collect(), note: None }
+            Side::Denied(_) | Side::Stopped(..) => {
+                by.extend(steps.last().into_iter().flat_map(|step| denying(direction, step)));
+                (false, None)
             }
-            Side::Stopped(rule, origin) => {
-                let by = vec![Reason { action: "deny", ..self.rule(rule, origin.as_ref()) }];
-                SideAnswer { isolated: true, is_allowed: false, by, note: None }
+            Side::Undefined => {
+                by.extend(steps.last().and_then(|step| unknown(direction, step)));
+                (self.may(direction, class, flow), Some(UNKNOWN))
             }
-        }
+        };
+        SideAnswer { isolated, is_allowed, by, note }
+    }
+
+    /// What a list says of a flow that hangs on something unknown.
+    fn may(&self, direction: Direction, class: &Class, flow: &Flow<'_>) -> bool {
+        let index = self.reach.matrix.world.classes.iter().position(|one| std::ptr::eq(one, class));
+        let (from, to) = flow.ends;
+        let peer = if direction == Direction::Egress { to } else { from };
+        index.is_some_and(|index| self.reach.side(direction, index, peer, to).contains(flow.port.0, flow.port.1))
     }
 
     fn rule(&self, rule: &RuleRef, origin: Option<&Origin>) -> Reason {
+        let policies = &self.reach.matrix.world.policies;
+        let tier = policies.iter().find(|policy| policy.id == rule.policy).map(|policy| policy.tier.name.clone());
         Reason {
             rule: Some(format!("{}[{}]", rule.direction.word(), rule.index)),
-            tier: self.tier(&rule.policy),
+            tier: tier.unwrap_or_default(),
             policy: rule.policy.clone(),
             action: "allow",
             origin: origin.cloned(),
         }
     }
 
-    fn tier(&self, id: &PolicyRef) -> String {
-        let policies = &self.reach.matrix.world.policies;
-        policies.iter().find(|policy| policy.id == *id).map(|policy| policy.tier.name.clone()).unwrap_or_default()
+    /// Whether a NetworkPolicy isolates and no rule denies: then one more rule of a NetworkPolicy opens the side.
+    fn is_left_closed(&self, side: &SideAnswer) -> bool {
+        let is_own = |reason: &Reason| {
+            let policies = &self.reach.matrix.world.policies;
+            reason.rule.is_none()
+                && policies.iter().any(|policy| policy.id == reason.policy && policy.is_network_policy())
+        };
+        side.by.iter().any(is_own)
     }
 
     fn entries(
@@ -294,10 +319,10 @@ impl Question<'_> {
         };
         let Some(class) = subject.class else { return Vec::new() };
         let isolating: Vec<&PolicyDocument> =
-            verdict::applying(world, side, class).filter_map(|policy| self.document(&policy.id)).collect();
+            self.network_policies(verdict::applying(world, side, class).map(|policy| &policy.id));
         let namespace = &class.workload.namespace;
-        let in_namespace: Vec<&PolicyDocument> =
-            self.documents.iter().filter(|d| d.id.namespace.as_ref() == Some(namespace)).collect();
+        let of_namespace = self.documents.iter().map(|d| &d.id).filter(|id| id.namespace.as_ref() == Some(namespace));
+        let in_namespace = self.network_policies(of_namespace);
         let own_labels = world.namespace_labels(namespace);
         let peer_labels = peer.class.map(|c| world.namespace_labels(&c.workload.namespace)).unwrap_or_default();
         let peer = match (peer.class, peer.address) {
@@ -318,15 +343,16 @@ impl Question<'_> {
         })
     }
 
-    fn document(&self, id: &PolicyRef) -> Option<&PolicyDocument> {
-        self.documents.iter().find(|document| document.id == *id)
+    /// The documents of those that are NetworkPolicies: entries are written for these.
+    fn network_policies<'i>(&self, ids: impl Iterator<Item = &'i PolicyRef>) -> Vec<&PolicyDocument> {
+        ids.filter_map(|id| self.documents.iter().find(|d| d.id == *id && read::understands(d))).collect()
     }
 
     /// The rule that lets the flow through on a side: an entry for the other side opens the same ports.
     fn opening(&self, side: &Side) -> Option<&Value> {
         let Side::Allowed(rules) = side else { return None };
         let (rule, _) = rules.first()?;
-        let document = self.document(&rule.policy)?;
+        let document = self.network_policies(std::iter::once(&rule.policy)).into_iter().next()?;
         document.object.pointer(&format!("/spec/{}/{}", rule.direction.word(), rule.index))
     }
 }

@@ -46,6 +46,30 @@ impl<'w> Matrix<'w> {
     /// by something that is not known).
     #[must_use]
     pub fn side(&self, direction: Direction, subject: usize, peer: End<'_>, destination: End<'_>) -> Option<PortSet> {
+        self.told(direction, subject, (peer, destination), Unknown::IsUndefined)
+    }
+
+    /// The ports that one side may allow: all that it surely allows, and those that hang on something that is not known
+    /// (HTTP, the port of the source, the endpoints of a Service without a selector). `None` where the pods use their
+    /// node's network.
+    #[must_use]
+    pub fn side_at_most(
+        &self,
+        direction: Direction,
+        subject: usize,
+        peer: End<'_>,
+        destination: End<'_>,
+    ) -> Option<PortSet> {
+        self.told(direction, subject, (peer, destination), Unknown::MayAllow)
+    }
+
+    fn told(
+        &self,
+        direction: Direction,
+        subject: usize,
+        (peer, destination): (End<'_>, End<'_>),
+        unknown: Unknown,
+    ) -> Option<PortSet> {
         let class = self.class(subject)?;
         if class.host_network {
             return None;
@@ -62,7 +86,7 @@ impl<'w> Matrix<'w> {
                 End::pods(class, family)
             }
         };
-        self.through_tiers(&policies, Ends { direction, source, destination })
+        self.through_tiers(&policies, Ends { direction, source, destination }, unknown)
     }
 
     /// The ports allowed from one class to another; `None` where undefined.
@@ -130,7 +154,7 @@ impl<'w> Matrix<'w> {
         side.get(class).map(Vec::as_slice).unwrap_or_default()
     }
 
-    fn through_tiers(&self, policies: &[&Policy], ends: Ends<'_>) -> Option<PortSet> {
+    fn through_tiers(&self, policies: &[&Policy], ends: Ends<'_>, unknown: Unknown) -> Option<PortSet> {
         let mut allowed = PortSet::empty();
         let mut asked = PortSet::all();
         for tier in policies.chunk_by(|a, b| a.tier == b.tier) {
@@ -140,8 +164,15 @@ impl<'w> Matrix<'w> {
                     break;
                 }
                 let reach = self.reach(rule, ends);
-                if rule.action != Action::Log && !asked.intersection(&reach.unknown).is_empty() {
+                let open = asked.intersection(&reach.unknown);
+                if rule.action != Action::Log && !open.is_empty() && unknown == Unknown::IsUndefined {
                     return None;
+                }
+                // What may match is let through as far as the rule does, and asked on.
+                match rule.action {
+                    Action::Allow => allowed = allowed.union(&open),
+                    Action::Pass => passed = passed.union(&open),
+                    Action::Deny | Action::Log => {}
                 }
                 let matched = asked.intersection(&reach.yes);
                 match rule.action {
@@ -183,6 +214,13 @@ fn condition_entries(world: &World, conditions: &Conditions, source: End<'_>, de
         reach.yes.union(&reach.unknown)
     };
     conditions.destination.ports.iter().map(of_port).collect()
+}
+
+/// What becomes of a rule that hangs on something that is not known.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unknown {
+    IsUndefined,
+    MayAllow,
 }
 
 /// The ends of a flow, and the side that is asked.

@@ -10,6 +10,10 @@ use crate::model::{
     Action, Decision, Direction, Origin, Policy, PolicyRef, PortMatch, PortRange, PortSet, Protocol, Rule, RuleRef,
 };
 
+mod steps;
+
+pub use steps::{Saying, Step, steps};
+
 /// What decides one side.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Side {
@@ -113,7 +117,7 @@ enum Said<'p> {
     /// The first rule that matches.
     Decided(&'p Policy, &'p Rule),
     /// A rule may match before any that does.
-    Unknown,
+    Unknown(&'p Policy, &'p Rule),
 }
 
 impl Ask<'_, '_> {
@@ -125,7 +129,7 @@ impl Ask<'_, '_> {
     fn through(&self, policies: &[&Policy]) -> Side {
         for tier in policies.chunk_by(|a, b| a.tier == b.tier) {
             match self.in_tier(tier) {
-                Said::Unknown => return Side::Undefined,
+                Said::Unknown(..) => return Side::Undefined,
                 Said::Decided(policy, rule) => match rule.action {
                     Action::Allow => return Side::Allowed(self.allowing(tier, policy, rule)),
                     Action::Deny => {
@@ -186,7 +190,7 @@ impl Ask<'_, '_> {
             for rule in self.rules(policy).iter().filter(|rule| rule.action != Action::Log) {
                 match self.matches(rule) {
                     Answer::Yes => return Said::Decided(policy, rule),
-                    Answer::Unknown => return Said::Unknown,
+                    Answer::Unknown => return Said::Unknown(policy, rule),
                     Answer::No => {}
                 }
             }

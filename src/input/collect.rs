@@ -10,14 +10,18 @@ use super::{
     cursor::Cursor,
     owners::Owners,
     pods::{self, Template},
-    policies,
+    policies::{self, Places},
+    things,
 };
 use crate::{
-    engine::world::{self, World},
+    engine::{
+        read::PolicySet,
+        surroundings::Surroundings,
+        world::{self, World},
+    },
     flux::manifests::{Document, ManifestError, Node, Place},
     model::{
-        NamespaceInfo, Origins, PodInfo, Policy, PolicyDocument, Protocol, ServiceInfo, Snapshot, Workload,
-        WorkloadInfo,
+        NamespaceInfo, NetworkSet, Origins, PodInfo, Policy, PolicyDocument, Snapshot, TieRule, Workload, WorkloadInfo,
     },
 };
 
@@ -27,20 +31,24 @@ const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 /// How a set is read.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
-    /// Unknown fields inside a policy are warnings.
+    /// Unknown fields inside a NetworkPolicy, and unknown peers of the network policy API, are warnings.
     pub lenient: bool,
+    /// How Calico's version orders policies of one order, whatever the set says.
+    pub ties: Option<TieRule>,
 }
 
 /// A set of objects, understood.
 #[derive(Debug, Clone, Default)]
 pub struct InputSet {
-    /// Namespaces, pods, workloads with templates, Services. A namespace that something is in, but that no object
-    /// declares, has the one label of its name.
+    /// Namespaces, pods, workloads with templates, Services, ServiceAccounts, nodes. A namespace that something is in, but
+    /// that no object declares, has the one label of its name.
     pub snapshot: Snapshot,
-    /// Policies as they stand, in the order of the files.
+    /// Policies, network sets and tiers as they stand, in the order of the files.
     pub documents: Vec<PolicyDocument>,
     /// The same, read.
-    pub policies: Vec<Policy>,
+    pub read: PolicySet,
+    /// How Calico's version orders policies of one order, if it is known.
+    pub ties: Option<TieRule>,
     /// What is odd, with its place.
     pub warnings: Vec<String>,
 }
@@ -49,7 +57,7 @@ impl InputSet {
     /// Whether there is no policy and nothing that a policy could be about.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.policies.is_empty() && !self.has_workloads()
+        self.read.policies.is_empty() && !self.has_workloads()
     }
 
     /// Whether there is a pod or a workload.
@@ -58,12 +66,18 @@ impl InputSet {
         !(self.snapshot.pods.is_empty() && self.snapshot.workloads.is_empty())
     }
 
-    /// This set's policies over the workloads of `on`, told apart as `with` needs them too.
+    /// This set's policies over the workloads of `on`, told apart as those of `with` need them too.
     #[must_use]
-    pub fn world(&self, on: &Snapshot, with: &[Policy]) -> World {
-        let told_apart_by: Vec<&Policy> = self.policies.iter().chain(with).collect();
-        let namespaces = on.namespaces.iter().map(|(name, info)| (name.clone(), info.labels.clone()));
-        World::new(namespaces.collect(), world::planned_classes(on, &told_apart_by), self.policies.clone())
+    pub fn world(&self, on: &Self, with: Option<&Self>) -> World {
+        let all = || std::iter::once(self).chain(with);
+        let told_apart_by: Vec<&Policy> = all().flat_map(|set| &set.read.policies).collect();
+        let sets: Vec<NetworkSet> = all().flat_map(|set| set.read.sets.clone()).collect();
+        let ties = self.ties.or(on.ties).unwrap_or_default();
+        let around = Surroundings::of(&on.snapshot, sets, ties);
+        let classes = world::planned_classes(&around, &on.snapshot, &told_apart_by);
+        let namespaces = on.snapshot.namespaces.iter().map(|(name, info)| (name.clone(), info.labels.clone()));
+        let own = Surroundings { sets: self.read.sets.clone(), ..around };
+        World::among(own, namespaces.collect(), classes, self.read.policies.clone())
     }
 }
 
@@ -78,7 +92,7 @@ pub fn collect(parsed: &[Parsed], options: Options) -> Result<InputSet, Faults> 
             collector.document(&file.source, document, file.origins.get(index));
         }
     }
-    if collector.faults.is_empty() { Ok(collector.finished()) } else { Err(Faults(collector.faults)) }
+    collector.finished()
 }
 
 #[derive(Default)]
@@ -88,9 +102,13 @@ struct Collector<'d> {
     owners: Owners,
     templates: Vec<Template>,
     pods: Vec<(PodInfo, Option<super::owners::Owner>)>,
+    places: Places,
     seen: BTreeMap<(String, Workload), (&'d Source, &'d Node)>,
     faults: Vec<Fault>,
 }
+
+/// Kinds of the core group that decide something about flows, besides those with templates.
+const PLAIN: [&str; 5] = ["Namespace", "Node", "Pod", "Service", "ServiceAccount"];
 
 /// Where a kind has its pod template.
 fn template_path(group: &str, kind: &str) -> Option<&'static [&'static str]> {
@@ -117,7 +135,7 @@ impl<'d> Collector<'d> {
             return;
         };
         let group = version.split_once('/').map_or("", |(group, _)| group);
-        if policies::is_policy(kind) {
+        if policies::concerns(group, kind) {
             self.policy(source, document, (version, group), origins);
         } else if let Err(fault) = self.object(source, document, cursor, group) {
             self.faults.push(fault.into());
@@ -132,9 +150,9 @@ impl<'d> Collector<'d> {
         origins: Option<&Origins>,
     ) {
         let mut warnings = Vec::new();
-        match policies::read((source, document, origins), version, self.options.lenient, &mut warnings) {
+        match policies::document((source, document, origins), (version, group), self.options.lenient, &mut warnings) {
             Err(faults) => self.faults.extend(faults),
-            Ok((policy, read)) => {
+            Ok(policy) => {
                 let id = Workload {
                     kind: policy.id.kind.clone(),
                     namespace: policy.id.namespace.clone().unwrap_or_default(),
@@ -143,8 +161,8 @@ impl<'d> Collector<'d> {
                 match self.is_new(source, document, group, &id) {
                     Err(fault) => self.faults.push(fault.into()),
                     Ok(true) => {
+                        self.places.add(&policy.id, source, document, origins.is_some());
                         self.set.documents.push(policy);
-                        self.set.policies.push(read);
                     }
                     Ok(false) => {}
                 }
@@ -162,21 +180,31 @@ impl<'d> Collector<'d> {
     ) -> Result<(), ManifestError> {
         let kind = document.kind();
         let path = template_path(group, kind);
-        if path.is_none() && !(group.is_empty() && matches!(kind, "Namespace" | "Pod" | "Service")) {
+        let is_version = policies::CALICO.contains(&group) && kind == "ClusterInformation";
+        if path.is_none() && !is_version && !(group.is_empty() && PLAIN.contains(&kind)) {
             return Ok(());
         }
         let name = cursor.text_at(&["metadata", "name"])?;
         let name = name.map_or_else(|| cursor.text_at(&["metadata", "generateName"]), |name| Ok(Some(name)))?;
         let Some(name) = name else { return Err(cursor.fault(format!("a {kind} without `metadata.name`"))) };
         let namespace = cursor.text_at(&["metadata", "namespace"])?.unwrap_or("default");
-        let namespace = if kind == "Namespace" { "" } else { namespace };
+        let namespace = if is_version || matches!(kind, "Namespace" | "Node") { "" } else { namespace };
         let id = Workload { kind: kind.to_owned(), namespace: namespace.to_owned(), name: name.to_owned() };
         if !self.is_new(source, document, group, &id)? {
             return Ok(());
         }
         match (kind, path) {
             ("Namespace", _) => self.namespace(cursor, name)?,
-            ("Service", _) => self.set.snapshot.services.push(service(cursor, &id)?),
+            ("Service", _) => self.set.snapshot.services.push(things::service(cursor, &id)?),
+            ("ServiceAccount", _) => {
+                let labels = cursor.labels(&["metadata", "labels"])?;
+                self.set.snapshot.service_accounts.insert((id.namespace, id.name), labels);
+            }
+            ("Node", _) => self.node(cursor, name)?,
+            ("ClusterInformation", _) => {
+                let version = cursor.text_at(&["spec", "calicoVersion"])?;
+                self.set.ties = version.map(TieRule::of_version);
+            }
             (_, Some(path)) => {
                 let template = pods::template(cursor, id.clone(), path)?;
                 self.owners.add(id, template.owner.clone());
@@ -190,15 +218,26 @@ impl<'d> Collector<'d> {
     fn pod(&mut self, cursor: Cursor<'_>, id: &Workload) -> Result<(), ManifestError> {
         let (pod, owner) = pods::pod(cursor, id)?;
         if let Some(node) = &pod.node {
-            let known = self.set.snapshot.nodes.entry(node.clone()).or_default();
-            for address in pods::node_ips(cursor)? {
-                if !known.contains(&address) {
-                    known.push(address);
-                }
-            }
+            self.node_has(node, pods::node_ips(cursor)?);
         }
         self.pods.push((pod, owner));
         Ok(())
+    }
+
+    fn node(&mut self, cursor: Cursor<'_>, name: &str) -> Result<(), ManifestError> {
+        self.node_has(name, things::node_addresses(cursor)?);
+        let labels = cursor.labels(&["metadata", "labels"])?;
+        self.set.snapshot.node_labels.insert(name.to_owned(), labels);
+        Ok(())
+    }
+
+    fn node_has(&mut self, name: &str, addresses: Vec<IpAddr>) {
+        let known = self.set.snapshot.nodes.entry(name.to_owned()).or_default();
+        for address in addresses {
+            if !known.contains(&address) {
+                known.push(address);
+            }
+        }
     }
 
     fn namespace(&mut self, cursor: Cursor<'_>, name: &str) -> Result<(), ManifestError> {
@@ -232,8 +271,15 @@ impl<'d> Collector<'d> {
         )))
     }
 
-    fn finished(self) -> InputSet {
-        let Self { mut set, owners, templates, pods, .. } = self;
+    fn finished(self) -> Result<InputSet, Faults> {
+        let Self { mut set, owners, templates, pods, places, mut faults, options, .. } = self;
+        match policies::read(&set.documents, &places) {
+            Ok(read) => set.read = read,
+            Err(errors) => faults.extend(errors),
+        }
+        if !faults.is_empty() {
+            return Err(Faults(faults));
+        }
         let owned = |(mut pod, owner): (PodInfo, Option<super::owners::Owner>)| {
             pod.workload = owners.top(&pod.workload, owner.as_ref());
             pod
@@ -242,8 +288,10 @@ impl<'d> Collector<'d> {
         set.snapshot.pods.sort_by(|a, b| a.id.cmp(&b.id));
         set.snapshot.workloads = workloads(templates, &owners);
         set.snapshot.services.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+        set.ties = options.ties.or(set.ties);
         declare(&mut set);
-        set
+        set.warnings.extend(policies::notes(&set.read, &set.documents, &set.snapshot, &places));
+        Ok(set)
     }
 }
 
@@ -284,43 +332,4 @@ fn declare(set: &mut InputSet) {
             terminating: false,
         });
     }
-}
-
-fn service(object: Cursor<'_>, id: &Workload) -> Result<ServiceInfo, ManifestError> {
-    let spec = object.get("spec")?;
-    let mut ports = Vec::new();
-    let mut cluster_ips = Vec::new();
-    if let Some(spec) = spec {
-        for port in spec.items("ports")? {
-            ports.push(service_port(port)?);
-        }
-        let texts = spec.get("clusterIP")?.into_iter().chain(spec.items("clusterIPs")?);
-        // A headless Service has the word `None` in place of an address.
-        cluster_ips.extend(texts.filter_map(|field| field.text().ok()?.parse::<IpAddr>().ok()));
-        cluster_ips.sort_unstable();
-        cluster_ips.dedup();
-    }
-    let selector = object.labels(&["spec", "selector"])?;
-    Ok(ServiceInfo {
-        namespace: id.namespace.clone(),
-        name: id.name.clone(),
-        selector: (!selector.is_empty()).then_some(selector),
-        cluster_ips,
-        ports,
-    })
-}
-
-fn service_port(port: Cursor<'_>) -> Result<(u16, Protocol, String), ManifestError> {
-    let field = port.get("port")?.ok_or_else(|| port.fault("a port without `port`"))?;
-    let number = u16::try_from(field.number()?).ok().filter(|number| *number > 0);
-    let number = number.ok_or_else(|| field.fault("`port` is not between 1 and 65535"))?;
-    let protocol = port.get("protocol")?.map(|p| p.parsed("protocol (TCP, UDP, SCTP)")).transpose()?;
-    let target = match port.get("targetPort")? {
-        None => number.to_string(),
-        Some(target) => match target.text() {
-            Ok(name) => name.to_owned(),
-            Err(_) => target.number()?.to_string(),
-        },
-    };
-    Ok((number, protocol.unwrap_or(Protocol::Tcp), target))
 }

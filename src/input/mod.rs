@@ -21,6 +21,7 @@ mod policies;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod things;
 
 pub use collect::{InputSet, Options, collect};
 pub use comments::Comments;

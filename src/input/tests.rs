@@ -110,7 +110,7 @@ items:
     assert_eq!(names(&set), ["Pod/shop/a", "Pod/shop/b"]);
     assert_eq!(set.snapshot.namespaces["shop"].labels["team"], "a");
     assert!(set.snapshot.pods[1].ips.is_empty(), "a finished pod has lost its address");
-    let world = set.world(&set.snapshot, &[]);
+    let world = set.world(&set, None);
     assert_eq!(world.classes.len(), 1, "a pod without an address counts, a finished one does not");
 }
 
@@ -157,10 +157,10 @@ fn what_is_wrong_is_told_with_its_place() {
 
 #[test]
 fn lenient_makes_unknown_fields_warnings_and_nothing_else() {
-    let lenient = Options { lenient: true };
+    let lenient = Options { lenient: true, ..Options::default() };
     let odd = policy("  podSelectr: {}");
     let set = set_of(&[("a.yaml", &odd)], lenient).unwrap();
-    assert_eq!(set.policies.len(), 1);
+    assert_eq!(set.read.policies.len(), 1);
     assert!(set.warnings[0].starts_with("in/a.yaml:5:3: unknown field `podSelectr`"), "{:?}", set.warnings);
     assert!(set_of(&[("a.yaml", &policy("  ingress: {}"))], lenient).is_err());
 }
@@ -170,14 +170,20 @@ fn a_kind_of_policy_without_a_reader_is_never_skipped() {
     let other =
         |version: &str, kind: &str| format!("apiVersion: {version}\nkind: {kind}\nmetadata: {{name: x}}\nspec: {{}}");
     for (version, kind) in [
-        ("policy.networking.k8s.io/v1alpha2", "ClusterNetworkPolicy"),
+        ("policy.networking.k8s.io/v1alpha9", "ClusterNetworkPolicy"),
+        ("crd.antrea.io/v1beta1", "ClusterNetworkPolicy"),
         ("cilium.io/v2", "CiliumNetworkPolicy"),
         ("extensions/v1beta1", "NetworkPolicy"),
     ] {
         let faults = set_of(&[("a.yaml", &other(version, kind))], Options::default()).unwrap_err();
         assert!(faults.is_not_understood(), "{faults}");
         let told = faults.to_string();
-        assert!(told.starts_with(&format!("in/a.yaml:1:1: {kind}/default/x")) && told.contains(version), "{told}");
+        assert!(
+            told.starts_with(&format!("in/a.yaml:1:1: {kind}/"))
+                && told.contains("/x is of a kind")
+                && told.contains(version),
+            "{told}"
+        );
     }
     let staged = other("projectcalico.org/v3", "StagedNetworkPolicy");
     assert!(set_of(&[("a.yaml", &staged)], Options::default()).unwrap().is_empty(), "never enforced");
@@ -187,7 +193,7 @@ fn a_kind_of_policy_without_a_reader_is_never_skipped() {
 fn an_object_that_is_declared_twice_otherwise_is_refused_and_twice_the_same_is_once() {
     let (one, other) = (policy("  podSelector: {}"), policy("  podSelector: {matchLabels: {a: b}}"));
     let twice = set_of(&[("a.yaml", &one), ("b.yaml", &one)], Options::default()).unwrap();
-    assert_eq!(twice.policies.len(), 1);
+    assert_eq!(twice.read.policies.len(), 1);
     let told = set_of(&[("a.yaml", &one), ("b.yaml", &other)], Options::default()).unwrap_err().to_string();
     assert!(
         told.starts_with("in/b.yaml:1:1: NetworkPolicy shop/p is declared once more, otherwise, at in/a.yaml:1:1"),

@@ -14,6 +14,9 @@ use crate::{
 /// The schema of the JSON form.
 pub const SCHEMA: &str = "netpol-verify/explain/v1";
 
+/// The tier of NetworkPolicy, which need not be named.
+const DEFAULT_TIER: &str = "default";
+
 const fn decision(is_allowed: bool) -> &'static str {
     if is_allowed { "allowed" } else { "denied" }
 }
@@ -78,21 +81,29 @@ pub fn to_text(answer: &Answer) -> String {
 fn side_text(direction: Direction, side: &SideAnswer) -> Vec<String> {
     let word = direction.word();
     let what = decision(side.is_allowed);
-    if side.by.is_empty() {
+    let line = |reason: &Reason| {
+        let what = if reason.action == "pass" { "passed on" } else { what };
+        format!("  {word:<7} {what}: {}", reason_text(reason))
+    };
+    let mut lines: Vec<String> = side.by.iter().map(line).collect();
+    // What is passed on, and decided by nothing after that, is let through by the last tier.
+    let is_decided = side.by.iter().any(|reason| reason.action != "pass");
+    if !is_decided || side.note.is_some() {
         let why = side.note.unwrap_or(if side.isolated { "every tier passes it on" } else { "no policy isolates it" });
-        return vec![format!("  {word:<7} {what}: {why}")];
+        lines.push(format!("  {word:<7} {what}: {why}"));
     }
-    side.by.iter().map(|reason| format!("  {word:<7} {what}: {}", reason_text(reason, side.is_allowed))).collect()
+    lines
 }
 
-fn reason_text(reason: &Reason, is_allowed: bool) -> String {
+fn reason_text(reason: &Reason) -> String {
     let place = reason.origin.as_ref().map(|origin| format!(" ({origin})")).unwrap_or_default();
-    let rule = match &reason.rule {
-        Some(rule) => format!(" {rule}"),
-        None if is_allowed => String::new(),
-        None => " isolates it and no rule lets it through".to_owned(),
+    let what = match (&reason.rule, reason.action) {
+        (Some(rule), "deny") => format!(" {rule} denies it"),
+        (Some(rule), _) => format!(" {rule}"),
+        (None, _) => " isolates it and no rule lets it through".to_owned(),
     };
-    clean::line(&format!("{}{rule}{place}", reason.policy), 600)
+    let tier = if reason.tier == DEFAULT_TIER { String::new() } else { format!(", in tier {}", reason.tier) };
+    clean::line(&format!("{}{what}{tier}{place}", reason.policy), 600)
 }
 
 fn entry_head(entry: &Entry) -> String {

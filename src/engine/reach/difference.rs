@@ -155,7 +155,13 @@ impl<'r, 'w> Comparison<'r, 'w> {
             .collect();
         let mut sets: Vec<(PortSet, PortSet, Vec<Range>)> = Vec::new();
         let families = [Family::V4, Family::V6].map(Range::all).into_iter();
-        for range in families.flat_map(|all| outside::within(policies.iter().copied(), all)) {
+        // What tells addresses apart on either side: each has network sets of its own.
+        let parts = |all: Range| -> Vec<Range> {
+            let [old, new] = [self.before, self.after].map(|reach| &reach.matrix.world.surroundings);
+            let parts = outside::within(old, policies.iter().copied(), all).into_iter();
+            parts.flat_map(|part| outside::within(new, policies.iter().copied(), part)).collect()
+        };
+        for range in families.flat_map(parts) {
             let [before, after] = sides.map(|(reach, class)| {
                 class.map(|class| reach.outside_part(direction, class, &range)).unwrap_or_default()
             });

@@ -143,9 +143,10 @@ impl<'w> Reach<'w> {
         egress.intersection(&self.side(Direction::Ingress, destination, sender, receiver))
     }
 
-    /// The ports that one side allows. What uses its node's network is no endpoint of policies: it allows all.
-    fn side(&self, direction: Direction, subject: usize, peer: End<'_>, destination: End<'_>) -> PortSet {
-        self.matrix.side(direction, subject, peer, destination).unwrap_or_else(PortSet::all)
+    /// The ports that one side allows, or may. What uses its node's network is no endpoint of policies: it allows all.
+    #[must_use]
+    pub fn side(&self, direction: Direction, subject: usize, peer: End<'_>, destination: End<'_>) -> PortSet {
+        self.matrix.side_at_most(direction, subject, peer, destination).unwrap_or_else(PortSet::all)
     }
 
     /// The sets of outside addresses that the point may reach (or be reached from), with the ports; sets with the same
@@ -186,7 +187,14 @@ impl<'w> Reach<'w> {
         let Some(class) = self.matrix.class(point.class).filter(|class| !class.host_network) else { return Vec::new() };
         let has = |family: &Family| class.ips.is_empty() || family.pick(&class.ips).is_some();
         let families = [Family::V4, Family::V6].into_iter().filter(has);
-        families.flat_map(|family| outside::ranges(policies.iter().copied(), family, &self.known)).collect()
+        let around = &self.matrix.world.surroundings;
+        families.flat_map(|family| outside::ranges(around, policies.iter().copied(), family, &self.known)).collect()
+    }
+
+    /// Whether nothing but known pods is in a range.
+    #[must_use]
+    pub fn is_known(&self, range: &Range) -> bool {
+        range.is_full_of(&self.known)
     }
 
     /// The ports between a class and an outside address.

@@ -8,7 +8,10 @@ use std::{
 use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
 
 use crate::{
-    engine::world::Family,
+    engine::{
+        surroundings::{ServiceEnds, Surroundings},
+        world::Family,
+    },
     model::{Peer, Policy},
 };
 
@@ -74,29 +77,57 @@ fn address(family: Family, number: u128) -> IpAddr {
 /// The addresses of a family in ranges that none of `policies` tells apart, in order; ranges that hold nothing but
 /// `known` addresses are left out: those are pods.
 #[must_use]
-pub fn ranges<'p>(policies: impl Iterator<Item = &'p Policy>, family: Family, known: &BTreeSet<IpAddr>) -> Vec<Range> {
-    let ranges = within(policies, Range::all(family)).into_iter();
+pub fn ranges<'p>(
+    around: &Surroundings,
+    policies: impl Iterator<Item = &'p Policy>,
+    family: Family,
+    known: &BTreeSet<IpAddr>,
+) -> Vec<Range> {
+    let ranges = within(around, policies, Range::all(family)).into_iter();
     ranges.filter(|range| !range.is_full_of(known)).collect()
 }
 
 /// The parts of a range that none of `policies` tells apart, in order.
 #[must_use]
-pub fn within<'p>(policies: impl Iterator<Item = &'p Policy>, all: Range) -> Vec<Range> {
+pub fn within<'p>(around: &Surroundings, policies: impl Iterator<Item = &'p Policy>, all: Range) -> Vec<Range> {
     let family = all.family;
     let mut starts = BTreeSet::from([all.from]);
-    for policy in policies {
-        let rules = policy.ingress.iter().flatten().chain(policy.egress.iter().flatten());
-        for peer in rules.flat_map(|rule| rule.peers.iter().flatten()) {
-            let Peer::Block { cidr, except } = peer else { continue };
-            for range in std::iter::once(cidr).chain(except).map(|net| Range::of(*net)).filter(|r| r.family == family) {
-                let after = range.to.checked_add(1);
-                let cuts = std::iter::once(range.from).chain(after);
-                starts.extend(cuts.filter(|cut| (all.from..=all.to).contains(cut)));
-            }
-        }
+    for range in blocks_of(around, policies).into_iter().map(Range::of).filter(|range| range.family == family) {
+        let after = range.to.checked_add(1);
+        let cuts = std::iter::once(range.from).chain(after);
+        starts.extend(cuts.filter(|cut| (all.from..=all.to).contains(cut)));
     }
     let ends = starts.iter().skip(1).map(|start| start - 1).chain([all.to]);
     starts.iter().zip(ends).map(|(from, to)| Range { family, from: *from, to }).collect()
+}
+
+/// Every block that a verdict of these policies may hang on: their own, those of network sets and nodes, which selectors
+/// match, and the endpoints of Services.
+fn blocks_of<'p>(around: &Surroundings, policies: impl Iterator<Item = &'p Policy>) -> Vec<IpNet> {
+    let (mut blocks, mut selects, mut asks_nodes) = (Vec::new(), false, false);
+    for rule in policies.flat_map(Policy::all_rules) {
+        for peer in rule.peers.iter().flatten() {
+            match peer {
+                Peer::Block { cidr, except } => blocks.extend(std::iter::once(cidr).chain(except)),
+                Peer::Nodes(_) => asks_nodes = true,
+                Peer::Pods { .. } => {}
+            }
+        }
+        for entity in rule.conditions.iter().flat_map(|conditions| conditions.ends()) {
+            blocks.extend(entity.blocks());
+            selects |= entity.selectors().next().is_some();
+            if let Some(ServiceEnds::Known(ends)) = entity.service.as_ref().and_then(|name| around.services.get(name)) {
+                blocks.extend(ends.iter().map(|(ip, _, _)| IpNet::from(*ip)));
+            }
+        }
+    }
+    if selects {
+        blocks.extend(around.sets.iter().flat_map(|set| &set.nets));
+    }
+    if asks_nodes {
+        blocks.extend(around.nodes.iter().flat_map(|(_, ips)| ips.iter().copied().map(IpNet::from)));
+    }
+    blocks
 }
 
 /// The fewest blocks that hold exactly these ranges, IPv4 first.
@@ -139,14 +170,15 @@ mod tests {
         let peers =
             json!([{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"]}}, {"ipBlock": {"cidr": "::/0"}}]);
         let policies = [fixtures::egress("shop/web", peers, &[443])];
-        let v4 = ranges(policies.iter(), Family::V4, &BTreeSet::new());
+        let around = Surroundings::default();
+        let v4 = ranges(&around, policies.iter(), Family::V4, &BTreeSet::new());
         let parts: Vec<Vec<String>> = v4.iter().map(|range| texts(&[*range])).collect();
         assert_eq!(parts[1], ["10.0.0.0/16"]);
         assert_eq!(parts[2], ["10.1.0.0/16"]);
         assert_eq!(parts[3][..2], ["10.2.0.0/15", "10.4.0.0/14"]);
         assert_eq!(parts.len(), 5);
         assert_eq!(texts(&v4), ["0.0.0.0/0"]);
-        let v6 = ranges(policies.iter(), Family::V6, &BTreeSet::new());
+        let v6 = ranges(&around, policies.iter(), Family::V6, &BTreeSet::new());
         assert_eq!(texts(&[&v6[..], &v4[..]].concat()), ["0.0.0.0/0", "::/0"], "both families");
     }
 
@@ -154,7 +186,7 @@ mod tests {
     fn a_range_of_known_pods_alone_is_not_outside() {
         let policies = [fixtures::egress("shop/web", fixtures::block("10.0.0.4/31"), &[443])];
         let known = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
-        let count = |pods: &[&str]| ranges(policies.iter(), Family::V4, &known(pods)).len();
+        let count = |pods: &[&str]| ranges(&Surroundings::default(), policies.iter(), Family::V4, &known(pods)).len();
         assert_eq!([count(&[]), count(&["10.0.0.4"]), count(&["10.0.0.4", "10.0.0.5"])], [3, 3, 2]);
     }
 }

@@ -2,14 +2,17 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    engine::fixtures::{self, Cluster},
+    engine::{
+        fixtures::{self, Cluster},
+        surroundings::Surroundings,
+    },
     report::flows::{endpoint_text, families_text, ports_text},
 };
 
 /// The rows as `source -> destination: ports`.
 fn rows(cluster: &Cluster, policies: Vec<Policy>) -> Vec<String> {
     let all: Vec<&Policy> = policies.iter().collect();
-    let classes = world::planned_classes(&cluster.snapshot, &all);
+    let classes = world::planned_classes(&Surroundings::default(), &cluster.snapshot, &all);
     let namespaces = cluster.snapshot.namespaces.iter().map(|(name, info)| (name.clone(), info.labels.clone()));
     let world = World::new(namespaces.collect(), classes, policies);
     let mut rows = Vec::new();

@@ -35,8 +35,8 @@ pub fn classes(snapshot: &Snapshot, policies: &[&Policy]) -> Vec<Class> {
 
 /// The same for a set of files, where a pod seldom has an address yet: each that has not finished counts.
 #[must_use]
-pub fn planned_classes(snapshot: &Snapshot, policies: &[&Policy]) -> Vec<Class> {
-    grouped(&Surroundings::default(), snapshot, policies, |pod| pod.phase != Phase::Finished)
+pub fn planned_classes(surroundings: &Surroundings, snapshot: &Snapshot, policies: &[&Policy]) -> Vec<Class> {
+    grouped(surroundings, snapshot, policies, |pod| pod.phase != Phase::Finished)
 }
 
 /// The classes among network sets, Services and ServiceAccounts, for Calico's policies.

@@ -8,3 +8,5 @@ mod other_tools;
 mod rendered;
 mod support;
 mod table;
+mod tier_rows;
+mod tiers;

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use netpol_verify::{
     engine::{
         reach::{Families, Reach},
+        surroundings::Surroundings,
         world::{self, Family, World},
     },
     model::{Endpoint, PodRef, PortSet, Protocol},
@@ -32,7 +33,7 @@ proptest! {
     ) {
         let policies = convert::policies(&cluster);
         let snapshot = convert::snapshot(&cluster);
-        let classes = world::planned_classes(&snapshot, &policies.iter().collect::<Vec<_>>());
+        let classes = world::planned_classes(&Surroundings::default(), &snapshot, &policies.iter().collect::<Vec<_>>());
         let namespaces = snapshot.namespaces.iter().map(|(name, info)| (name.clone(), info.labels.clone()));
         let world = World::new(namespaces.collect(), classes, policies);
         let reach = Reach::new(&world);
@@ -42,12 +43,12 @@ proptest! {
 }
 
 /// The rows of a list, by their ends.
-struct Listed {
+pub(super) struct Listed {
     rows: BTreeMap<(Endpoint, Endpoint), Vec<(Families, PortSet)>>,
 }
 
 impl Listed {
-    fn new(reach: &Reach<'_>) -> Self {
+    pub(super) fn new(reach: &Reach<'_>) -> Self {
         let mut rows: BTreeMap<_, Vec<_>> = BTreeMap::new();
         let visit = |row: netpol_verify::engine::reach::Row<'_>| {
             let key = (row.source.clone(), row.destination.clone());
@@ -100,7 +101,7 @@ impl Listed {
     }
 
     /// Whether a row has the port between these ends; `None` is outside, where the address is in the row's blocks.
-    fn has(
+    pub(super) fn has(
         &self,
         ends: (Option<&Endpoint>, Option<&Endpoint>),
         addresses: (IpAddr, IpAddr),
