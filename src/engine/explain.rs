@@ -345,7 +345,7 @@ impl Question<'_> {
 
     /// The documents of those that are NetworkPolicies: entries are written for these.
     fn network_policies<'i>(&self, ids: impl Iterator<Item = &'i PolicyRef>) -> Vec<&PolicyDocument> {
-        ids.filter_map(|id| self.documents.iter().find(|d| d.id == *id && read::understands(d))).collect()
+        ids.filter_map(|id| self.documents.iter().find(|d| d.id == *id && read::is_kubernetes(d))).collect()
     }
 
     /// The rule that lets the flow through on a side: an entry for the other side opens the same ports.

@@ -65,7 +65,7 @@ pub(super) fn document(
         return Err(vec![Fault::NotUnderstood { place, version: version.to_owned(), policy: policy.id.to_string() }]);
     }
     let mut faults = Vec::new();
-    if read::understands(&policy) {
+    if read::is_kubernetes(&policy) {
         schema::check(cursor, lenient, &mut faults, warnings);
         blocks(cursor, &mut faults);
     } else if group == ADMIN {
