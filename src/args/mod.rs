@@ -176,7 +176,7 @@ pub async fn parse_and_run() -> ExitCode {
         Command::Diff(args) => diff::diff(args, &global),
         Command::Explain(args) => explain::explain(args, &global),
         Command::Lint(args) => lint::lint(args, &global),
-        Command::Table(args) => table::table(args, &global),
+        Command::Table(args) => table::table(&args, &global),
         Command::AdmissionPolicy(args) => admission::print(args, &global),
     };
     match result {

@@ -32,7 +32,7 @@ its policy. `# pg01.example.org: PostgreSQL` above a rule for addresses also nam
 Exit codes: 0 printed; 2 usage or bad input; 3 a kind of policy is not understood; 4 no policy.";
 
 /// Prints the allow-lists.
-pub fn table(args: TableArgs, global: &Global) -> Result<u8, Failure> {
+pub fn table(args: &TableArgs, global: &Global) -> Result<u8, Failure> {
     let set = args.set.load()?;
     let asked = Some(global.namespace.as_str()).filter(|name| *name != NAMESPACE);
     let namespaces = namespaces(asked, &set)?;

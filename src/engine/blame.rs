@@ -159,7 +159,7 @@ fn new_policy(missing: &Missing, baseline: Option<&PolicyDocument>) -> Entry {
         .collect();
     neighbours.sort_by_cached_key(|document| (selects_all(document), document.id.to_string()));
     let home = neighbours.first().copied().or(baseline);
-    let style = home.or(missing.isolating.first().copied()).map(|d| Style::of(&Site::new(d), missing.side));
+    let style = home.or_else(|| missing.isolating.first().copied()).map(|d| Style::of(&Site::new(d), missing.side));
     let wanted = wanted(missing, missing.namespace_policies);
     let name = free_name(missing, &wanted);
     let pods = labels::of_pods(missing.subject.labels, missing.namespace_policies);

@@ -6,8 +6,8 @@
 use std::collections::BTreeSet;
 
 use crate::model::{
-    Action, Direction, EntityMatch, EntityPort, Labels, NamespaceMatch, Origin, Peer, Policy, PolicyRef, PortMatch,
-    Protocol, Rule, Selector,
+    Action, Conditions, Direction, EntityMatch, EntityPort, Labels, NamespaceMatch, Origin, Peer, Policy, PolicyRef,
+    PortMatch, Protocol, Rule, Selector,
 };
 
 /// The label by which a selector names a namespace.
@@ -52,22 +52,8 @@ pub fn rows(policies: &[Policy], namespace: &str, labels: &Labels) -> Vec<Row> {
 }
 
 fn row(policy: &Policy, rule: &Rule, direction: Direction) -> Row {
-    let (peers, is_outside, ports) = match &rule.conditions {
-        Some(conditions) => {
-            let far = match direction {
-                Direction::Ingress => &conditions.source,
-                Direction::Egress => &conditions.destination,
-            };
-            let protocol = conditions.protocol.map(|protocol| protocol.to_string());
-            let is_outside = !far.nets.is_empty() && far.selector.is_none() && far.service.is_none();
-            (entity(far), is_outside, entity_ports(&conditions.destination, protocol.as_deref()))
-        }
-        None => {
-            let peers: Vec<String> = rule.peers.iter().flatten().map(peer_text).collect();
-            let is_outside = rule.peers.as_ref().is_some_and(|all| all.iter().all(|p| matches!(p, Peer::Block { .. })));
-            (peers, is_outside, rule.ports.iter().flatten().map(port_text).collect())
-        }
-    };
+    let (peers, is_outside, ports) =
+        rule.conditions.as_ref().map_or_else(|| of_kubernetes(rule), |conditions| of_calico(conditions, direction));
     let calico = policy.subject.calico.as_ref().map(ToString::to_string);
     let pods = (!policy.subject.pods.is_everything()).then(|| selector_text(&policy.subject.pods));
     Row {
@@ -80,6 +66,24 @@ fn row(policy: &Policy, rule: &Rule, direction: Direction) -> Row {
         index: rule.index,
         origin: rule.origin.clone(),
     }
+}
+
+type Parts = (Vec<String>, bool, Vec<String>);
+
+fn of_kubernetes(rule: &Rule) -> Parts {
+    let peers: Vec<String> = rule.peers.iter().flatten().map(peer_text).collect();
+    let is_outside = rule.peers.as_ref().is_some_and(|all| all.iter().all(|p| matches!(p, Peer::Block { .. })));
+    (peers, is_outside, rule.ports.iter().flatten().map(port_text).collect())
+}
+
+fn of_calico(conditions: &Conditions, direction: Direction) -> Parts {
+    let far = match direction {
+        Direction::Ingress => &conditions.source,
+        Direction::Egress => &conditions.destination,
+    };
+    let protocol = conditions.protocol.map(|protocol| protocol.to_string());
+    let is_outside = !far.nets.is_empty() && far.selector.is_none() && far.service.is_none();
+    (entity(far), is_outside, entity_ports(&conditions.destination, protocol.as_deref()))
 }
 
 /// `redis.redis` for pods that one label names in a namespace that is named, as their Service is called.

@@ -54,13 +54,12 @@ fn behind(line: &str) -> Option<String> {
     for (at, c) in line.char_indices() {
         match quote {
             Some(open) if c == open => quote = None,
-            Some(_) => {}
             None if c == '"' || c == '\'' => quote = Some(c),
             None if c == '#' && last.is_whitespace() => {
                 let text = line.get(at + 1..)?.trim();
                 return (!text.is_empty()).then(|| text.to_owned());
             }
-            None => {}
+            Some(_) | None => {}
         }
         last = c;
     }

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use super::clean::{self, put};
 use crate::{
     engine::lint::{Finding, Rule},
     model::{Entry, Origin, Severity},
@@ -10,6 +11,8 @@ use crate::{
 
 /// The schema of the JSON form.
 const SCHEMA: &str = "netpol-verify/lint/v1";
+/// Characters of a message that are shown.
+const MESSAGE: usize = 2000;
 const SARIF: &str = "https://json.schemastore.org/sarif-2.1.0.json";
 
 /// A line for each finding, and below it what can be pasted, as it stands there.
@@ -19,9 +22,10 @@ pub fn text(findings: &[Finding]) -> String {
     for finding in findings {
         let place = finding.origin.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
         let word = finding.rule.word();
-        text += &format!("{place}: {}: {} [{word}]\n", severity(finding.severity), finding.message);
+        let message = clean::line(&finding.message, MESSAGE);
+        put(&mut text, format_args!("{place}: {}: {message} [{word}]\n", severity(finding.severity)));
         for line in finding.fix.iter().flat_map(|fix| fix.entry.lines()) {
-            text += &format!("{line}\n");
+            put(&mut text, format_args!("{line}\n"));
         }
     }
     text

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::flows::cell;
+use super::{clean::put, flows::cell};
 use crate::{engine::table::Row, model::Direction};
 
 /// The schema of the JSON form.
@@ -37,8 +37,11 @@ impl<'a> Line<'a> {
         match self.row.ports.as_slice() {
             [] => peers,
             [first, rest @ ..] => {
-                let rest: String = rest.iter().map(|port| format!(" / :{port}")).collect();
-                format!("{peers}:{first}{rest}")
+                let mut text = format!("{peers}:{first}");
+                for port in rest {
+                    put(&mut text, format_args!(" / :{port}"));
+                }
+                text
             }
         }
     }
@@ -51,14 +54,14 @@ pub fn markdown(namespace: &str, lines: &[Line<'_>]) -> String {
     for (direction, title) in [(Direction::Egress, "Egress destination"), (Direction::Ingress, "Ingress source")] {
         let of: Vec<&Line<'_>> = lines.iter().filter(|line| line.row.direction == direction).collect();
         if of.is_empty() {
-            text += &format!("\nNo {}.\n", direction.word());
+            put(&mut text, format_args!("\nNo {}.\n", direction.word()));
             continue;
         }
-        text += &format!("\n| {title} | Pods | Reason |\n| --- | --- | --- |\n");
+        put(&mut text, format_args!("\n| {title} | Pods | Reason |\n| --- | --- | --- |\n"));
         for line in of {
             let pods = line.row.pods.clone().unwrap_or_else(|| "all".to_owned());
             let reason = line.reason.clone().unwrap_or_default();
-            text += &format!("| {} | {} | {} |\n", cell(&line.far()), cell(&pods), cell(&reason));
+            put(&mut text, format_args!("| {} | {} | {} |\n", cell(&line.far()), cell(&pods), cell(&reason)));
         }
     }
     text

@@ -115,7 +115,7 @@ pub fn lint(input: &Input<'_>) -> Vec<Finding> {
     let mut findings = one_sided(input);
     findings.extend(baselines(input));
     for policy in &input.world.policies {
-        findings.extend(rules::of_policy(input.world, policy));
+        findings.extend(rules::of_policy(policy));
     }
     findings.extend(input.documents.iter().flat_map(rules::of_document));
     findings.extend(order::ambiguous(input.world));

@@ -3,35 +3,31 @@
 use serde_json::Value;
 
 use super::{Finding, Rule as Kind};
-use crate::{
-    engine::world::World,
-    model::{
-        Action, Conditions, Direction, NamespaceMatch, Origin, Peer, Policy, PolicyDocument, PortMatch, PortRange,
-        PortSet, Rule, Severity,
-    },
+use crate::model::{
+    Action, Conditions, Direction, NamespaceMatch, Origin, Peer, Policy, PolicyDocument, PortMatch, PortRange, PortSet,
+    Rule, Severity,
 };
 
 /// Rules of a policy that are too broad, or that another one makes unnecessary.
-pub(super) fn of_policy(world: &World, policy: &Policy) -> Vec<Finding> {
+pub(super) fn of_policy(policy: &Policy) -> Vec<Finding> {
     let mut findings = Vec::new();
     for direction in [Direction::Ingress, Direction::Egress] {
         let rules = policy.rules(direction).unwrap_or_default();
         for rule in rules.iter().filter(|rule| rule.action == Action::Allow) {
             let name = format!("{} {}[{}]", policy.id, direction.word(), rule.index);
             let origin = rule.origin.clone().or_else(|| policy.origin.clone());
-            findings.extend(broad(rule, direction).map(|text| finding(Kind::Broad, &name, text, origin.as_ref())));
+            findings.extend(broad(rule, direction).map(|text| finding(Kind::Broad, &name, &text, origin.as_ref())));
             findings.extend(shadowed(rules, rule).map(|by| {
                 let text = format!("{}[{by}] lets all of it through already: take one of them out", direction.word());
-                finding(Kind::Shadowed, &name, text, origin.as_ref())
+                finding(Kind::Shadowed, &name, &text, origin.as_ref())
             }));
-            findings
-                .extend(useless_names(world, rule).map(|text| finding(Kind::Ignored, &name, text, origin.as_ref())));
+            findings.extend(useless_names(rule).map(|text| finding(Kind::Ignored, &name, &text, origin.as_ref())));
         }
     }
     findings
 }
 
-fn finding(rule: Kind, name: &str, text: String, origin: Option<&Origin>) -> Finding {
+fn finding(rule: Kind, name: &str, text: &str, origin: Option<&Origin>) -> Finding {
     let message = format!("{name}: {text}");
     Finding { origin: origin.cloned(), rule, severity: Severity::Warning, message, fix: None }
 }
@@ -116,7 +112,7 @@ fn numbers(port: &PortMatch) -> Option<PortRange> {
 }
 
 /// "A named port has no meaning for addresses": a rule of names for blocks alone opens nothing.
-fn useless_names(_world: &World, rule: &Rule) -> Option<String> {
+fn useless_names(rule: &Rule) -> Option<String> {
     let names: Vec<&str> = rule
         .ports
         .iter()
@@ -149,7 +145,7 @@ pub(super) fn of_document(document: &PolicyDocument) -> Vec<Finding> {
         let word = direction.word();
         let origin = document.origins.nearest(&format!("/spec/{word}"));
         let text = format!("`{key}` does not name this direction, so that its rules are not in force: add it there");
-        finding(Kind::Ignored, &format!("{} {word}", document.id), text, origin)
+        finding(Kind::Ignored, &format!("{} {word}", document.id), &text, origin)
     };
     [Direction::Ingress, Direction::Egress].into_iter().filter(left_out).map(one).collect()
 }

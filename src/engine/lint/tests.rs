@@ -35,6 +35,7 @@ fn with(spec: Value) -> Vec<PolicyDocument> {
     vec![denied("shop"), denied("redis"), document("shop/x", spec)]
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "a literal reads better without a borrow")]
 fn web(direction: &str, rules: Value) -> Value {
     let kind = if direction == "egress" { "Egress" } else { "Ingress" };
     json!({"podSelector": {"matchLabels": {"app": "web"}}, "policyTypes": [kind], direction: rules})

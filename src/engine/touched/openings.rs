@@ -90,38 +90,42 @@ impl<'p> Openings<'p> {
             return;
         }
         for family in views.families(source, destination) {
-            let (Some(from), Some(to)) = (views.class(source), views.class(destination)) else { continue };
-            let ends = (End::pods(from, family), End::pods(to, family));
-            let peers = self.matching(views, ends);
-            if peers.is_empty() {
-                continue;
-            }
-            let by_selector = peers.iter().any(|at| self.pieces.is_selected(*at));
-            let passed = views.declared.between(source, destination, family);
-            let own = self.own(views, subject, ends);
-            for (entry, set) in self.pieces.entries(views.input.declared, &ends.0, &ends.1).iter().enumerate() {
-                for port in ports::representatives(set, Some(to), &[]) {
-                    let decision = match &passed {
-                        None => Decision::Undefined,
-                        Some(ports) if ports.contains(port.0, port.1) => Decision::Allowed,
-                        Some(_) => Decision::Denied,
-                    };
-                    let is_overruled = own.as_ref().is_some_and(|own| !own.contains(port.0, port.1));
-                    let (target, peers) = (Target::Class(destination), peers.clone());
-                    let is_twin = false;
-                    self.add(Opening {
-                        source,
-                        target,
-                        family,
-                        port,
-                        decision,
-                        peers,
-                        entry,
-                        by_selector,
-                        is_twin,
-                        is_overruled,
-                    });
-                }
+            self.over(views, subject, (source, destination), family);
+        }
+    }
+
+    /// The flows between two classes over one family.
+    fn over(&mut self, views: &Views<'_>, subject: usize, (source, destination): (usize, usize), family: Family) {
+        let (Some(from), Some(to)) = (views.class(source), views.class(destination)) else { return };
+        let ends = (End::pods(from, family), End::pods(to, family));
+        let peers = self.matching(views, ends);
+        if peers.is_empty() {
+            return;
+        }
+        let by_selector = peers.iter().any(|at| self.pieces.is_selected(*at));
+        let passed = views.declared.between(source, destination, family);
+        let own = self.own(views, subject, ends);
+        for (entry, set) in self.pieces.entries(views.input.declared, &ends.0, &ends.1).iter().enumerate() {
+            for port in ports::representatives(set, Some(to), &[]) {
+                let decision = match &passed {
+                    None => Decision::Undefined,
+                    Some(ports) if ports.contains(port.0, port.1) => Decision::Allowed,
+                    Some(_) => Decision::Denied,
+                };
+                let is_overruled = own.as_ref().is_some_and(|own| !own.contains(port.0, port.1));
+                let (target, peers, is_twin) = (Target::Class(destination), peers.clone(), false);
+                self.add(Opening {
+                    source,
+                    target,
+                    family,
+                    port,
+                    decision,
+                    peers,
+                    entry,
+                    by_selector,
+                    is_twin,
+                    is_overruled,
+                });
             }
         }
     }

@@ -108,6 +108,11 @@ impl Openings<'_> {
             result.findings.push(finding);
             return;
         }
+        self.opened(views, (why, parts), flows, result);
+    }
+
+    /// The same for a rule that lets something through.
+    fn opened(&self, views: &Views<'_>, (why, parts): (Why, &Parts), flows: &mut Collected, result: &mut Touched) {
         let units = self.units();
         let missing = self.missing(&units, parts);
         for unit in &missing {

@@ -9,7 +9,7 @@ use crate::{
     engine::surroundings::{OF_ACCOUNT, Surroundings},
     model::{
         ACCOUNT_LABEL, CalicoSelector, Conditions, ContainerPort, EntityMatch, Labels, Peer, Phase, PodInfo, Policy,
-        Snapshot, Workload,
+        Snapshot, Workload, WorkloadInfo,
     },
 };
 
@@ -71,20 +71,25 @@ fn grouped(
     }
     // A workload that runs nothing still counts: a rule for it waits, it is not without effect.
     for workload in snapshot.workloads.iter().filter(|w| !seen.contains(&w.id)) {
-        result.push(Class {
-            workload: workload.id.clone(),
-            labels: stripped(&workload.labels, &used),
-            ports: workload.ports.clone(),
-            host_network: workload.host_network,
-            service_account: workload.service_account.clone(),
-            pods: Vec::new(),
-            ips: Vec::new(),
-            usable: false,
-            node: None,
-        });
+        result.push(idle(workload, stripped(&workload.labels, &used)));
     }
     result.sort_by(|a, b| (&a.workload, &a.labels, &a.pods).cmp(&(&b.workload, &b.labels, &b.pods)));
     result
+}
+
+/// A workload that runs nothing.
+fn idle(workload: &WorkloadInfo, labels: Labels) -> Class {
+    Class {
+        workload: workload.id.clone(),
+        labels,
+        ports: workload.ports.clone(),
+        host_network: workload.host_network,
+        service_account: workload.service_account.clone(),
+        pods: Vec::new(),
+        ips: Vec::new(),
+        usable: false,
+        node: None,
+    }
 }
 
 /// Finished pods have lost their address (semantics: "Succeeded/Failed lose the IP"); pods without one are not there yet.
