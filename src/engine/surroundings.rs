@@ -22,7 +22,8 @@ pub(super) const NAME_LABEL: &str = "projectcalico.org/name";
 /// The label that Kubernetes gives every namespace, whether its object is known or not.
 const KUBERNETES_NAME_LABEL: &str = "kubernetes.io/metadata.name";
 const ORCHESTRATOR_LABEL: &str = "projectcalico.org/orchestrator";
-/// A ServiceAccount whose name is as long as this, or longer, is no label of its pods.
+/// The length of the longest ServiceAccount's name whose labels its pods inherit. The name is one of them: Felix drops
+/// all of them when it is too long for a label (`Validation failed; treating as missing`).
 const ACCOUNT_LIMIT: usize = 63;
 
 /// The endpoints of a Service, as a rule's `services` matches them.
@@ -131,7 +132,8 @@ impl LabelSource for Inherited<'_> {
         match key {
             NAMESPACE_LABEL => self.namespace.map(|(name, _)| name),
             ORCHESTRATOR_LABEL if self.account.is_some() => Some("k8s"),
-            ACCOUNT_LABEL => self.account.filter(|name| name.len() < ACCOUNT_LIMIT).or_else(own),
+            // Also a name that is too long for a label: this one Felix adds itself (projectcalico/calico#4529).
+            ACCOUNT_LABEL => self.account.or_else(own),
             _ => own().or_else(|| self.inherited(key)),
         }
     }
@@ -147,7 +149,7 @@ impl Inherited<'_> {
             };
         }
         let key = key.strip_prefix(OF_ACCOUNT)?;
-        let name = self.account?;
+        let name = self.account.filter(|name| name.len() <= ACCOUNT_LIMIT)?;
         if key == NAME_LABEL {
             return Some(name);
         }

@@ -44,15 +44,11 @@ fn selects(case: &Case<'_>, policy: &Value, direction: Direction) -> Result<bool
     let (selector, namespaces) = (text(policy, "/spec/selector"), text(policy, "/spec/namespaceSelector"));
     let accounts = text(policy, "/spec/serviceAccountSelector");
     // With a serviceAccountSelector, `all()` in a global policy is everything that has the label of a service account:
-    // in that selector, and in the policy's own (an empty one stays as it is). With a namespaceSelector, the own one's
-    // `all()` is everything in a namespace by then.
-    let limited = namespace(policy).is_none() && !accounts.is_empty();
-    let in_account = !limited || known.labels.contains_key("projectcalico.org/serviceaccount");
-    let all = in_account || !namespaces.is_empty() || selector.is_empty();
-    let labels = holds(selector, &Asked { labels: &known.labels, all, global: None })?;
+    // every pod.
+    let labels = holds(selector, &Asked { labels: &known.labels, all: true, global: None })?;
     // Only a global policy has this field.
     let namespaces = holds(namespaces, &Asked { labels: &known.namespace_labels, all: true, global: None })?;
-    let accounts = holds(accounts, &Asked { labels: &known.account_labels, all: in_account, global: None })?;
+    let accounts = holds(accounts, &Asked { labels: &known.account_labels, all: true, global: None })?;
     Ok(own && labels && namespaces && accounts)
 }
 

@@ -114,10 +114,9 @@ fn known_pod<'a>(world: &World, pod: &'a Pod) -> Known<'a> {
     let mut labels = pod::labels(pod).clone();
     labels.insert("projectcalico.org/namespace".to_owned(), namespace.to_owned());
     labels.insert("projectcalico.org/orchestrator".to_owned(), "k8s".to_owned());
-    // A label's value has 63 characters at most; longer names are left out (and one of 63 too).
-    if account.len() < 63 {
-        labels.insert("projectcalico.org/serviceaccount".to_owned(), account.to_owned());
-    }
+    // However long: "it is possible that a serviceaccount name is longer than the allowable character limit for a label",
+    // so it is added where endpoints are read.
+    labels.insert("projectcalico.org/serviceaccount".to_owned(), account.to_owned());
     Known {
         pod: Some(pod),
         labels,
@@ -177,6 +176,10 @@ fn namespace_labels(world: &World, name: &str) -> BTreeMap<String, String> {
 
 fn account_labels(world: &World, namespace: &str, name: &str) -> BTreeMap<String, String> {
     let mut labels = BTreeMap::new();
+    // "must be no more than 63 characters": the name is one of the labels, and if it is longer, none of them is taken.
+    if name.len() > 63 {
+        return labels;
+    }
     for account in world.others.iter().filter(|one| text(one, "/kind") == "ServiceAccount") {
         if text(account, "/metadata/namespace") == namespace && text(account, "/metadata/name") == name {
             labels = map(account, "/metadata/labels");
