@@ -57,6 +57,11 @@ pub fn lint(args: LintArgs, global: &Global) -> Result<u8, Failure> {
         let error = anyhow::anyhow!("the input has no policies: is it the right folder?");
         return Err(Failure { code: NOTHING, error });
     }
+    if !set.has_workloads() {
+        tracing::warn!(
+            "the input has no pods or workloads: what rules match is not looked at; give the manifests of both"
+        );
+    }
     let world = set.world(&set, None);
     let product = namespaces.map(|namespaces| namespaces.product(&set.snapshot, &[]));
     let findings = lint::lint(&lint::Input {

@@ -107,6 +107,14 @@ matrix: {homeserver: \"https://matrix.example.org\", room: \"!a:example.org\"}
 }
 
 #[test]
+fn without_workloads_rules_are_looked_at_by_themselves_alone_and_that_is_said() {
+    let ran = over(POLICIES, &["lint"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.out.contains("[broad]") && !ran.out.contains("[no-effect]"), "{ran:?}");
+    assert!(ran.errors.contains("no pods or workloads"), "{ran:?}");
+}
+
+#[test]
 fn an_input_without_policies_is_exit_4_and_a_bad_configuration_exit_2() {
     let ran = over(SHOP, &["lint"]);
     assert_eq!((ran.code, ran.out.as_str()), (4, ""), "{ran:?}");
