@@ -36,6 +36,7 @@ const EXAMPLES: &str = "Examples:
 Pods that use their node's network count as the node: policies say nothing of it, so that only the other end's count.
 Policies of Kubernetes, Calico and the network policy API count together, tier by tier; staged ones are told and do not.
 A flow that hangs on HTTP, source ports or a Service without a selector is listed.
+A workload without pods has no known address: of blocks only 0.0.0.0/0 and ::/0 hold it, also without link-local addresses.
 Addresses outside are the largest sets that the policies of an endpoint do not tell apart; known pods are not among them.
 
 Exit codes: 0 listed; 2 usage or bad input; 3 a kind of policy is not understood; 4 nothing to list.";

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::{
     surroundings::ServiceEnds,
-    world::{End, World},
+    world::{End, Family, World},
 };
 use crate::model::{
     Conditions, EntityMatch, EntityPort, IpProtocol, IpVersion, PortRange, PortSet, Protocol, ServiceName,
@@ -134,9 +134,11 @@ impl Question<'_, '_> {
         parts.into_iter().min().unwrap_or(Answer::Yes)
     }
 
-    /// Ends without any address will have IPv4.
     fn version(&self) -> IpVersion {
-        self.destination.address.or(self.source.address).map_or(IpVersion::V4, IpVersion::of)
+        match self.destination.family {
+            Family::V4 => IpVersion::V4,
+            Family::V6 => IpVersion::V6,
+        }
     }
 
     fn is_version(&self) -> bool {
@@ -147,7 +149,7 @@ impl Question<'_, '_> {
         may_be_at(self.world, entity, end)
             // Calico leaves a rule out for a version of IP if none of a field's blocks is of it, negated or not.
             && (entity.not_nets.is_empty() || entity.not_nets.iter().any(|n| IpVersion::of(n.addr()) == self.version()))
-            && !inside(&entity.not_nets, end)
+            && !entity.not_nets.iter().any(|net| self.world.may_hold(*net, end))
     }
 
     fn icmp(&self, traffic: &Traffic) -> Answer {
@@ -252,13 +254,13 @@ pub(super) const fn names_ends(entity: &EntityMatch) -> bool {
 
 /// Whether an entity may match an end, whatever else a packet is: it leaves out what need not be asked about.
 pub(super) fn may_be_at(world: &World, entity: &EntityMatch, end: &End<'_>) -> bool {
-    (entity.nets.is_empty() || inside(&entity.nets, end))
+    (entity.nets.is_empty() || inside(world, &entity.nets, end))
         && entity.selector.as_ref().is_none_or(|selector| world.any_at(selector, end))
         && entity.not_selector.as_ref().is_none_or(|selector| !world.any_at(selector, end))
 }
 
-fn inside(nets: &[IpNet], end: &End<'_>) -> bool {
-    end.address.is_some_and(|ip| nets.iter().any(|net| net.contains(&ip)))
+fn inside(world: &World, nets: &[IpNet], end: &End<'_>) -> bool {
+    nets.iter().any(|net| world.holds(*net, &[], end))
 }
 
 fn has_ports(entity: &EntityMatch) -> bool {

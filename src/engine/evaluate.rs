@@ -48,7 +48,7 @@ impl Evaluation {
     #[must_use]
     pub fn end(&self, address: IpAddr) -> End<'_> {
         let class = self.classes.get(&address).and_then(|index| self.world.classes.get(*index));
-        End { class, address: Some(address) }
+        End { class, ..End::outside(address) }
     }
 
     /// The verdict of a packet between two addresses, that opens a connection: what each side says, and why.

@@ -81,10 +81,7 @@ impl<'w> Matrix<'w> {
         let policies: Vec<&Policy> = applied.iter().filter_map(|&p| self.world.policies.get(p)).collect();
         let source = match direction {
             Direction::Ingress => peer,
-            Direction::Egress => {
-                let family = destination.address.map_or(Family::V4, Family::of);
-                End::pods(class, family)
-            }
+            Direction::Egress => End::pods(class, destination.family),
         };
         self.through_tiers(&policies, Ends { direction, source, destination }, unknown)
     }

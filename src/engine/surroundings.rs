@@ -185,11 +185,11 @@ impl World {
     pub(super) fn any_at(&self, selector: &CalicoSelector, end: &End<'_>) -> bool {
         let endpoint = end.class.filter(|class| !class.host_network);
         endpoint.is_some_and(|class| self.calico_matches(selector, class))
-            || self.sets_at(end.address).any(|set| self.set_matches(selector, set))
+            || self.sets_at(end).any(|set| self.set_matches(selector, set))
     }
 
-    fn sets_at(&self, address: Option<IpAddr>) -> impl Iterator<Item = &NetworkSet> {
-        let has = move |set: &&NetworkSet| address.is_some_and(|ip| set.nets.iter().any(|net| net.contains(&ip)));
+    fn sets_at(&self, end: &End<'_>) -> impl Iterator<Item = &NetworkSet> {
+        let has = move |set: &&NetworkSet| set.nets.iter().any(|net| self.holds(*net, &[], end));
         self.surroundings.sets.iter().filter(has)
     }
 

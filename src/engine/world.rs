@@ -2,17 +2,17 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use ipnet::IpNet;
-
 use super::{read::PolicySet, surroundings::Surroundings};
 use crate::model::{
     CalicoSelector, ClassRecord, ContainerPort, Labels, NamespaceMatch, Peer, PodRef, Policy, Selector, Subject,
     TieRule, Workload,
 };
 
+mod blocks;
 mod group;
 mod then;
 
+use blocks::in_block;
 pub use group::{classes, classes_among, planned_classes};
 pub use then::Then;
 
@@ -80,21 +80,23 @@ impl Family {
 pub struct End<'w> {
     /// The pods, or `None` for an outside address.
     pub class: Option<&'w Class>,
-    /// The packet's address; `None` for a workload without pods, which no `ipBlock` matches.
+    /// The packet's address; `None` for a workload without pods.
     pub address: Option<IpAddr>,
+    /// The packet's family.
+    pub family: Family,
 }
 
 impl<'w> End<'w> {
     /// The pods of a class, by their address of `family`.
     #[must_use]
     pub fn pods(class: &'w Class, family: Family) -> Self {
-        Self { class: Some(class), address: family.pick(&class.ips) }
+        Self { class: Some(class), address: family.pick(&class.ips), family }
     }
 
     /// An address that no pod has.
     #[must_use]
     pub const fn outside(address: IpAddr) -> Self {
-        Self { class: None, address: Some(address) }
+        Self { class: None, address: Some(address), family: Family::of(address) }
     }
 }
 
@@ -109,6 +111,9 @@ pub struct World {
     pub policies: Vec<Policy>,
     /// What Calico's policies look at besides.
     pub surroundings: Surroundings,
+    /// Whether a workload without pods stands for one that it will have (a set of files). What address that gets is not
+    /// known, so that no block holds it but one of all addresses; otherwise there is no such pod for blocks to hold.
+    pub planned: bool,
 }
 
 impl World {
@@ -131,7 +136,7 @@ impl World {
         policies.sort_by_cached_key(|policy| {
             (policy.tier.clone(), policy.order, ties.map(|ties| ties.key(policy)), policy.id.clone())
         });
-        Self { namespaces, classes, policies, surroundings }
+        Self { namespaces, classes, policies, surroundings, planned: false }
     }
 
     /// The same classes and labels under other policies.
@@ -188,14 +193,10 @@ impl World {
     pub fn peer_matches(&self, peer: &Peer, end: &End<'_>) -> bool {
         match peer {
             Peer::Pods { namespaces, pods } => end.class.is_some_and(|class| self.selects(namespaces, pods, class)),
-            Peer::Block { cidr, except } => end.address.is_some_and(|address| in_block(address, *cidr, except)),
+            Peer::Block { cidr, except } => self.holds(*cidr, except, end),
             Peer::Nodes(selector) => end.address.is_some_and(|address| self.surroundings.is_node(selector, address)),
         }
     }
-}
-
-fn in_block(address: IpAddr, cidr: IpNet, except: &[IpNet]) -> bool {
-    cidr.contains(&address) && !except.iter().any(|net| net.contains(&address))
 }
 
 /// The address families that both classes have; IPv4 for workloads without pods.

@@ -77,7 +77,7 @@ impl InputSet {
         let classes = world::planned_classes(&around, &on.snapshot, &told_apart_by);
         let namespaces = on.snapshot.namespaces.iter().map(|(name, info)| (name.clone(), info.labels.clone()));
         let own = Surroundings { sets: self.read.sets.clone(), ..around };
-        World::among(own, namespaces.collect(), classes, self.read.policies.clone())
+        World { planned: true, ..World::among(own, namespaces.collect(), classes, self.read.policies.clone()) }
     }
 }
 

@@ -173,6 +173,46 @@ fn what_the_api_would_refuse_of_any_kind_is_told_with_its_place() {
     }
 }
 
+/// Nobody knows the address of a pod that is only planned; but a block of all addresses holds it, whatever it is.
+#[test]
+fn a_workload_without_pods_is_in_blocks_of_all_addresses_alone() {
+    let app = |name: &str| {
+        format!(
+            "---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}, namespace: shop}}\n\
+             spec: {{template: {{metadata: {{labels: {{app: {name}}}}}}}}}\n"
+        )
+    };
+    let all = || app("web") + &app("db") + &policy("shop/deny", "{podSelector: {}, policyTypes: [Ingress, Egress]}");
+    let web = |egress: &str| {
+        format!("{{podSelector: {{matchLabels: {{app: web}}}}, policyTypes: [Egress], egress: [{{to: [{egress}]}}]}}")
+    };
+    let from_any = "{podSelector: {matchLabels: {app: db}}, ingress: [{from: [{ipBlock: {cidr: 0.0.0.0/0}}]}]}";
+    let listed = |more: String| {
+        let text = all() + &policy("shop/db", from_any) + &more;
+        let ran = over(&text, &["list", "--from", "shop/web", "--to", "shop/db"]);
+        assert_eq!(ran.code, 0, "{ran:?}");
+        ran.out.contains("shop/Deployment/web -> shop/Deployment/db: all ports")
+    };
+    let kubernetes = |egress: &str| listed(policy("shop/web", &web(egress)));
+    assert!(kubernetes("{ipBlock: {cidr: 0.0.0.0/0}}"));
+    assert!(kubernetes("{ipBlock: {cidr: 0.0.0.0/0, except: [169.254.169.254/32]}}"));
+    assert!(!kubernetes("{ipBlock: {cidr: 0.0.0.0/0, except: [10.0.0.0/8]}}"));
+    assert!(!kubernetes("{ipBlock: {cidr: 10.0.0.0/8}}"));
+    assert!(!kubernetes("{ipBlock: {cidr: \"::/0\"}}"));
+    let calico = |destination: &str| {
+        let spec = format!(
+            "{{order: 1, selector: app == 'web', types: [Egress], egress: [{{action: Allow, destination: {{{destination}}}}}]}}"
+        );
+        let set = calico("GlobalNetworkSet", "name: any, labels: {any: \"\"}", "{nets: [0.0.0.0/0]}");
+        listed(set + &calico("NetworkPolicy", "name: web, namespace: shop", &spec))
+    };
+    assert!(calico("nets: [0.0.0.0/0]"));
+    assert!(!calico("nets: [10.0.0.0/8]"));
+    assert!(!calico("notNets: [10.0.0.0/8]"));
+    assert!(calico("notNets: [169.254.169.254/32]"));
+    assert!(calico("selector: has(any), namespaceSelector: global()"));
+}
+
 /// A flow that hangs on what files do not tell is listed, and the explanation says so.
 #[test]
 fn what_hangs_on_something_unknown_is_told() {
