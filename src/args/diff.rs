@@ -9,7 +9,7 @@ use super::{Failure, Global, sets};
 use crate::{
     engine::{
         normal::{self, Equality},
-        reach::{Reach, difference::Comparison},
+        reach::{Questions, Reach, difference::Comparison},
     },
     input::InputSet,
     model::{Endpoint, PolicyDocument, PolicyRef},
@@ -63,7 +63,8 @@ pub fn diff(args: DiffArgs, global: &Global) -> Result<u8, Failure> {
     }
     let was = before.world(here, Some(&after));
     let is = after.world(there, Some(&before));
-    let (was, is) = (Reach::new(&was), Reach::new(&is));
+    let questions = Questions::of(&[&was, &is]);
+    let (was, is) = (Reach::asking(&was, questions.clone()), Reach::asking(&is, questions));
     let comparison = Comparison::new(&was, &is);
     let mut flows = 0;
     let written = print(&comparison, &policies(&before, &after), format, io::stdout().lock(), &mut flows);

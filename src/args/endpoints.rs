@@ -3,7 +3,7 @@
 use crate::{
     engine::{
         asked::{self, Port},
-        reach::{Reach, Row, outside::Range},
+        reach::{Open, Reach, Row, outside::Range},
     },
     model::{Endpoint, PortRange, PortSet, Protocol, Snapshot},
 };
@@ -62,13 +62,14 @@ impl Wanted {
         Ok(Self { from: filter(from)?, to: filter(to)?, port })
     }
 
-    /// The wanted ports of a flow, if there are any.
-    pub(super) fn of(&self, row: &Row<'_>) -> Option<PortSet> {
+    /// What is wanted of a flow, if there is any.
+    pub(super) fn of(&self, row: &Row<'_>) -> Option<Open> {
         let matches = |filter: &Option<Filter>, end| filter.as_ref().is_none_or(|filter| filter.matches(end));
         if !(matches(&self.from, row.source) && matches(&self.to, row.destination)) {
             return None;
         }
-        let Some((protocol, port)) = self.port else { return Some(row.ports.clone()) };
-        row.ports.contains(protocol, port).then(|| PortSet::from_iter([PortRange { protocol, from: port, to: port }]))
+        let Some((protocol, port)) = self.port else { return Some(row.open.clone()) };
+        let wanted = PortSet::from_iter([PortRange { protocol, from: port, to: port }]);
+        row.open.ports.contains(protocol, port).then(|| Open::ports(wanted))
     }
 }

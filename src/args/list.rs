@@ -36,6 +36,8 @@ const EXAMPLES: &str = "Examples:
 Pods that use their node's network count as the node: policies say nothing of it, so that only the other end's count.
 Policies of Kubernetes, Calico and the network policy API count together, tier by tier; staged ones are told and do not.
 A flow that hangs on HTTP, source ports or a Service without a selector is listed.
+\"All ports\" is all of TCP, UDP and SCTP and, where a policy of Calico's is in the input, every other protocol; ICMP and others
+are listed where a rule names them.
 A workload without pods has no known address: of blocks only 0.0.0.0/0 and ::/0 hold it, also without link-local addresses.
 Addresses outside are the largest sets that the policies of an endpoint do not tell apart; known pods are not among them.
 
@@ -59,8 +61,8 @@ fn print(reach: &Reach<'_>, wanted: &Wanted, format: Format, out: impl Write) ->
     let mut is_first = true;
     reach.rows(|row| match wanted.of(&row) {
         None => Ok(()),
-        Some(ports) => {
-            let line = list::row(format, &Row { ports: &ports, ..row }, std::mem::take(&mut is_first));
+        Some(open) => {
+            let line = list::row(format, &Row { open: &open, ..row }, std::mem::take(&mut is_first));
             out.write_all(line.as_bytes())
         }
     })?;

@@ -101,6 +101,19 @@ pub fn ties(world: &World, source: End<'_>, destination: End<'_>, traffic: &Traf
     sides.into_iter().flat_map(of_side).collect()
 }
 
+/// What one side says, where the policies that apply to its pods are known already. A side with the node's network is
+/// no policy's.
+#[must_use]
+pub fn among(
+    world: &World,
+    direction: Direction,
+    (source, destination): (End<'_>, End<'_>),
+    traffic: &Traffic,
+    policies: &[&Policy],
+) -> Side {
+    Ask { world, direction, source, destination, traffic }.through(policies)
+}
+
 /// One side's question.
 struct Ask<'q, 'w> {
     world: &'q World,

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::flows::{Format, cell, endpoint_text, families_json, families_text, ports_json, ports_text};
+use super::flows::{Format, cell, endpoint_text, families_json, families_text, open_json, open_text};
 use crate::{
     engine::reach::difference::Change,
     model::{Endpoint, Origin, PolicyRef},
@@ -85,7 +85,7 @@ pub fn row(format: Format, change: &Change, is_first: bool) -> String {
     }
     let family = families_text(change.families);
     let [from, to] = [&change.source, &change.destination].map(endpoint_text);
-    let [before, after] = [&change.before, &change.after].map(ports_text);
+    let [before, after] = [&change.before, &change.after].map(open_text);
     let because: Vec<String> = change.because.iter().map(Origin::short).collect();
     if format == Format::Markdown {
         let because = because.join(", ");
@@ -106,8 +106,8 @@ fn flow_json(kind: Kind, change: &Change) -> Value {
         "change": kind.word(),
         "source": change.source,
         "destination": change.destination,
-        "before": ports_json(&change.before),
-        "after": ports_json(&change.after),
+        "before": open_json(&change.before),
+        "after": open_json(&change.after),
         "because": change.because,
     });
     if let (Some(family), Some(fields)) = (families_json(change.families), flow.as_object_mut()) {

@@ -5,8 +5,11 @@ use serde_json::{Value, json};
 
 use super::{clean, words};
 use crate::{
-    engine::{reach::Families, world::Family},
-    model::{Endpoint, PortRange, PortSet},
+    engine::{
+        reach::{Families, Open, Other, Others},
+        world::Family,
+    },
+    model::{Endpoint, IpProtocol, PortRange, PortSet},
 };
 
 /// How flows are written.
@@ -20,18 +23,73 @@ pub enum Format {
     Markdown,
 }
 
-/// The documented form of ports: `"all"`, or disjoint sorted ranges.
+/// The documented form of ports: `"all"`, or disjoint sorted ranges, and what rules name of protocols without ports.
 #[must_use]
-pub fn ports_json(ports: &PortSet) -> Value {
-    if *ports == PortSet::all() { "all".into() } else { ports.iter().map(|range| json!(range)).collect() }
+pub fn open_json(open: &Open) -> Value {
+    if open.is_all() {
+        return "all".into();
+    }
+    let others = told(&open.others).into_iter().map(|(other, but)| {
+        let mut entry = other_json(other);
+        if let (false, Some(fields)) = (but.is_empty(), entry.as_object_mut()) {
+            fields.insert("but".to_owned(), but.into_iter().map(other_json).collect());
+        }
+        entry
+    });
+    open.ports.iter().map(|range| json!(range)).chain(others).collect()
 }
 
-/// Ports for people: `80,8000-8010/TCP 53/UDP`, `all ports`, `no port`.
+fn other_json(other: Other) -> Value {
+    let protocol = other.protocol().to_string();
+    match other {
+        Other::Protocol(_) => json!({"protocol": protocol}),
+        Other::Message(_, kind, None) => json!({"protocol": protocol, "type": kind}),
+        Other::Message(_, kind, Some(code)) => json!({"protocol": protocol, "type": kind, "code": code}),
+    }
+}
+
+/// What is told of protocols without ports: each protocol with those of its messages that do not pass, or the messages
+/// that do where the others do not.
+fn told(others: &Others) -> Vec<(Other, Vec<Other>)> {
+    let is_whole = |other: &Other| others.allowed.contains(&Other::Protocol(other.protocol()));
+    let alone = |other: &&Other| matches!(other, Other::Protocol(_)) || !is_whole(other);
+    let but = |other: &Other| {
+        let own = others.but.iter().filter(|denied| denied.protocol() == other.protocol());
+        if matches!(other, Other::Protocol(_)) { own.copied().collect() } else { Vec::new() }
+    };
+    others.allowed.iter().filter(alone).map(|other| (*other, but(other))).collect()
+}
+
+fn other_text(other: Other) -> String {
+    let protocol = other.protocol();
+    match other {
+        // A bare number would look like a port.
+        Other::Protocol(IpProtocol(number)) if protocol.to_string() == number.to_string() => {
+            format!("protocol {number}")
+        }
+        Other::Protocol(_) => protocol.to_string(),
+        Other::Message(_, kind, None) => format!("{protocol} type {kind}"),
+        Other::Message(_, kind, Some(code)) => format!("{protocol} type {kind} code {code}"),
+    }
+}
+
+/// What is open, for people: `80/TCP ICMP type 8`, `all ports`, `no port`.
 #[must_use]
-pub fn ports_text(ports: &PortSet) -> String {
-    if *ports == PortSet::all() {
+pub fn open_text(open: &Open) -> String {
+    if open.is_all() {
         return "all ports".to_owned();
     }
+    let mut texts = if open.ports.is_empty() { Vec::new() } else { vec![ports_text(&open.ports)] };
+    for (other, but) in told(&open.others) {
+        let but: Vec<String> = but.into_iter().map(other_text).collect();
+        let but = if but.is_empty() { String::new() } else { format!(" but {}", but.join(", ")) };
+        texts.push(format!("{}{but}", other_text(other)));
+    }
+    if texts.is_empty() { "no port".to_owned() } else { texts.join(" ") }
+}
+
+/// Ports for people: `80,8000-8010/TCP 53/UDP`.
+fn ports_text(ports: &PortSet) -> String {
     let mut parts: Vec<(String, Vec<String>)> = Vec::new();
     for PortRange { protocol, from, to } in ports.iter() {
         let range = match (from, to) {
@@ -46,7 +104,7 @@ pub fn ports_text(ports: &PortSet) -> String {
     }
     let texts: Vec<String> =
         parts.iter().map(|(protocol, ranges)| format!("{}/{protocol}", ranges.join(","))).collect();
-    if texts.is_empty() { "no port".to_owned() } else { texts.join(" ") }
+    texts.join(" ")
 }
 
 /// An endpoint as the command line takes it: `shop/Deployment/cart`, `shop/cart-0` for a pod, `10.0.0.0/8`.
@@ -134,14 +192,31 @@ mod tests {
     #[test]
     fn ports_are_told_as_people_write_them() {
         let mixed = set(&[(Protocol::Udp, 53, 53), (Protocol::Tcp, 80, 80), (Protocol::Tcp, 8000, 8010)]);
-        assert_eq!(ports_text(&mixed), "80,8000-8010/TCP 53/UDP");
-        assert_eq!(ports_text(&set(&[(Protocol::Udp, 1, 65535)])), "all/UDP");
-        assert_eq!([ports_text(&PortSet::all()), ports_text(&PortSet::empty())], ["all ports", "no port"]);
-        assert_eq!(ports_json(&PortSet::all()), json!("all"));
-        assert_eq!(ports_json(&PortSet::empty()), json!([]));
+        let text = |ports: PortSet| open_text(&Open::ports(ports));
+        assert_eq!(text(mixed.clone()), "80,8000-8010/TCP 53/UDP");
+        assert_eq!(text(set(&[(Protocol::Udp, 1, 65535)])), "all/UDP");
+        assert_eq!([text(PortSet::all()), text(PortSet::empty())], ["all ports", "no port"]);
+        assert_eq!(open_json(&Open::ports(PortSet::all())), json!("all"));
+        assert_eq!(open_json(&Open::ports(PortSet::empty())), json!([]));
         let expected = json!([{"protocol": "TCP", "from": 80, "to": 80}, {"protocol": "TCP", "from": 8000, "to": 8010},
             {"protocol": "UDP", "from": 53, "to": 53}]);
-        assert_eq!(ports_json(&mixed), expected);
+        assert_eq!(open_json(&Open::ports(mixed)), expected);
+    }
+
+    #[test]
+    fn protocols_without_ports_are_told_by_what_rules_name() {
+        let ping = Other::Message(IpProtocol::ICMP, 8, None);
+        let open = |all, allowed: &[Other], but: &[Other]| Open {
+            ports: PortSet::all(),
+            others: Others { all, allowed: allowed.iter().copied().collect(), but: but.iter().copied().collect() },
+        };
+        let some = open(false, &[ping, Other::Protocol(IpProtocol(47))], &[]);
+        assert_eq!(open_text(&some), "all/TCP all/UDP all/SCTP protocol 47 ICMP type 8");
+        assert_eq!(open_json(&some)[4], json!({"protocol": "ICMP", "type": 8}));
+        let but = open(false, &[Other::Protocol(IpProtocol::ICMP)], &[ping]);
+        assert_eq!(open_text(&but), "all/TCP all/UDP all/SCTP ICMP but ICMP type 8");
+        assert_eq!(open_json(&but)[3], json!({"protocol": "ICMP", "but": [{"protocol": "ICMP", "type": 8}]}));
+        assert_eq!(open_text(&open(true, &[ping], &[])), "all ports");
     }
 
     #[test]

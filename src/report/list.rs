@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::flows::{Format, cell, endpoint_text, families_json, families_text, ports_json, ports_text};
+use super::flows::{Format, cell, endpoint_text, families_json, families_text, open_json, open_text};
 use crate::engine::reach::Row;
 
 /// The schema of the JSON form.
@@ -21,9 +21,9 @@ pub fn head(format: Format) -> String {
 /// One flow; `is_first` where no other was written before.
 #[must_use]
 pub fn row(format: Format, row: &Row<'_>, is_first: bool) -> String {
-    let Row { source, destination, families, ports } = row;
+    let Row { source, destination, families, open } = row;
     if format == Format::Json {
-        let mut flow = json!({"source": source, "destination": destination, "ports": ports_json(ports)});
+        let mut flow = json!({"source": source, "destination": destination, "ports": open_json(open)});
         if let (Some(family), Some(fields)) = (families_json(*families), flow.as_object_mut()) {
             fields.insert("family".to_owned(), family.into());
         }
@@ -31,7 +31,7 @@ pub fn row(format: Format, row: &Row<'_>, is_first: bool) -> String {
     }
     let family = families_text(*families);
     let [from, to] = [source, destination].map(|endpoint| endpoint_text(endpoint));
-    let ports = ports_text(ports);
+    let ports = open_text(open);
     match format {
         Format::Markdown => format!("| {} | {} | {ports}{family} |\n", cell(&from), cell(&to)),
         _ => format!("{from} -> {to}: {ports}{family}\n"),

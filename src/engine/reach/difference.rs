@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 
-use super::{Families, Point, Reach, outside, outside::Range, points};
+use super::{Families, Open, Point, Reach, outside, outside::Range, points};
 use crate::{
     engine::{
         matrix,
         verdict::{self, FlowVerdict, Side},
         world::{Class, End, Family},
     },
-    model::{Direction, Endpoint, Origin, Policy, PortSet, Workload},
+    model::{Direction, Endpoint, Origin, Policy, Workload},
 };
 
 /// A flow that the two sets decide otherwise.
@@ -23,10 +23,10 @@ pub struct Change {
     pub destination: Endpoint,
     /// The families that it is about.
     pub families: Families,
-    /// The ports that were allowed.
-    pub before: PortSet,
-    /// The ports that are allowed.
-    pub after: PortSet,
+    /// What was allowed.
+    pub before: Open,
+    /// What is allowed.
+    pub after: Open,
     /// The rules and policies that make the difference.
     pub because: Vec<Origin>,
 }
@@ -55,8 +55,8 @@ pub struct Comparison<'r, 'w> {
     hint: Option<matrix::Difference>,
 }
 
-/// Ports before and after, in one family.
-type Both = (Family, PortSet, PortSet);
+/// What was and is open, in one family.
+type Both = (Family, Open, Open);
 
 impl<'r, 'w> Comparison<'r, 'w> {
     /// Finds the endpoints of both. Where the pods of a workload have to be told apart on one side, they are on both.
@@ -109,7 +109,7 @@ impl<'r, 'w> Comparison<'r, 'w> {
         {
             return Vec::new();
         }
-        let on = |reach: &Reach<'_>, from: Option<usize>, to: Option<usize>| -> BTreeMap<Family, PortSet> {
+        let on = |reach: &Reach<'_>, from: Option<usize>, to: Option<usize>| -> BTreeMap<Family, Open> {
             from.zip(to).map(|(from, to)| reach.by_family(from, to)).unwrap_or_default().into_iter().collect()
         };
         let mut before = on(self.before, source.before, destination.before);
@@ -137,7 +137,7 @@ impl<'r, 'w> Comparison<'r, 'w> {
     }
 
     /// Sets of outside addresses with the ports before and after, where these differ.
-    fn outside(&self, direction: Direction, pair: &Pair) -> Vec<(Vec<IpNet>, (PortSet, PortSet, Range))> {
+    fn outside(&self, direction: Direction, pair: &Pair) -> Vec<(Vec<IpNet>, (Open, Open, Range))> {
         if let (Some(hint), Some(class)) = (&self.hint, pair.after) {
             let may_be = match direction {
                 Direction::Egress => hint.may_be_from(class),
@@ -153,7 +153,7 @@ impl<'r, 'w> Comparison<'r, 'w> {
             .filter_map(|(reach, class)| Some(reach.matrix.isolating(direction, (*class)?)))
             .flatten()
             .collect();
-        let mut sets: Vec<(PortSet, PortSet, Vec<Range>)> = Vec::new();
+        let mut sets: Vec<(Open, Open, Vec<Range>)> = Vec::new();
         let families = [Family::V4, Family::V6].map(Range::all).into_iter();
         // What tells addresses apart on either side: each has network sets of its own.
         let parts = |all: Range| -> Vec<Range> {
@@ -173,7 +173,7 @@ impl<'r, 'w> Comparison<'r, 'w> {
                 None => sets.push((before, after, vec![range])),
             }
         }
-        let told = |(before, after, ranges): (PortSet, PortSet, Vec<Range>)| {
+        let told = |(before, after, ranges): (Open, Open, Vec<Range>)| {
             let first = ranges.first().copied()?;
             Some((outside::blocks(&ranges), (before, after, first)))
         };
@@ -187,7 +187,7 @@ impl<'r, 'w> Comparison<'r, 'w> {
         direction: Direction,
         pair: &Pair,
         cidrs: Vec<IpNet>,
-        (before, after, range): (PortSet, PortSet, Range),
+        (before, after, range): (Open, Open, Range),
     ) -> Change {
         let other = End::outside(range.first());
         let ends = |reach: &Reach<'w>, class: Option<usize>| {
@@ -207,7 +207,7 @@ impl<'r, 'w> Comparison<'r, 'w> {
         Change { source, destination, families: Families::Any, before, after, because }
     }
 
-    fn because(&self, source: &Pair, destination: &Pair, family: Family, ports: (&PortSet, &PortSet)) -> Vec<Origin> {
+    fn because(&self, source: &Pair, destination: &Pair, family: Family, open: (&Open, &Open)) -> Vec<Origin> {
         let ends = |reach: &Reach<'w>, from: Option<usize>, to: Option<usize>| {
             let end = |class: Option<usize>| Some(End::pods(reach.matrix.class(class?)?, family));
             end(from).zip(end(to))
@@ -215,7 +215,7 @@ impl<'r, 'w> Comparison<'r, 'w> {
         reasons(
             (self.before, ends(self.before, source.before, destination.before)),
             (self.after, ends(self.after, source.after, destination.after)),
-            ports,
+            open,
         )
     }
 }
@@ -226,10 +226,10 @@ type Ends<'e> = Option<(End<'e>, End<'e>)>;
 fn reasons(
     (before, ends_before): (&Reach<'_>, Ends<'_>),
     (after, ends_after): (&Reach<'_>, Ends<'_>),
-    (old, new): (&PortSet, &PortSet),
+    (old, new): (&Open, &Open),
 ) -> Vec<Origin> {
     let mut origins = BTreeSet::new();
-    for ports in [new.difference(old), old.difference(new)] {
+    for ports in [new.ports.difference(&old.ports), old.ports.difference(&new.ports)] {
         let Some(port) = ports.iter().next() else { continue };
         let ask = |reach: &Reach<'_>, ends: Ends<'_>| {
             ends.map(|(from, to)| verdict::flow(reach.matrix.world, from, to, port.protocol, port.from))

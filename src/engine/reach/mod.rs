@@ -5,6 +5,7 @@
 
 mod candidates;
 pub mod difference;
+mod open;
 pub mod outside;
 mod points;
 #[cfg(test)]
@@ -16,11 +17,14 @@ use ipnet::IpNet;
 
 use self::{candidates::Candidates, outside::Range};
 use super::{
+    conditions::Traffic,
     matrix::Matrix,
+    verdict,
     world::{self, Class, End, Family, World},
 };
-use crate::model::{Direction, Endpoint, Policy, PortSet};
+use crate::model::{Decision, Direction, Endpoint, Policy, PortSet};
 
+pub use open::{Open, Other, Others, Questions};
 pub use points::Point;
 
 /// The address families of a flow.
@@ -41,8 +45,8 @@ pub struct Row<'r> {
     pub destination: &'r Endpoint,
     /// Their families.
     pub families: Families,
-    /// The allowed ports; never empty.
-    pub ports: &'r PortSet,
+    /// What is allowed; never nothing.
+    pub open: &'r Open,
 }
 
 /// Reachability between the endpoints of one [`World`].
@@ -53,17 +57,24 @@ pub struct Reach<'w> {
     egress: Candidates,
     ingress: Candidates,
     known: BTreeSet<IpAddr>,
+    questions: Questions,
 }
 
 impl<'w> Reach<'w> {
     /// Works out the endpoints of `world`.
     #[must_use]
     pub fn new(world: &'w World) -> Self {
+        Self::asking(world, Questions::of(&[world]))
+    }
+
+    /// The same, with what is asked of protocols without ports: worlds that are compared are asked the same.
+    #[must_use]
+    pub fn asking(world: &'w World, questions: Questions) -> Self {
         let matrix = Matrix::new(world);
         let egress = Candidates::new(&matrix, Direction::Egress);
         let ingress = Candidates::new(&matrix, Direction::Ingress);
         let known = world.classes.iter().filter(|c| !c.host_network).flat_map(|c| c.ips.iter().copied()).collect();
-        let mut reach = Self { matrix, points: Vec::new(), egress, ingress, known };
+        let mut reach = Self { matrix, points: Vec::new(), egress, ingress, known, questions };
         reach.points = points::points(&reach);
         reach
     }
@@ -72,6 +83,12 @@ impl<'w> Reach<'w> {
     #[must_use]
     pub fn points(&self) -> &[Point] {
         &self.points
+    }
+
+    /// What is asked of protocols without ports.
+    #[must_use]
+    pub const fn questions(&self) -> &Questions {
+        &self.questions
     }
 
     /// Gives every allowed flow to `visit`, sorted by source and destination; outside addresses come last.
@@ -83,21 +100,21 @@ impl<'w> Reach<'w> {
             for destination in &self.points {
                 self.between(source, destination, &mut visit)?;
             }
-            for (cidrs, ports) in self.outside(Direction::Egress, source) {
+            for (cidrs, open) in self.outside(Direction::Egress, source) {
                 let destination = &Endpoint::External { name: None, cidrs };
-                visit(Row { source: &source.endpoint, destination, families: Families::Any, ports: &ports })?;
+                visit(Row { source: &source.endpoint, destination, families: Families::Any, open: &open })?;
             }
         }
-        let mut incoming: Vec<(Vec<IpNet>, usize, PortSet)> = Vec::new();
+        let mut incoming: Vec<(Vec<IpNet>, usize, Open)> = Vec::new();
         for (index, point) in self.points.iter().enumerate() {
             let sets = self.outside(Direction::Ingress, point).into_iter();
-            incoming.extend(sets.map(|(cidrs, ports)| (cidrs, index, ports)));
+            incoming.extend(sets.map(|(cidrs, open)| (cidrs, index, open)));
         }
         incoming.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
-        for (cidrs, index, ports) in incoming {
+        for (cidrs, index, open) in incoming {
             let Some(point) = self.points.get(index) else { continue };
             let source = &Endpoint::External { name: None, cidrs };
-            visit(Row { source, destination: &point.endpoint, families: Families::Any, ports: &ports })?;
+            visit(Row { source, destination: &point.endpoint, families: Families::Any, open: &open })?;
         }
         Ok(())
     }
@@ -113,9 +130,9 @@ impl<'w> Reach<'w> {
         }
         let by_family = self.by_family(source.class, destination.class);
         let same = by_family.windows(2).all(|pair| matches!(pair, [a, b] if a.1 == b.1));
-        for (family, ports) in by_family.iter().filter(|(_, ports)| !ports.is_empty()) {
+        for (family, open) in by_family.iter().filter(|(_, open)| !open.is_empty()) {
             let families = if same { Families::Any } else { Families::One(*family) };
-            visit(Row { source: &source.endpoint, destination: &destination.endpoint, families, ports })?;
+            visit(Row { source: &source.endpoint, destination: &destination.endpoint, families, open })?;
             if same {
                 break;
             }
@@ -123,24 +140,38 @@ impl<'w> Reach<'w> {
         Ok(())
     }
 
-    /// The ports that are allowed between two classes, for each family that both have.
+    /// What is allowed between two classes, for each family that both have.
     #[must_use]
-    pub fn by_family(&self, source: usize, destination: usize) -> Vec<(Family, PortSet)> {
+    pub fn by_family(&self, source: usize, destination: usize) -> Vec<(Family, Open)> {
         if !(self.egress.has(source, destination) && self.ingress.has(destination, source)) {
             return Vec::new();
         }
         let Some((from, to)) = self.matrix.class(source).zip(self.matrix.class(destination)) else { return Vec::new() };
         let families = world::families(from, to).into_iter();
-        families.map(|family| (family, self.ports((source, from), (destination, to), family))).collect()
+        families.map(|family| (family, self.open((source, from), (destination, to), family))).collect()
     }
 
-    fn ports(&self, (source, from): (usize, &Class), (destination, to): (usize, &Class), family: Family) -> PortSet {
+    fn open(&self, (source, from): (usize, &Class), (destination, to): (usize, &Class), family: Family) -> Open {
         let (sender, receiver) = (End::pods(from, family), End::pods(to, family));
-        let egress = self.side(Direction::Egress, source, receiver, receiver);
-        if egress.is_empty() || is_own_node(from, to) {
-            return egress;
+        let is_free = is_own_node(from, to);
+        let mut ports = self.side(Direction::Egress, source, receiver, receiver);
+        if !ports.is_empty() && !is_free {
+            ports = ports.intersection(&self.side(Direction::Ingress, destination, sender, receiver));
         }
-        egress.intersection(&self.side(Direction::Ingress, destination, sender, receiver))
+        if self.questions.is_empty() {
+            return Open::ports(ports);
+        }
+        let others = self.questions.answer(|traffic| {
+            self.passes(Direction::Egress, source, (sender, receiver), traffic)
+                && (is_free || self.passes(Direction::Ingress, destination, (sender, receiver), traffic))
+        });
+        Open { ports, others }
+    }
+
+    /// Whether one side lets a packet through, or may.
+    fn passes(&self, direction: Direction, subject: usize, ends: (End<'_>, End<'_>), traffic: &Traffic) -> bool {
+        let policies: Vec<&Policy> = self.matrix.isolating(direction, subject).collect();
+        verdict::among(self.matrix.world, direction, ends, traffic, &policies).decision() != Decision::Denied
     }
 
     /// The ports that one side allows, or may. What uses its node's network is no endpoint of policies: it allows all.
@@ -149,35 +180,35 @@ impl<'w> Reach<'w> {
         self.matrix.side_at_most(direction, subject, peer, destination).unwrap_or_else(PortSet::all)
     }
 
-    /// The sets of outside addresses that the point may reach (or be reached from), with the ports; sets with the same
-    /// ports are one.
+    /// The sets of outside addresses that the point may reach (or be reached from), with what is open; sets with the same
+    /// are one.
     #[must_use]
-    pub fn outside(&self, direction: Direction, point: &Point) -> Vec<(Vec<IpNet>, PortSet)> {
+    pub fn outside(&self, direction: Direction, point: &Point) -> Vec<(Vec<IpNet>, Open)> {
         let isolating: Vec<&Policy> = self.matrix.isolating(direction, point.class).collect();
-        let mut sets: Vec<(PortSet, Vec<Range>)> = Vec::new();
+        let mut sets: Vec<(Open, Vec<Range>)> = Vec::new();
         for range in self.outside_ranges(point, &isolating) {
-            let ports = self.outside_ports(direction, point.class, range.first());
-            match sets.iter_mut().find(|(known, _)| *known == ports) {
-                _ if ports.is_empty() => {}
+            let open = self.outside_open(direction, point.class, range.first());
+            match sets.iter_mut().find(|(known, _)| *known == open) {
+                _ if open.is_empty() => {}
                 Some((_, ranges)) => ranges.push(range),
-                None => sets.push((ports, vec![range])),
+                None => sets.push((open, vec![range])),
             }
         }
-        let mut sets: Vec<_> = sets.into_iter().map(|(ports, ranges)| (outside::blocks(&ranges), ports)).collect();
+        let mut sets: Vec<_> = sets.into_iter().map(|(open, ranges)| (outside::blocks(&ranges), open)).collect();
         sets.sort_by(|a, b| a.0.cmp(&b.0));
         sets
     }
 
-    /// The ports between a class and a range outside; none where the class has no address of that family, or where
+    /// What is open between a class and a range outside; nothing where the class has no address of that family, or where
     /// nothing but known pods is in it.
     #[must_use]
-    pub fn outside_part(&self, direction: Direction, class: usize, range: &Range) -> PortSet {
+    pub fn outside_part(&self, direction: Direction, class: usize, range: &Range) -> Open {
         let has =
             |class: &Class| !class.host_network && (class.ips.is_empty() || range.family.pick(&class.ips).is_some());
         if !self.matrix.class(class).is_some_and(has) || range.is_full_of(&self.known) {
-            return PortSet::empty();
+            return Open::default();
         }
-        self.outside_ports(direction, class, range.first())
+        self.outside_open(direction, class, range.first())
     }
 
     /// The outside addresses of the point's families, in ranges that none of `policies` tells apart. None where the
@@ -197,16 +228,22 @@ impl<'w> Reach<'w> {
         range.is_full_of(&self.known)
     }
 
-    /// The ports between a class and an outside address.
+    /// What is open between a class and an outside address.
     #[must_use]
-    pub fn outside_ports(&self, direction: Direction, class: usize, address: IpAddr) -> PortSet {
-        let Some(subject) = self.matrix.class(class) else { return PortSet::empty() };
+    pub fn outside_open(&self, direction: Direction, class: usize, address: IpAddr) -> Open {
+        let Some(subject) = self.matrix.class(class) else { return Open::default() };
         let outside = End::outside(address);
-        let destination = match direction {
-            Direction::Egress => outside,
-            Direction::Ingress => End::pods(subject, Family::of(address)),
+        let own = End::pods(subject, outside.family);
+        let ends = match direction {
+            Direction::Egress => (own, outside),
+            Direction::Ingress => (outside, own),
         };
-        self.side(direction, class, outside, destination)
+        let ports = self.side(direction, class, outside, ends.1);
+        if self.questions.is_empty() {
+            return Open::ports(ports);
+        }
+        let others = self.questions.answer(|traffic| self.passes(direction, class, ends, traffic));
+        Open { ports, others }
     }
 }
 

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 
-use super::{super::world::Class, Reach};
-use crate::model::{Direction, Endpoint, PodRef, PortSet, Workload};
+use super::{super::world::Class, Open, Reach};
+use crate::model::{Direction, Endpoint, PodRef, Workload};
 
 /// An endpoint of the cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,7 +134,7 @@ fn profile(reach: &Reach<'_>, class: usize) -> String {
     let mut parts: Vec<String> = Vec::new();
     for (other, _) in others {
         let open = |from, to| -> Vec<_> {
-            reach.by_family(from, to).into_iter().filter(|(_, ports)| !ports.is_empty()).collect()
+            reach.by_family(from, to).into_iter().filter(|(_, open)| !open.is_empty()).collect()
         };
         let flows = (open(class, other), open(other, class));
         if !(flows.0.is_empty() && flows.1.is_empty()) {
@@ -148,7 +148,7 @@ fn profile(reach: &Reach<'_>, class: usize) -> String {
             pods: Vec::new(),
             class,
         };
-        let sets: Vec<(Vec<IpNet>, PortSet)> = reach.outside(direction, &point);
+        let sets: Vec<(Vec<IpNet>, Open)> = reach.outside(direction, &point);
         parts.push(format!("{sets:?}"));
     }
     parts.join("\n")

@@ -6,7 +6,7 @@ use crate::{
         fixtures::{self, Cluster},
         surroundings::Surroundings,
     },
-    report::flows::{endpoint_text, families_text, ports_text},
+    report::flows::{endpoint_text, families_text, open_text},
 };
 
 /// The rows as `source -> destination: ports`.
@@ -18,7 +18,7 @@ fn rows(cluster: &Cluster, policies: Vec<Policy>) -> Vec<String> {
     let mut rows = Vec::new();
     let visit = |row: Row<'_>| {
         let [from, to] = [row.source, row.destination].map(endpoint_text);
-        rows.push(format!("{from} -> {to}: {}{}", ports_text(row.ports), families_text(row.families)));
+        rows.push(format!("{from} -> {to}: {}{}", open_text(row.open), families_text(row.families)));
         Ok::<(), ()>(())
     };
     Reach::new(&world).rows(visit).unwrap();

@@ -4,11 +4,11 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use netpol_verify::{
     engine::{
-        reach::{Families, Reach},
+        reach::{Families, Open, Reach},
         surroundings::Surroundings,
         world::{self, Family, World},
     },
-    model::{Endpoint, PodRef, PortSet, Protocol},
+    model::{Endpoint, PodRef, Protocol},
 };
 use oracle::{Answer, Cluster, End, random};
 use proptest::{prelude::*, test_runner::Config};
@@ -44,7 +44,7 @@ proptest! {
 
 /// The rows of a list, by their ends.
 pub(super) struct Listed {
-    rows: BTreeMap<(Endpoint, Endpoint), Vec<(Families, PortSet)>>,
+    rows: BTreeMap<(Endpoint, Endpoint), Vec<(Families, Open)>>,
 }
 
 impl Listed {
@@ -52,7 +52,7 @@ impl Listed {
         let mut rows: BTreeMap<_, Vec<_>> = BTreeMap::new();
         let visit = |row: netpol_verify::engine::reach::Row<'_>| {
             let key = (row.source.clone(), row.destination.clone());
-            rows.entry(key).or_default().push((row.families, row.ports.clone()));
+            rows.entry(key).or_default().push((row.families, row.open.clone()));
             Ok::<(), ()>(())
         };
         reach.rows(visit).unwrap();
@@ -107,6 +107,16 @@ impl Listed {
         addresses: (IpAddr, IpAddr),
         (protocol, port): (Protocol, u16),
     ) -> bool {
+        self.any(ends, addresses, |open| open.ports.contains(protocol, port))
+    }
+
+    /// Whether a row between these ends is as wanted.
+    pub(super) fn any(
+        &self,
+        ends: (Option<&Endpoint>, Option<&Endpoint>),
+        addresses: (IpAddr, IpAddr),
+        is_wanted: impl Fn(&Open) -> bool,
+    ) -> bool {
         let is_at = |end: &Endpoint, wanted: Option<&Endpoint>, address: IpAddr| match (end, wanted) {
             (Endpoint::External { cidrs, .. }, None) => cidrs.iter().any(|net| net.contains(&address)),
             (end, Some(wanted)) => end == wanted,
@@ -116,8 +126,10 @@ impl Listed {
         let of = |(source, destination): &(Endpoint, Endpoint)| {
             is_at(source, ends.0, addresses.0) && is_at(destination, ends.1, addresses.1)
         };
-        self.rows.iter().filter(|(key, _)| of(key)).flat_map(|(_, rows)| rows).any(|(families, ports)| {
-            [Families::Any, Families::One(family)].contains(families) && ports.contains(protocol, port)
-        })
+        self.rows
+            .iter()
+            .filter(|(key, _)| of(key))
+            .flat_map(|(_, rows)| rows)
+            .any(|(families, open)| [Families::Any, Families::One(family)].contains(families) && is_wanted(open))
     }
 }

@@ -5,9 +5,12 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use ipnet::IpNet;
 use netpol_verify::{
-    engine::{conditions::Traffic, reach::Reach},
+    engine::{
+        conditions::Traffic,
+        reach::{Open, Other, Reach},
+    },
     input::{self, InputSet, Options, Source, Text},
-    model::{Decision, Endpoint, PodRef, Protocol},
+    model::{Decision, Endpoint, IpProtocol, PodRef, Protocol},
 };
 use oracle::tiers::World;
 use serde_json::{Value, json};
@@ -36,6 +39,15 @@ fn a_list_has_what_single_verdicts_allow_and_nothing_else() {
         let listed = Listed::new(&reach);
         let outside = outside(&world, seed);
         for (from, to) in pairs(&world, &outside) {
+            for traffic in messages() {
+                let Some(other) = named(&reach, &traffic) else { continue };
+                let decision = evaluation.decide(from, to, &traffic).decision();
+                let ends = [from, to].map(|address| endpoint(&world, &reach, address));
+                let is_open = |open: &Open| open.others.all || open.others.allowed.contains(&other);
+                let found = listed.any((ends[0], ends[1]), (from, to), is_open);
+                let place = || format!("seed {seed}: {from} -> {to} {other:?} in {}", text(&world));
+                assert!(decision == Decision::Undefined || found == (decision == Decision::Allowed), "{}", place());
+            }
             for (protocol, port) in QUESTIONS {
                 let decision = evaluation.decide(from, to, &Traffic::to_port(protocol, port)).decision();
                 if decision == Decision::Undefined {
@@ -52,6 +64,20 @@ fn a_list_has_what_single_verdicts_allow_and_nothing_else() {
     }
     println!("{allowed} of {asked} are allowed in {wanted} clusters");
     assert!((20..=80).contains(&(allowed * 100 / asked)), "{allowed} of {asked}");
+}
+
+fn messages() -> Vec<Traffic> {
+    let of = |protocol| [(8, 0), (3, 1), (3, 2), (128, 0)].map(|(kind, code)| Traffic::icmp(protocol, kind, code));
+    [IpProtocol::ICMP, IpProtocol::ICMPV6].map(of).concat()
+}
+
+/// What a list calls a message: by what rules name of it.
+fn named(reach: &Reach<'_>, traffic: &Traffic) -> Option<Other> {
+    let (kind, code) = traffic.icmp?;
+    let protocol = traffic.protocol;
+    let names =
+        [Other::Message(protocol, kind, Some(code)), Other::Message(protocol, kind, None), Other::Protocol(protocol)];
+    names.into_iter().find(|name| reach.questions().named().any(|other| other == *name))
 }
 
 /// The set that the documents are as one file.

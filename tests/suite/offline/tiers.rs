@@ -173,6 +173,27 @@ fn what_the_api_would_refuse_of_any_kind_is_told_with_its_place() {
     }
 }
 
+#[test]
+fn protocols_without_ports_are_listed_where_a_rule_of_calicos_names_them() {
+    let listed = |rules: &str| {
+        let spec = format!("{{order: 1, selector: app == 'db', types: [Ingress], ingress: [{rules}]}}");
+        let text = workloads() + &calico("GlobalNetworkPolicy", "name: db", &spec);
+        let ran = over(&text, &["list", "--from", "shop/web", "--to", "shop/db"]);
+        ran.out.trim_start_matches("shop/web -> shop/db: ").trim_end().to_owned()
+    };
+    let tcp = "{action: Allow, protocol: TCP, destination: {ports: [5432]}}";
+    let ping = "{action: Allow, protocol: ICMP, icmp: {type: 8}}";
+    assert_eq!(listed(&format!("{tcp}, {ping}")), "5432/TCP ICMP type 8");
+    assert_eq!(listed(ping), "ICMP type 8");
+    assert_eq!(
+        listed(&format!("{{action: Allow, protocol: ICMP, notICMP: {{type: 8}}}}, {tcp}")),
+        "5432/TCP ICMP but ICMP type 8"
+    );
+    assert_eq!(listed(&format!("{tcp}, {{action: Allow}}")), "all ports");
+    assert_eq!(listed("{action: Deny, protocol: 47}, {action: Allow}"), "all/TCP all/UDP all/SCTP");
+    assert_eq!(listed("{action: Allow, protocol: 47}"), "protocol 47");
+}
+
 /// Nobody knows the address of a pod that is only planned; but a block of all addresses holds it, whatever it is.
 #[test]
 fn a_workload_without_pods_is_in_blocks_of_all_addresses_alone() {
