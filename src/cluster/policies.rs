@@ -9,7 +9,7 @@ use k8s_openapi::{
 use kube::api::DynamicObject;
 use serde_json::{Map, Value, json};
 
-use crate::model::{LivePolicy, Manager, NotUnderstood, ObjectRef, Origins, PolicyDocument, PolicyRef};
+use crate::model::{CALICO_STORE, LivePolicy, Manager, NotUnderstood, ObjectRef, Origins, PolicyDocument, PolicyRef};
 
 use super::owners::Owner;
 
@@ -17,6 +17,8 @@ use super::owners::Owner;
 pub(super) const API_VERSION: &str = "networking.k8s.io/v1";
 /// kubectl's copy of the whole object: it would only double every document.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+/// Where Calico's store keeps what its API took as metadata.
+const STORED_METADATA: &str = "projectcalico.org/metadata";
 
 /// Reads a policy; `None` for one without a name, which the API server does not give.
 ///
@@ -36,7 +38,7 @@ pub(super) fn read(object: DynamicObject) -> Option<(LivePolicy, Option<NotUnder
 
 /// An object of any kind of policy; `None` for one without a name.
 pub(super) fn live(object: DynamicObject, api_version: &str, kind: &str) -> Option<LivePolicy> {
-    let metadata = object.metadata;
+    let metadata = as_written(object.metadata, api_version);
     let spec = object.data.get("spec").filter(|spec| !spec.is_null()).cloned().unwrap_or_else(|| json!({}));
     let tier = spec.get("tier").and_then(Value::as_str);
     let namespace = metadata.namespace.as_deref();
@@ -55,6 +57,22 @@ pub(super) fn live(object: DynamicObject, api_version: &str, kind: &str) -> Opti
             id,
         },
     })
+}
+
+/// Calico's API server stores the metadata that it was given as an annotation; the object's own is the server's.
+fn as_written(mut stored: ObjectMeta, api_version: &str) -> ObjectMeta {
+    let annotation = stored.annotations.as_ref().and_then(|annotations| annotations.get(STORED_METADATA));
+    let written = annotation.and_then(|text| serde_json::from_str::<ObjectMeta>(text).ok());
+    let Some(written) = written.filter(|_| api_version.starts_with(CALICO_STORE)) else { return stored };
+    let mut labels = written.labels.unwrap_or_default();
+    labels.extend(stored.labels.take().unwrap_or_default());
+    ObjectMeta {
+        labels: Some(labels),
+        annotations: written.annotations,
+        managed_fields: written.managed_fields,
+        owner_references: written.owner_references,
+        ..stored
+    }
 }
 
 /// Whether the typed reading of a spec keeps all of it.
@@ -169,6 +187,29 @@ mod tests {
                 ),
             ]
         );
+    }
+
+    #[test]
+    fn what_calico_stores_was_written_by_those_who_asked_its_api() {
+        let written = json!({"labels": {"role": "db"}, "annotations": {"kustomize.toolkit.fluxcd.io/ssa": "Ignore"},
+            "managedFields": [{"manager": "kustomize-controller", "operation": "Apply", "fieldsType": "FieldsV1",
+            "time": "2026-11-27T11:43:25Z", "fieldsV1": {"f:spec": {"f:nets": {}}}}]});
+        let object = json!({"metadata": {"namespace": "shop", "name": "db", "resourceVersion": "7",
+            "annotations": {STORED_METADATA: written.to_string()},
+            "managedFields": [{"manager": "Go-http-client", "operation": "Update", "fieldsV1": {"f:spec": {"f:nets": {}}}}]},
+            "spec": {"nets": ["10.9.0.0/16"]}});
+        let read = |version: &str| {
+            let live = live(serde_json::from_value(object.clone()).unwrap(), version, "NetworkSet").unwrap();
+            (live.managers[0].name.clone(), live.document.object["metadata"].clone(), live.resource_version)
+        };
+        let (manager, metadata, version) = read("crd.projectcalico.org/v1");
+        assert_eq!((manager.as_str(), version.as_str()), ("kustomize-controller", "7"));
+        assert_eq!(
+            metadata,
+            json!({"namespace": "shop", "name": "db", "labels": {"role": "db"},
+                "annotations": {"kustomize.toolkit.fluxcd.io/ssa": "Ignore"}})
+        );
+        assert_eq!(read("projectcalico.org/v3").0, "Go-http-client", "the control: in the API it is an annotation");
     }
 
     #[test]
