@@ -44,6 +44,16 @@ impl Served {
         [(CALICO, "v3"), (CALICO_STORE, "v1")].contains(&(self.group.as_str(), self.version.as_str()))
     }
 
+    /// Whether it is a kind of the network policy API, in a version that has a reader.
+    fn is_admin(&self) -> bool {
+        let known = match self.version.as_str() {
+            "v1alpha1" => ["AdminNetworkPolicy", "BaselineAdminNetworkPolicy"].contains(&self.kind.as_str()),
+            "v1alpha2" => self.kind == "ClusterNetworkPolicy",
+            _ => false,
+        };
+        known && self.group == "policy.networking.k8s.io"
+    }
+
     /// Whether its objects are policies in a tier, by which Calico's API lists them.
     pub(super) fn is_tiered(&self) -> bool {
         self.kind.ends_with("NetworkPolicy") && self.kind != "StagedKubernetesNetworkPolicy"
@@ -66,6 +76,8 @@ impl Served {
 pub(super) struct Kinds {
     /// Policy kinds that are not understood.
     pub policies: Vec<Vec<Served>>,
+    /// Kinds of the network policy API that are understood.
+    pub admin: Vec<Vec<Served>>,
     /// Calico's kinds that are understood.
     pub calico: CalicoKinds,
     /// Calico's Felix configuration.
@@ -97,6 +109,7 @@ impl Kinds {
         match kind {
             "FelixConfiguration" => self.felix = sources,
             "ClusterInformation" => self.calico.information = calico,
+            _ if sources.first().is_some_and(Served::is_admin) => self.admin.push(sources),
             _ if calico.is_empty() => self.policies.push(sources),
             "Tier" => self.calico.tiers = calico,
             "NetworkSet" | "GlobalNetworkSet" => self.calico.sets.push(calico),
@@ -130,7 +143,7 @@ pub(super) fn kinds(served: APIGroupDiscoveryList) -> Kinds {
         // stable: versions stay in the order in which the API server prefers them, after those that have a reader.
         sources.sort_by_key(|s| {
             let is_silent = silent.iter().any(|(g, v, _)| *g == s.group && *v == s.version);
-            (is_silent, s.group == CALICO_STORE, !s.is_calico())
+            (is_silent, s.group == CALICO_STORE, !s.is_calico() && !s.is_admin())
         });
         sources.dedup_by(|a, b| a.group == b.group);
         kinds.add(&kind, sources);
@@ -220,7 +233,8 @@ mod tests {
             (
                 "policy.networking.k8s.io",
                 vec![
-                    version("v1alpha2", "Current", &["ClusterNetworkPolicy"]),
+                    version("v1", "Current", &["ClusterNetworkPolicy", "NodeNetworkPolicy"]),
+                    version("v1alpha2", "Current", &["ClusterNetworkPolicy", "AdminNetworkPolicy"]),
                     version("v1alpha1", "Current", &["AdminNetworkPolicy", "ClusterNetworkPolicy"]),
                 ],
             ),
@@ -242,10 +256,17 @@ mod tests {
             served(&kinds.policies),
             [
                 vec!["cilium.io/v2 CiliumNetworkPolicy"],
-                vec!["policy.networking.k8s.io/v1alpha1 AdminNetworkPolicy"],
-                vec!["policy.networking.k8s.io/v1alpha2 ClusterNetworkPolicy"],
+                vec!["policy.networking.k8s.io/v1 NodeNetworkPolicy"],
                 vec!["projectcalico.org/v4 StrangeNetworkPolicy"],
             ]
+        );
+        assert_eq!(
+            served(&kinds.admin),
+            [
+                vec!["policy.networking.k8s.io/v1alpha1 AdminNetworkPolicy"],
+                vec!["policy.networking.k8s.io/v1alpha2 ClusterNetworkPolicy"],
+            ],
+            "in the version that has a reader"
         );
         let calico = &kinds.calico;
         assert_eq!(

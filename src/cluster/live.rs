@@ -31,7 +31,7 @@ use crate::{
 };
 
 use super::{
-    ClusterError, calico,
+    ClusterError, admin, calico,
     discovery::{self, Kinds},
     event, felix,
     list::Reader,
@@ -162,8 +162,9 @@ impl LiveCluster {
                 return Beside { others, ..Beside::default() };
             }
         };
-        let (mut others, calico, action) = tokio::join!(
+        let (mut others, admin, calico, action) = tokio::join!(
             others::read(&self.reader, kinds.policies),
+            admin::read(&self.reader, &kinds.admin),
             calico::read(&self.reader, &kinds.calico),
             felix::deny_action(&self.reader, &kinds.felix)
         );
@@ -174,7 +175,7 @@ impl LiveCluster {
             others.not_readable.push(NotReadable { resource, reason, policies: false, passing });
             None
         });
-        Beside { others, calico, deny_action }
+        Beside { others, admin, calico, deny_action }
     }
 
     fn remember(&self, owners: Owners) -> Owners {
@@ -239,6 +240,7 @@ fn optional<T>(not_readable: &mut Vec<NotReadable>, resource: &str, list: Result
 #[derive(Default)]
 struct Beside {
     others: Others,
+    admin: admin::Found,
     calico: calico::Found,
     deny_action: Option<String>,
 }
@@ -268,7 +270,7 @@ impl LiveCluster {
     }
 
     async fn look(&self) -> Result<Snapshot, ClusterError> {
-        let (core, workloads, services, nodes, Beside { others, calico, deny_action }) = tokio::join!(
+        let (core, workloads, services, nodes, Beside { others, admin, calico, deny_action }) = tokio::join!(
             self.core(),
             self.all_workloads(),
             self.typed("services", things::service),
@@ -278,13 +280,14 @@ impl LiveCluster {
         let (namespaces, policies, pods, mut owners, jobs) = core?;
         owners.extend(jobs);
         let owners = self.remember(owners);
-        let mut not_readable: Vec<_> = others.not_readable.into_iter().chain(calico.not_readable).collect();
+        let unread = others.not_readable.into_iter().chain(admin.not_readable).chain(calico.not_readable);
+        let mut not_readable: Vec<_> = unread.collect();
         let lists = workloads.into_iter();
         let workloads = lists.flat_map(|(resource, list)| optional(&mut not_readable, resource, list)).collect();
         let nodes = optional(&mut not_readable, "nodes", nodes).into_iter();
         let (nodes, node_labels) = nodes.map(|(name, ips, labels)| ((name.clone(), ips), (name, labels))).unzip();
         let (policies, unknown): (Vec<_>, Vec<_>) = policies.into_iter().unzip();
-        let unknown = unknown.into_iter().flatten().chain(calico.not_understood);
+        let unknown = unknown.into_iter().flatten().chain(admin.not_understood).chain(calico.not_understood);
         let snapshot = Snapshot {
             namespaces: namespaces.into_iter().collect(),
             pods: pods.into_iter().map(|pod| pod.owned(&owners)).collect(),
@@ -292,7 +295,7 @@ impl LiveCluster {
             services: optional(&mut not_readable, "services", services),
             nodes,
             node_labels,
-            policies: policies.into_iter().chain(calico.policies).collect(),
+            policies: policies.into_iter().chain(admin.policies).chain(calico.policies).collect(),
             calico: calico.calico,
             not_understood: others.not_understood.into_iter().chain(unknown).collect(),
             not_readable,
@@ -348,15 +351,15 @@ impl Cluster for LiveCluster {
             Some((id, object.metadata.resource_version.unwrap_or_default()))
         };
         // What cannot be read now and was read before has no version: that, too, is a change.
-        let calico = async {
+        let others = async {
             let kinds = self.kinds().await.unwrap_or_default();
-            calico::versions(&self.reader, &kinds.calico).await
+            tokio::join!(admin::read(&self.reader, &kinds.admin), calico::versions(&self.reader, &kinds.calico))
         };
         let params = ListParams::default();
-        let (versions, calico) = tokio::join!(self.reader.list(POLICIES, &params, fetch, read), calico);
-        let versions = versions?;
-        let calico = calico.into_iter().map(|object| (object.document.id, object.resource_version));
-        Ok(versions.into_iter().chain(calico).collect())
+        let (versions, (admin, calico)) = tokio::join!(self.reader.list(POLICIES, &params, fetch, read), others);
+        let others = admin.policies.into_iter().chain(calico);
+        let others = others.map(|object| (object.document.id, object.resource_version));
+        Ok(versions?.into_iter().chain(others).collect())
     }
 
     async fn event(&self, reason: &str, message: &str, warning: bool) -> Result<(), Fault> {

@@ -10,6 +10,7 @@
 //! verdict means anything (namespaces, pods, their owners, NetworkPolicies) fail the snapshot; the others are
 //! [`NotReadable`](crate::model::NotReadable).
 
+mod admin;
 mod calico;
 mod discovery;
 mod event;
@@ -24,6 +25,7 @@ mod pods;
 mod policies;
 mod resolver;
 mod things;
+mod whole;
 mod workloads;
 
 pub use fault::ClusterError;

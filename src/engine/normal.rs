@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 
 use crate::model::{Direction, PolicyDocument, RuleRef};
 
+mod admin;
 mod calico;
 #[cfg(test)]
 mod tests;
@@ -84,6 +85,7 @@ pub fn defaulted(document: &PolicyDocument) -> Value {
     match calico_kind(document) {
         Some(kind) => calico::defaulted(document, kind),
         None if is_network_policy(document) => defaulted_spec(spec(document)),
+        None if admin::is_admin(document) => admin::defaulted(spec(document)),
         None => spec(document).clone(),
     }
 }

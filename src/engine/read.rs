@@ -31,22 +31,16 @@ fn place(origin: Option<&Origin>) -> String {
     origin.map(|o| format!(" ({o})")).unwrap_or_default()
 }
 
-/// Whether a run reads this kind, from the cluster and from Git.
+/// Whether [`documents`] has a reader for this kind.
 #[must_use]
 pub fn understands(document: &PolicyDocument) -> bool {
-    is_kubernetes(document) || calico::understands(document)
+    is_kubernetes(document) || calico::understands(document) || admin::understands(document)
 }
 
 /// Whether [`policy`] has a reader for this kind: `networking.k8s.io/v1` NetworkPolicy.
 #[must_use]
 pub fn is_kubernetes(document: &PolicyDocument) -> bool {
     document.api_version == "networking.k8s.io/v1" && document.id.kind == "NetworkPolicy"
-}
-
-/// Whether [`documents`] has a reader for this kind: the kinds of a run, and the network policy API's.
-#[must_use]
-pub fn is_read(document: &PolicyDocument) -> bool {
-    understands(document) || admin::understands(document)
 }
 
 /// Reads a document that needs no other one to be understood.

@@ -60,7 +60,7 @@ pub(super) fn document(
         object,
         kustomization: None,
     };
-    if !read::is_read(&policy) {
+    if !read::understands(&policy) {
         let place = place(&source.shown, document.root.place);
         return Err(vec![Fault::NotUnderstood { place, version: version.to_owned(), policy: policy.id.to_string() }]);
     }

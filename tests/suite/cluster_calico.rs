@@ -216,20 +216,70 @@ async fn a_policy_whose_content_is_not_understood_is_named_with_the_reason() {
 async fn policies_of_kinds_without_a_reader_are_named_once_for_each_namespace() {
     let api = calico().await;
     api.serve("cilium.io", "v2", "Current", &[("CiliumNetworkPolicy", "ciliumnetworkpolicies", true)]);
-    let admin = ("AdminNetworkPolicy", "adminnetworkpolicies", false);
-    api.serve("policy.networking.k8s.io", "v1alpha1", "Current", &[admin]);
+    api.serve("security.example.org", "v1", "Current", &[("WideNetworkPolicy", "widenetworkpolicies", false)]);
     for (namespace, name) in [("shop", "one"), ("shop", "two"), ("other", "one")] {
         put(&api, "ciliumnetworkpolicies.cilium.io", Some(namespace), name, &Value::Null);
     }
-    put(&api, "adminnetworkpolicies.policy.networking.k8s.io", None, "all", &Value::Null);
+    put(&api, "widenetworkpolicies.security.example.org", None, "all", &Value::Null);
     assert_eq!(
         not_understood(&snapshot(&api).await),
         [
             "cilium.io/CiliumNetworkPolicy one other -",
             "cilium.io/CiliumNetworkPolicy one shop -",
-            "policy.networking.k8s.io/AdminNetworkPolicy all any -",
+            "security.example.org/WideNetworkPolicy all any -",
         ]
     );
+}
+
+/// The network policy API, in the versions that have a reader, with a policy of each kind.
+async fn admin() -> Api {
+    let api = shop().await;
+    let kinds = [
+        ("AdminNetworkPolicy", "adminnetworkpolicies", false),
+        ("BaselineAdminNetworkPolicy", "baselineadminnetworkpolicies", false),
+    ];
+    api.serve("policy.networking.k8s.io", "v1alpha1", "Current", &kinds);
+    let cluster = ("ClusterNetworkPolicy", "clusternetworkpolicies", false);
+    api.serve("policy.networking.k8s.io", "v1alpha2", "Current", &[cluster]);
+    let subject = json!({"namespaces": {}});
+    for (plural, name, spec) in [
+        ("adminnetworkpolicies", "first", json!({"priority": 5, "subject": subject})),
+        ("baselineadminnetworkpolicies", "default", json!({"subject": subject})),
+        ("clusternetworkpolicies", "wide", json!({"tier": "Admin", "priority": 7, "subject": subject})),
+    ] {
+        put(&api, &format!("{plural}.policy.networking.k8s.io"), None, name, &spec);
+    }
+    api
+}
+
+#[tokio::test]
+async fn policies_of_the_network_policy_api_are_read_whole() {
+    let api = admin().await;
+    let seen = snapshot(&api).await;
+    assert_eq!(
+        ids(&seen.policies),
+        [
+            "AdminNetworkPolicy/first",
+            "BaselineAdminNetworkPolicy/default",
+            "ClusterNetworkPolicy/wide",
+            "NetworkPolicy/shop/web",
+        ]
+    );
+    assert_eq!((not_understood(&seen), seen.not_readable.as_slice()), (vec![], [].as_slice()));
+    let documents: Vec<_> = seen.documents().cloned().collect();
+    let evaluation = Evaluation::of(&seen, &documents, TieRule::default()).unwrap();
+    assert!(evaluation.read.policies.iter().all(|policy| documents.iter().any(|d| d.id == policy.id)));
+    assert!(api.requests("serviceaccounts").is_empty(), "Calico alone looks at them");
+    let taken = seen.deciding().map(|p| (p.document.id.clone(), p.resource_version.clone())).collect();
+    assert_eq!(live(&api).policy_versions().await.unwrap(), taken);
+
+    let spec = json!({"tier": "Admin", "priority": 7, "subject": {"namespaces": {}}, "quantum": true});
+    put(&api, "clusternetworkpolicies.policy.networking.k8s.io", None, "wide", &spec);
+    let words = "policy.networking.k8s.io/ClusterNetworkPolicy wide any the field `quantum` is not understood";
+    assert_eq!(not_understood(&snapshot(&api).await), [words]);
+    api.fault("GET", "/clusternetworkpolicies?", Fault::Status(403), 9);
+    let missing: Vec<_> = snapshot(&api).await.not_readable.into_iter().map(|n| (n.resource, n.policies)).collect();
+    assert_eq!(missing, [("clusternetworkpolicies.policy.networking.k8s.io".to_owned(), true)]);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! The use case over a world in memory: what a user gets to read, the exit code, what was probed, what is remembered.
 
+mod admin;
 mod calico;
 mod controls;
 mod drift;

@@ -67,7 +67,7 @@ fn answer(world: &World, from: &FakePod, ip: IpAddr, protocol: Protocol, port: u
         p.metadata.name.as_ref() == Some(&from.info.id.name)
             && p.metadata.namespace.as_ref() == Some(&from.info.id.namespace)
     });
-    if world.enforced().iter().any(|document| document.api_version.contains("projectcalico.org")) {
+    if world.enforced().iter().any(|document| is_tiered(&document.api_version)) {
         let tiered = tiered(world, &cluster);
         let question = Question::new(tiered.end_at(source), tiered.end_at(ip), &protocol.to_string(), port);
         return tiers::verdict(&tiered, &question).answer;
@@ -76,10 +76,14 @@ fn answer(world: &World, from: &FakePod, ip: IpAddr, protocol: Protocol, port: u
     oracle::allowed(&cluster, end, cluster.end_at(ip), &protocol.to_string(), port)
 }
 
-/// The same with Calico's policies.
+fn is_tiered(version: &str) -> bool {
+    version.contains("projectcalico.org") || version.starts_with("policy.networking.k8s.io/")
+}
+
+/// The same with policies in tiers.
 fn tiered(world: &World, plain: &Cluster) -> tiers::World {
     let enforced = world.enforced();
-    let others = enforced.iter().filter(|d| d.api_version.contains("projectcalico.org")).map(|document| {
+    let others = enforced.iter().filter(|d| is_tiered(&d.api_version)).map(|document| {
         let mut object = document.object.clone();
         object["apiVersion"] = document.api_version.clone().into();
         object["kind"] = document.id.kind.trim_end_matches(".projectcalico.org").into();
