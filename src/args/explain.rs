@@ -23,7 +23,7 @@ pub struct ExplainArgs {
     /// The source: NS/POD, NS/KIND/NAME (kubectl's kinds and short names), an IP address, a CIDR or a host name.
     #[arg(value_name = "SRC", required_unless_present = "flows", requires_all = ["destination", "port"])]
     source: Option<String>,
-    /// The destination: the same, or svc/NS/NAME, with an answer for each of the Service's endpoints.
+    /// The destination: the same, or svc/NS/NAME or a ClusterIP, with an answer for each of the Service's endpoints.
     #[arg(value_name = "DST")]
     destination: Option<String>,
     /// The port: 5432, 53/UDP, or the name that the destination declares, such as http/TCP.

@@ -43,6 +43,7 @@ pub(super) fn service(service: Service) -> Option<ServiceInfo> {
         name: service.metadata.name?,
         ports: ports.collect(),
         // A headless Service has the word `None` in place of an address.
+        headless: spec.cluster_ip.as_deref() == Some("None"),
         cluster_ips: addresses(spec.cluster_ips.iter().flatten()),
         selector: spec.selector.filter(|selector| !selector.is_empty()),
     })

@@ -1,4 +1,5 @@
-//! What an endpoint on the command line means: `NS/POD`, `NS/KIND/NAME`, `svc/NS/NAME`, an address, a CIDR, a host name.
+//! What an endpoint on the command line means: `NS/POD`, `NS/KIND/NAME`, `svc/NS/NAME`, an address (a Service's too), a
+//! CIDR, a host name.
 
 use std::net::IpAddr;
 
@@ -72,6 +73,10 @@ fn kind_of(word: &str) -> &str {
 pub fn resolve<'s>(text: &str, reach: &Reach<'_>, snapshot: &'s Snapshot) -> Result<Meaning<'s>, Unknown> {
     let plain = |ends| Ok(Meaning { ends, service: None });
     if let Ok(address) = text.parse::<IpAddr>() {
+        // Policies never see a Service's address: what goes there has the address of an endpoint by then.
+        if let Some(service) = snapshot.services.iter().find(|service| service.cluster_ips.contains(&address)) {
+            return self::service(&service.namespace, &service.name, reach, snapshot);
+        }
         return plain(vec![of_address(address, reach, snapshot)]);
     }
     if let Ok(net) = text.parse::<IpNet>() {
@@ -259,7 +264,8 @@ pub fn port(text: &str) -> Result<(Protocol, Port), Unknown> {
     Ok((protocol, Port::Name(port.to_owned())))
 }
 
-/// The ports of `end` that are meant: a name resolves to those that it declares, a Service's port to its target.
+/// The ports of `end` that are meant: a name resolves to those that it declares, a Service's port to its target. That of
+/// a headless Service is the pod's own, since nothing translates it.
 ///
 /// # Errors
 /// The destination declares no port of that name, or the Service has no such port.
@@ -269,7 +275,9 @@ pub fn numbers(
     (protocol, port): &(Protocol, Port),
     reach: &Reach<'_>,
 ) -> Result<Vec<u16>, Unknown> {
-    let Some(service) = service else { return declared(end, *protocol, port, reach) };
+    let Some(service) = service.filter(|service| !service.headless) else {
+        return declared(end, *protocol, port, reach);
+    };
     let wanted = match port {
         Port::Number(number) => service.ports.iter().find(|(own, p, _)| own == number && p == protocol),
         // The names of a Service's ports are not kept; a target's name is what is meant most often.

@@ -113,6 +113,8 @@ impl Question<'_> {
         port: &(Protocol, Port),
         answers: &mut Vec<Answer>,
     ) -> Result<(), Unknown> {
+        let before = answers.len();
+        let mut lacking = None;
         for destination in &to.ends {
             if source.class.is_none() && destination.class.is_none() {
                 let [from, to] = [source, destination].map(|end| end.endpoint.to_string());
@@ -120,11 +122,20 @@ impl Question<'_> {
                     "neither `{from}` nor `{to}` is in the cluster: no policy decides that"
                 )));
             }
-            for number in asked::numbers(destination, to.service, port, self.reach)? {
-                answers.extend(self.flow(source, destination, (port.0, number)));
+            match asked::numbers(destination, to.service, port, self.reach) {
+                Ok(numbers) => {
+                    let flows = numbers.into_iter().flat_map(|number| self.flow(source, destination, (port.0, number)));
+                    answers.extend(flows);
+                }
+                // A pod without the Service's named port is no endpoint of that port.
+                Err(unknown) if to.service.is_some() => lacking = Some(unknown),
+                Err(unknown) => return Err(unknown),
             }
         }
-        Ok(())
+        match lacking {
+            Some(unknown) if answers.len() == before => Err(unknown),
+            _ => Ok(()),
+        }
     }
 
     /// The answers for one pair: one, unless the policies tell addresses or families apart.

@@ -13,10 +13,12 @@ pub(super) fn service(object: Cursor<'_>, id: &Workload) -> Result<ServiceInfo, 
     let spec = object.get("spec")?;
     let mut ports = Vec::new();
     let mut cluster_ips = Vec::new();
+    let mut headless = false;
     if let Some(spec) = spec {
         for port in spec.items("ports")? {
             ports.push(service_port(port)?);
         }
+        headless = spec.text_at(&["clusterIP"])? == Some("None");
         let texts = spec.get("clusterIP")?.into_iter().chain(spec.items("clusterIPs")?);
         // A headless Service has the word `None` in place of an address.
         cluster_ips.extend(texts.filter_map(|field| field.text().ok()?.parse::<IpAddr>().ok()));
@@ -29,6 +31,7 @@ pub(super) fn service(object: Cursor<'_>, id: &Workload) -> Result<ServiceInfo, 
         name: id.name.clone(),
         selector: (!selector.is_empty()).then_some(selector),
         cluster_ips,
+        headless,
         ports,
     })
 }

@@ -121,6 +121,9 @@ pub struct ServiceInfo {
     pub selector: Option<Labels>,
     /// Its cluster addresses.
     pub cluster_ips: Vec<IpAddr>,
+    /// Whether its name stands for the addresses of its pods (`clusterIP: None`), whose ports are then asked for as they
+    /// are.
+    pub headless: bool,
     /// Port, protocol and the target port's number or name.
     pub ports: Vec<(u16, Protocol, String)>,
 }

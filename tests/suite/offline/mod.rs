@@ -6,6 +6,7 @@ mod lint;
 mod oracle_rows;
 mod other_tools;
 mod rendered;
+mod services;
 mod support;
 mod table;
 mod tier_rows;

@@ -96,3 +96,29 @@ fn a_kustomization_that_is_refused_is_told_and_so_is_a_missing_program() {
     let ran = run_in(folder.path(), &["list", "-f", ".", "--kustomize", "./no-such-program"], "");
     assert!(ran.errors.contains("`./no-such-program` cannot be run: install kustomize"), "{ran:?}");
 }
+
+#[test]
+fn a_kustomization_may_hold_policies_of_every_kind() {
+    let folder = folder(&[
+        ("k8s/kustomization.yaml", "namespace: shop\nresources: [global.yaml, admin.yaml, pods.yaml]\n"),
+        (
+            "k8s/global.yaml",
+            "apiVersion: projectcalico.org/v3\nkind: GlobalNetworkPolicy\nmetadata: {name: db}\nspec:\n  order: 1\n  \
+             selector: app == 'db'\n  ingress:\n    - action: Deny\n      protocol: TCP\n      destination: {ports: [1]}\n",
+        ),
+        (
+            "k8s/admin.yaml",
+            "apiVersion: policy.networking.k8s.io/v1alpha1\nkind: AdminNetworkPolicy\nmetadata: {name: ops}\nspec:\n  \
+             priority: 1\n  subject: {namespaces: {}}\n  ingress:\n    - action: Deny\n      from: [{namespaces: {}}]\n      \
+             ports: [{portNumber: {port: 2}}]\n",
+        ),
+        ("k8s/pods.yaml", &(pod("any/web", "app: web", "", "") + &pod("any/db", "app: db", "", ""))),
+    ]);
+    for (port, expected) in [
+        ("1", "GlobalNetworkPolicy/db ingress[0] denies it (global.yaml:8:"),
+        ("2", "AdminNetworkPolicy/ops ingress[0] denies it, in tier adminnetworkpolicy (admin.yaml:8:"),
+    ] {
+        let ran = run_in(folder.path(), &["explain", "-f", "k8s", "shop/web", "shop/db", port], "");
+        assert!(ran.code == 1 && ran.out.contains(expected), "{ran:?}");
+    }
+}

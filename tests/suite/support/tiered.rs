@@ -87,6 +87,7 @@ fn service(object: &Value) -> ServiceInfo {
         name: text(&object["metadata"]["name"]),
         selector: Some(labels(&object["spec"]["selector"])),
         cluster_ips: Vec::new(),
+        headless: false,
         ports: object["spec"]["ports"].as_array().into_iter().flatten().map(port).collect(),
     }
 }

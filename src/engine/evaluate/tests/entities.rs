@@ -148,6 +148,7 @@ fn calico_4_12_services_are_their_endpoints_and_never_the_cluster_address() {
         name: name.to_owned(),
         selector: selector.map(labels),
         cluster_ips: vec!["10.96.0.9".parse().unwrap()],
+        headless: false,
         ports: vec![(6379, Protocol::Tcp, "http".to_owned()), (9090, Protocol::Tcp, "9090".to_owned())],
     };
     cluster.snapshot.services = vec![service("redis", Some(&[("app", "redis")])), service("manual", None)];
@@ -186,6 +187,7 @@ fn calico_4_12_a_service_as_the_source_is_addresses_for_packets_without_ports_to
         name: "web".to_owned(),
         selector: Some(labels(&[("app", "web")])),
         cluster_ips: Vec::new(),
+        headless: false,
         ports: vec![(80, Protocol::Tcp, "http".to_owned())],
     }];
     let rule = json!({"source": {"services": {"name": "web", "namespace": "shop"}}});
