@@ -4,6 +4,7 @@
 //! of its answers hang on each feature.
 
 mod edits;
+mod kubernetes;
 
 use crate::Answer;
 use crate::random::tiered::Packet;
@@ -46,6 +47,18 @@ pub fn all() -> Vec<Feature> {
     let mut found = without_admin();
     found.extend(edits::admin());
     found
+}
+
+/// Those of NetworkPolicies of Kubernetes alone.
+#[must_use]
+pub fn of_kubernetes() -> Vec<Feature> {
+    kubernetes::all()
+}
+
+/// Those of the network policy API's kinds alone.
+#[must_use]
+pub fn of_admin() -> Vec<Feature> {
+    edits::admin()
 }
 
 /// Those of Kubernetes' and Calico's policies alone.

@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod convert;
+pub mod evaluation;
 pub mod outbox;
 pub mod sample;
 pub mod story;

@@ -6,7 +6,7 @@ use super::Feature;
 use crate::tiers::World;
 use crate::tiers::json::{list, text};
 
-const fn feature(name: &'static str, without: fn(&mut World)) -> Feature {
+pub(super) const fn feature(name: &'static str, without: fn(&mut World)) -> Feature {
     Feature { name, without }
 }
 
@@ -19,6 +19,13 @@ pub(super) fn policies() -> Vec<Feature> {
         feature("NetworkSet", |world| world.others.retain(|one| !calico(one, "NetworkSet"))),
         feature("GlobalNetworkSet", |world| world.others.retain(|one| !calico(one, "GlobalNetworkSet"))),
         feature("order", |world| each_policy(world, |policy| remove(policy, "/spec", "order"))),
+        feature("no order", |world| {
+            each_policy(world, |policy| {
+                if policy.pointer("/spec/order").is_none() {
+                    set(policy, "/spec", "order", json!(0));
+                }
+            });
+        }),
         feature("ties by version", |world| {
             let old = ["v3.28.5", "v3.31.4"];
             let is_old = world.others.iter().any(|one| old.contains(&text(one, "/spec/calicoVersion")));
@@ -297,13 +304,13 @@ fn replace(world: &mut World, from: &str, to: &str) {
     });
 }
 
-fn set(object: &mut Value, pointer: &str, key: &str, value: Value) {
+pub(super) fn set(object: &mut Value, pointer: &str, key: &str, value: Value) {
     if let Some(fields) = object.pointer_mut(pointer).and_then(Value::as_object_mut) {
         fields.insert(key.to_owned(), value);
     }
 }
 
-fn remove(object: &mut Value, pointer: &str, key: &str) {
+pub(super) fn remove(object: &mut Value, pointer: &str, key: &str) {
     if let Some(fields) = object.pointer_mut(pointer).and_then(Value::as_object_mut) {
         fields.remove(key);
     }

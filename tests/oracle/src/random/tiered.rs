@@ -8,6 +8,7 @@ mod dice;
 mod policies;
 mod rules;
 mod selectors;
+mod services;
 mod shrink;
 
 use std::net::IpAddr;
@@ -20,6 +21,7 @@ use crate::tiers::{Question, World};
 use crate::{Cluster, End, pod};
 use dice::Dice;
 
+pub use services::with_services;
 pub use shrink::shrunk;
 
 /// Which of the network policy API's versions there is. A cluster has at most one.
@@ -67,6 +69,9 @@ pub struct Mix {
     pub admin: Admin,
     /// Its policies, at most, in each tier.
     pub admins: usize,
+    /// Whether its policies say what only the experimental channel of the API has (nodes, domain names; in v1alpha1
+    /// named ports too).
+    pub experimental: bool,
     /// Calico's version as ClusterInformation tells it, if it does.
     pub version: Option<&'static str>,
 }
@@ -93,6 +98,7 @@ impl Mix {
             staged: usize::from(calico),
             admin: if calico { *dice.pick(&admin) } else { *dice.pick(&[Admin::V1alpha1, Admin::V1alpha2]) },
             admins: 4,
+            experimental: true,
             version: *dice.pick(&[None, Some("v3.28.5"), Some("v3.31.4"), Some("v3.32.0")]),
         }
     }
@@ -100,16 +106,24 @@ impl Mix {
     /// What Calico 3.28 enforces on a cluster with IPv4 alone. Its pods stand already, so `shape` is that of them.
     #[must_use]
     pub fn calico_3_28(shape: Shape) -> Self {
+        Self { calico: 8, sets: 4, version: Some("v3.28.5"), ..Self::kubernetes(shape, Admin::Nothing) }
+    }
+
+    /// What an enforcer of Kubernetes' policies, and of one version of the network policy API's, knows of the standard
+    /// channel. Its pods stand already, as for Calico.
+    #[must_use]
+    pub fn kubernetes(shape: Shape, admin: Admin) -> Self {
         Self {
             focus: Focus::Everything,
             shape,
-            calico: 8,
-            sets: 4,
+            calico: 0,
+            sets: 0,
             tiers: 0,
             staged: 0,
-            admin: Admin::Nothing,
-            admins: 0,
-            version: Some("v3.28.5"),
+            admin,
+            admins: 4,
+            experimental: false,
+            version: None,
         }
     }
 }
@@ -227,7 +241,7 @@ impl Material {
 fn slices(dice: &mut Dice, mix: &Mix, standing: &Cluster) -> Vec<Value> {
     let mut found = Vec::new();
     for namespace in (0..mix.shape.namespaces.max(1)).map(super::pods::namespace_name) {
-        for service in ["web", "db"] {
+        for service in services::SERVICES {
             let pods = standing.pods.iter().filter(|pod| is_plain(pod) && dice.chance(40));
             let addresses = pods.flat_map(pod::addresses).filter(IpAddr::is_ipv4);
             let endpoints: Vec<Value> = addresses.map(|address| json!({"addresses": [address]})).collect();

@@ -95,7 +95,9 @@ fn rule(dice: &mut Dice, material: &Material, which: &str, direction: Direction)
 
 /// "DomainNames is only supported for Accept rules."
 fn outside(dice: &mut Dice, material: &Material, allows: bool) -> Value {
-    match dice.below(10) {
+    // The first six are of the experimental channel.
+    let first = if material.mix.experimental { 0 } else { 6 };
+    match first + dice.below(10 - first) {
         0..=4 => json!({"nodes": *dice.pick(&[&json!({}), &json!({"matchLabels": {"zone": "0"}})])}),
         5 if allows => json!({"domainNames": ["*.example.org"]}),
         _ if material.addresses.is_empty() => json!({"networks": ["198.51.100.0/24"]}),
@@ -109,6 +111,7 @@ fn port(dice: &mut Dice, material: &Material, allow: &str, named: bool) -> Value
     let end = number.saturating_add(1 + u16::from(dice.chance(50)));
     let protocol = *dice.pick(if shape.sctp { &["TCP", "TCP", "UDP", "SCTP"] } else { &["TCP", "TCP", "UDP", "UDP"] });
     let kind = dice.below(4);
+    let named = named && (allow == "Accept" || material.mix.experimental);
     if kind >= 2 && named && !shape.port_names.is_empty() {
         let name = dice.pick(&shape.port_names);
         return if allow == "Accept" { json!({"destinationNamedPort": name}) } else { json!({"namedPort": name}) };

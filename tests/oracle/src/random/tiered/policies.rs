@@ -98,7 +98,7 @@ fn policy(dice: &mut Dice, material: &Material, number: usize, tiers: &[String])
         _ => {}
     }
     // Many of them tie, also with Kubernetes' 1000.
-    let orders = [json!(null), json!(10), json!(10), json!(10), json!(999.5), json!(1000), json!(1000), json!(1001)];
+    let orders = [json!(null), json!(null), json!(10), json!(10), json!(999.5), json!(1000), json!(1000), json!(1001)];
     let order = if material.mix.focus == Focus::Ties { json!(1000) } else { dice.pick(&orders).clone() };
     if !order.is_null() {
         put(&mut spec, "order", order);

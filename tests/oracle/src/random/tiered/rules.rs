@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::selectors::{of_accounts, of_labels, of_namespaces};
+use super::services::SERVICES;
 use super::{ACCOUNTS, Dice, Focus, Material, put};
 use crate::Direction;
 use crate::random::policies::around;
@@ -111,11 +112,7 @@ fn peer(dice: &mut Dice, material: &Material, ipv4: bool) -> Value {
             put(&mut peer, "nets", json!(nets));
             put(&mut peer, "notNets", json!([block(dice, material, ipv4)]));
         }
-        _ => put(
-            &mut peer,
-            "services",
-            json!({"name": *dice.pick(&["web", "db"]), "namespace": material.namespace(dice)}),
-        ),
+        _ => put(&mut peer, "services", json!({"name": *dice.pick(&SERVICES), "namespace": material.namespace(dice)})),
     }
     // Beside a selector, now and then.
     if (4..=10).contains(&form) && dice.chance(8) {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::features::{all, answers};
-use crate::random::tiered::{Admin, Mix, Packet, documents, packets};
+use crate::features::{Feature, all, answers, of_kubernetes};
+use crate::random::tiered::{Admin, Mix, Packet, documents, packets, with_services};
 use crate::tiers::{By, World, selector_is_valid, verdict};
 use crate::{Answer, random};
 
@@ -16,13 +16,22 @@ const CLUSTERS: u64 = 1_500;
 
 #[test]
 fn every_feature_decides() {
-    let features = all();
+    every_one_decides(&all(), Mix::of_seed);
+}
+
+#[test]
+fn every_feature_of_kubernetes_decides() {
+    let shape = random::Shape { pods: 6, policies: 5, ..random::Shape::default() };
+    every_one_decides(&of_kubernetes(), |_| Mix::kubernetes(shape.clone(), Admin::Nothing));
+}
+
+fn every_one_decides(features: &[Feature], mix: impl Fn(u64) -> Mix) {
     let mut counts = vec![0; features.len()];
     for seed in 0..CLUSTERS {
         if counts.iter().all(|count| *count >= ENOUGH) {
             break;
         }
-        let mix = Mix::of_seed(seed);
+        let mix = mix(seed);
         let world = World::read(documents(seed, &mix)).unwrap();
         let packets = packets(seed, &mix, &world, 16);
         let with = answers(&world, &packets);
@@ -206,6 +215,20 @@ fn admin_policies_are_what_their_api_accepts() {
 }
 
 #[test]
+fn the_standard_channel_has_no_experimental_fields() {
+    for admin in [Admin::V1alpha1, Admin::V1alpha2] {
+        let mix = Mix::kubernetes(random::Shape::default(), admin);
+        let drawn: Vec<Value> = (0..60).flat_map(|seed| documents(seed, &mix)).collect();
+        let text = serde_json::to_string(&drawn).unwrap();
+        for absent in ["\"nodes\"", "domainNames", "\"namedPort\"", "projectcalico"] {
+            assert!(!text.contains(absent), "{admin:?}: {absent}");
+        }
+        assert!(text.contains("networks") && text.contains("policy.networking"), "{admin:?}");
+        assert_eq!(text.contains("destinationNamedPort"), admin == Admin::V1alpha2);
+    }
+}
+
+#[test]
 fn a_real_cluster_gives_the_addresses_and_gets_what_3_28_knows() {
     let shape = random::Shape { ipv6: false, addressed: false, outside: vec![], ..random::Shape::default() };
     let mix = Mix::calico_3_28(shape);
@@ -221,6 +244,11 @@ fn a_real_cluster_gives_the_addresses_and_gets_what_3_28_knows() {
         assert!(!text.contains(absent), "{absent}");
     }
     assert_eq!(mix.admin, Admin::Nothing);
+    let services = with_services(3, &mix, &mut standing);
+    let selects = |service: &Value| service["spec"]["selector"].as_object().unwrap().keys().next().unwrap().clone();
+    let has =
+        |label: &String| standing.pods.iter().any(|pod| pod.metadata.labels.as_ref().unwrap().contains_key(label));
+    assert!(services.iter().map(selects).any(|label| has(&label)), "pods stand behind services");
     // Names of namespaces stand in double quotes everywhere, so that a test can put its own in their place.
     assert!(!text.contains("'ns-"));
 }
