@@ -33,7 +33,10 @@ impl DataPlane {
         match name {
             "calico" => Ok(Self::Calico),
             "kube-router" => Ok(Self::KubeRouter),
-            "kube-network-policies" => Ok(Self::KubeNetworkPolicies),
+            // With the kinds of the network policy API, or without.
+            "kube-network-policies" | "kube-network-policies-anp" | "kube-network-policies-cnp" => {
+                Ok(Self::KubeNetworkPolicies)
+            }
             other => bail!("no scenario knows the data plane `{other}`"),
         }
     }

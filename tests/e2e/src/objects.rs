@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use kube::{
     Api, Client,
-    api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams},
+    api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
     core::{ApiResource, GroupVersionKind, TypeMeta},
 };
 use serde_json::Value;
@@ -16,7 +16,12 @@ const CLUSTER_WIDE: &[&str] = &[
     "ValidatingAdmissionPolicy",
     "ValidatingAdmissionPolicyBinding",
     "GlobalNetworkPolicy",
+    "GlobalNetworkSet",
+    "ClusterInformation",
     "Tier",
+    "AdminNetworkPolicy",
+    "BaselineAdminNetworkPolicy",
+    "ClusterNetworkPolicy",
 ];
 
 /// Whether objects of this kind have no namespace.
@@ -45,7 +50,7 @@ pub fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
 pub fn api(client: &Client, api_version: &str, kind: &str, namespace: &str) -> Api<DynamicObject> {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     let mut resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
-    if group == "projectcalico.org" {
+    if group == "projectcalico.org" && kind.ends_with('y') {
         resource.plural = format!("{}ies", kind.to_lowercase().trim_end_matches('y'));
     }
     if is_cluster_wide(kind) {
@@ -74,6 +79,16 @@ pub async fn apply(client: &Client, object: &Value) -> Result<()> {
         .await
         .with_context(|| format!("cannot apply {}", title(object)))
         .map(drop)
+}
+
+/// Creates an object that is not there.
+///
+/// # Errors
+/// It is there, or the API server refused it.
+pub async fn create(client: &Client, object: &Value) -> Result<()> {
+    let read: DynamicObject = serde_json::from_value(object.clone())?;
+    let created = api_of(client, object).create(&PostParams::default(), &read).await;
+    created.with_context(|| format!("cannot create {}: {object}", title(object))).map(drop)
 }
 
 /// Applies objects one after the other, in their order.

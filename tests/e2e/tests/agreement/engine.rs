@@ -12,9 +12,7 @@ use netpol_verify::{
 };
 use oracle::{Cluster, random::Flow};
 
-#[path = "../../../suite/support/convert.rs"]
-#[expect(clippy::unwrap_used, reason = "a test's helpers may")]
-mod convert;
+use crate::support::convert;
 
 /// The engine's view of a cluster.
 pub struct Engine {

@@ -3,12 +3,24 @@
 //!
 //! `make cluster` first; then `cargo test -p e2e --test agreement -- --nocapture`. `E2E_SEED` draws another cluster;
 //! with `E2E_KEEP` it stays up when they do not agree.
+//!
+//! With `--ignored`, the test of all kinds of policy that the data plane enforces. Its policies may select any pod of the
+//! cluster, so it wants the cluster for itself.
 
+mod asked;
+mod counts;
+mod documents;
 mod engine;
+mod expected;
+mod known;
+mod mixture;
+mod names;
 mod packets;
+mod plan;
 mod round;
 mod spared;
 mod standing;
+mod support;
 
 use std::{collections::BTreeMap, time::Instant};
 
@@ -30,17 +42,33 @@ const OUTSIDE: [(&str, [u8; 4]); 2] = [("pg01", [192, 168, 78, 11]), ("echo", [1
 #[test]
 fn the_engine_the_oracle_and_the_packets_agree() -> Result<()> {
     Cluster::enter(|cluster| async move {
-        let seed = std::env::var("E2E_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+        let seed = number("E2E_SEED", 1);
         let data_plane = cluster.data_plane()?;
         let shape = spared::shape(data_plane);
         println!("{data_plane:?}: pods of seed {seed}, policies of seeds {seed} to {}", seed + ROUNDS - 1);
-        let standing = Standing::create(&cluster, seed, &shape).await?;
+        let standing = Standing::create(&cluster, &random::cluster(seed, &shape), &[]).await?;
         let outcome = all_rounds(&standing, data_plane, seed, &shape).await;
         if outcome.is_ok() || std::env::var_os("E2E_KEEP").is_none() {
             standing.remove().await?;
         }
         judge(&outcome?)
     })
+}
+
+#[test]
+#[ignore = "wants the cluster for itself"]
+fn all_kinds_of_policy_agree() -> Result<()> {
+    Cluster::enter(|cluster| async move {
+        let (seed, first, started) = (number("E2E_SEED", 1), number("E2E_ROUND", 0), Instant::now());
+        println!("{}: E2E_SEED={seed} E2E_ROUND={first}", cluster.variable("DATA_PLANE")?);
+        let outcome = mixture::play(&cluster, seed, first).await;
+        println!("{:.0?}", started.elapsed());
+        outcome
+    })
+}
+
+fn number(variable: &str, otherwise: u64) -> u64 {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
 }
 
 /// How many flows were allowed and denied, by protocol.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Result, bail};
-use e2e::{DataPlane, poll::seconds};
+use e2e::DataPlane;
 use k8s_openapi::{api::networking::v1::NetworkPolicy, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use netpol_verify::model::Decision;
 use oracle::{
@@ -11,12 +11,13 @@ use oracle::{
     random::{self, Flow, Shape},
 };
 use serde_json::{Value, json};
-use tokio::time::{Duration, Instant, sleep};
 
-use crate::{engine::Engine, packets::Packets};
+use crate::{
+    engine::Engine,
+    expected::{self, Expected, LIMIT, Otherwise},
+    packets::Packets,
+};
 
-/// How long a data plane may take to follow, on a machine that is busy.
-const LIMIT: Duration = seconds(15);
 /// How many disagreements are told in full.
 const TOLD: usize = 3;
 
@@ -66,24 +67,12 @@ impl Round<'_> {
     /// Some still do not after [`LIMIT`].
     pub async fn hold_against_packets(&self, packets: &mut Packets) -> Result<Vec<Agreed>> {
         let flows = self.flows();
-        let end = Instant::now() + LIMIT;
-        let mut pending = flows.clone();
-        loop {
-            let asked: Vec<Value> = pending.iter().map(request).collect();
-            let seen = packets.observe(&asked).await?;
-            let complete = pending.len() == flows.len();
-            let answered = pending.into_iter().zip(seen);
-            let wrong: Vec<(Flow<'_>, String)> = answered.filter(|(flow, seen)| !self.agrees(flow, seen)).collect();
-            if wrong.is_empty() && complete {
-                return Ok(flows.iter().map(|flow| (flow.protocol, self.allows(flow))).collect());
-            }
-            if !wrong.is_empty() && Instant::now() >= end {
-                bail!("{}", self.disagreement(flows.len(), &wrong));
-            }
-            // When the last ones agree, all are asked once more: none of them may agree by the policies before.
-            pending = if wrong.is_empty() { flows.clone() } else { wrong.into_iter().map(|(flow, _)| flow).collect() };
-            sleep(Duration::from_millis(200)).await;
+        let expected: Vec<Expected> = flows.iter().map(|flow| self.expected(flow)).collect();
+        let otherwise = expected::hold(packets, self.data_plane, &expected, LIMIT).await?;
+        if !otherwise.is_empty() {
+            bail!("{}", self.disagreement(&flows, &otherwise));
         }
+        Ok(expected.iter().map(|flow| (flow.protocol, flow.allowed)).collect())
     }
 
     /// Every flow between two different ends.
@@ -97,26 +86,23 @@ impl Round<'_> {
         oracle::allowed(&self.cluster, flow.src, flow.dst, flow.protocol, flow.port) == Answer::Allowed
     }
 
-    /// Whether that is what an allowed flow, or a denied one, looks like under this data plane.
-    fn agrees(&self, flow: &Flow<'_>, seen: &str) -> bool {
-        match (self.allows(flow), self.data_plane) {
-            (true, _) => seen == "open",
-            // The kernel sends a peer only so many ICMP errors a second: of many rejections at once most are silent.
-            (false, DataPlane::KubeRouter) => seen == "refused" || seen == "timeout",
-            (false, DataPlane::Calico | DataPlane::KubeNetworkPolicies) => seen == "timeout",
-        }
+    fn expected(&self, flow: &Flow<'_>) -> Expected {
+        let (from, to) = (flow.src.address(), flow.dst.address());
+        Expected { from, to, protocol: flow.protocol, port: flow.port, allowed: self.allows(flow) }
     }
 
-    fn disagreement(&self, asked: usize, wrong: &[(Flow<'_>, String)]) -> String {
-        let told = wrong.iter().take(TOLD).map(|(flow, seen)| {
+    fn disagreement(&self, flows: &[Flow<'_>], wrong: &[Otherwise]) -> String {
+        let told = wrong.iter().take(TOLD).filter_map(|(place, seen)| Some((flows.get(*place)?, seen)));
+        let told = told.map(|(flow, seen)| {
             let expected = if self.allows(flow) { "allowed" } else { "denied" };
             format!("the oracle says {expected}, packets say `{seen}`\n{}", self.told(flow))
         });
         format!(
-            "{:?}, seed {}: {} of {asked} flows disagree after {} s, among them:\n{}",
+            "{:?}, seed {}: {} of {} flows disagree after {} s, among them:\n{}",
             self.data_plane,
             self.seed,
             wrong.len(),
+            flows.len(),
             LIMIT.as_secs(),
             told.collect::<Vec<_>>().join("\n")
         )
@@ -138,11 +124,6 @@ impl Round<'_> {
         });
         format!("{told:#}")
     }
-}
-
-fn request(flow: &Flow<'_>) -> Value {
-    let from = flow.src.address().to_string();
-    json!({"from": from, "to_address": flow.dst.address(), "protocol": flow.protocol, "port": flow.port})
 }
 
 fn namespace(end: End<'_>) -> Option<&String> {

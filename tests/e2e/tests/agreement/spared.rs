@@ -35,6 +35,29 @@ pub fn shape(data_plane: DataPlane) -> Shape {
     }
 }
 
+/// Features of policies that no flow can hang on here.
+///
+/// Packets are TCP and UDP over IPv4. Calico got tiers with 3.29 and staged policies with 3.30. Packets to a node do
+/// not pass where kube-network-policies looks, and named ports of v1alpha1 are in the API's experimental channel only.
+pub fn features(data_plane: &str) -> &'static [&'static str] {
+    match data_plane {
+        "calico" => {
+            &["staged kinds", "tier", "order of tiers", "default action of tiers", "icmp", "notICMP", "ipVersion"]
+        }
+        "kube-network-policies-anp" => &[
+            "ClusterNetworkPolicy in Admin",
+            "ClusterNetworkPolicy in Baseline",
+            "protocols of v1alpha2",
+            "nodes of peers",
+            "named ports of the admin kinds",
+        ],
+        "kube-network-policies-cnp" => {
+            &["AdminNetworkPolicy", "BaselineAdminNetworkPolicy", "ports of v1alpha1", "nodes of peers"]
+        }
+        _ => &[],
+    }
+}
+
 /// Takes out what [`shape`] cannot say: two more bugs of kube-router 2.1.
 ///
 /// It puts all blocks of a rule into one set, so that an exception of one of them holds against the others too:

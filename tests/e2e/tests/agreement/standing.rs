@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Debug};
 
 use anyhow::{Context, Result, bail};
-use e2e::{Cluster, eventually, poll::seconds};
+use e2e::{Cluster, eventually, objects, poll::seconds};
 use k8s_openapi::{
     NamespaceResourceScope,
     api::{
@@ -15,35 +15,36 @@ use kube::{
     Api, Client, Resource,
     api::{DeleteParams, ListParams, PostParams},
 };
-use oracle::random::{self, Shape};
+use oracle::random::Shape;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use crate::OUTSIDE;
+use crate::{OUTSIDE, names::Names};
 
 /// Namespaces and pods as the API server has them, under names of this run.
 pub struct Standing {
     /// Where they stand.
     pub cluster: Cluster,
-    prefix: String,
-    namespaces: Vec<Namespace>,
-    pods: Vec<Pod>,
+    /// The namespaces.
+    pub namespaces: Vec<Namespace>,
+    /// The pods.
+    pub pods: Vec<Pod>,
+    names: Names,
 }
 
 impl Standing {
-    /// Draws namespaces and pods, creates them, and waits until each pod is Ready and has an address.
-    pub async fn create(cluster: &Cluster, seed: u64, shape: &Shape) -> Result<Self> {
-        let mut standing = Self {
-            cluster: cluster.clone(),
-            prefix: format!("agree-{}-", std::process::id()),
-            namespaces: Vec::new(),
-            pods: Vec::new(),
-        };
-        let drawn = random::cluster(seed, shape);
+    /// Creates drawn namespaces and pods and what is to be there before the pods, and waits until each pod is Ready and
+    /// has an address.
+    pub async fn create(cluster: &Cluster, drawn: &oracle::Cluster, before: &[Value]) -> Result<Self> {
+        let mut standing =
+            Self { cluster: cluster.clone(), names: Names::of_this_run(), namespaces: Vec::new(), pods: Vec::new() };
         let drawn_namespaces: Vec<Namespace> = standing.real(&drawn.namespaces)?;
         let client = &cluster.client;
         for namespace in &drawn_namespaces {
             standing.namespaces.push(Api::all(client.clone()).create(&PostParams::default(), namespace).await?);
+        }
+        for object in standing.real(before)? {
+            objects::create(client, &object).await?;
         }
         let mut pods: Vec<Pod> = standing.real(&drawn.pods)?;
         for pod in &mut pods {
@@ -67,15 +68,15 @@ impl Standing {
     /// The namespaces and pods under the names that they were drawn with.
     pub fn plain(&self) -> Result<oracle::Cluster> {
         Ok(oracle::Cluster {
-            namespaces: renamed(&self.namespaces, &format!("\"{}ns-", self.prefix), "\"ns-")?,
-            pods: renamed(&self.pods, &format!("\"{}ns-", self.prefix), "\"ns-")?,
+            namespaces: self.names.drawn(&self.namespaces)?,
+            pods: self.names.drawn(&self.pods)?,
             policies: Vec::new(),
         })
     }
 
     /// Drawn objects under their names in the cluster.
     pub fn real<T: Serialize + DeserializeOwned>(&self, drawn: &[T]) -> Result<Vec<T>> {
-        renamed(drawn, "\"ns-", &format!("\"{}ns-", self.prefix))
+        self.names.real(drawn)
     }
 
     /// Puts these policies in the place of those before, and gives it all as the API server has it.
@@ -169,11 +170,8 @@ fn is_ready(pod: &Pod) -> bool {
     conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
-fn renamed<T: Serialize + DeserializeOwned>(objects: &[T], from: &str, to: &str) -> Result<Vec<T>> {
-    Ok(serde_json::from_str(&serde_json::to_string(objects)?.replace(from, to))?)
-}
-
-fn name_of(namespace: &Namespace) -> Result<&str> {
+/// The name of a namespace.
+pub fn name_of(namespace: &Namespace) -> Result<&str> {
     namespace.metadata.name.as_deref().context("a namespace has a name")
 }
 
