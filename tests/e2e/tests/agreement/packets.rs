@@ -14,7 +14,7 @@ use tokio::{
 };
 
 /// How long an answer may take, in milliseconds: packets go from one network namespace to another on one machine.
-const TIMEOUT: u32 = 1_000;
+pub const TIMEOUT: u32 = 1_000;
 
 /// The running program; its agents listen in every place and ask from there.
 pub struct Packets {
@@ -35,9 +35,10 @@ impl Packets {
         Ok(packets)
     }
 
-    /// Tries each flow from a source port that is new, and gives what was observed, in their order.
-    pub async fn observe(&mut self, flows: &[Value]) -> Result<Vec<String>> {
-        self.say(&json!({"flows": flows, "timeout_ms": TIMEOUT})).await?;
+    /// Tries each flow from a source port that is new, and gives what was observed within `timeout` milliseconds, in
+    /// their order.
+    pub async fn observe(&mut self, flows: &[Value], timeout: u32) -> Result<Vec<String>> {
+        self.say(&json!({"flows": flows, "timeout_ms": timeout})).await?;
         let mut observed = Vec::new();
         for number in 0..flows.len() {
             let line = self.output.next_line().await?.context("oracle-packets has ended; see its words above")?;
