@@ -8,7 +8,7 @@ use netpol_verify::{
 use serde_json::{Value, json};
 
 use crate::{
-    cluster_live::{live, shop, snapshot},
+    cluster_live::{patient, shop, snapshot},
     support::api::{Api, Fault},
 };
 
@@ -271,7 +271,7 @@ async fn policies_of_the_network_policy_api_are_read_whole() {
     assert!(evaluation.read.policies.iter().all(|policy| documents.iter().any(|d| d.id == policy.id)));
     assert!(api.requests("serviceaccounts").is_empty(), "Calico alone looks at them");
     let taken = seen.deciding().map(|p| (p.document.id.clone(), p.resource_version.clone())).collect();
-    assert_eq!(live(&api).policy_versions().await.unwrap(), taken);
+    assert_eq!(patient(&api).policy_versions().await.unwrap(), taken);
 
     let spec = json!({"tier": "Admin", "priority": 7, "subject": {"namespaces": {}}, "quantum": true});
     put(&api, "clusternetworkpolicies.policy.networking.k8s.io", None, "wide", &spec);
@@ -285,7 +285,7 @@ async fn policies_of_the_network_policy_api_are_read_whole() {
 #[tokio::test]
 async fn a_change_of_whatever_decides_is_another_version() {
     let api = calico().await;
-    let cluster = live(&api);
+    let cluster = patient(&api);
     let versions = async || cluster.policy_versions().await.unwrap();
     let seen = cluster.snapshot().await.unwrap();
     let taken = seen.deciding().map(|p| (p.document.id.clone(), p.resource_version.clone())).collect();

@@ -61,12 +61,18 @@ pub(crate) async fn shop() -> Api {
     api
 }
 
+/// With little patience, for what a server that is silent leads to.
 pub(crate) fn live(api: &Api) -> LiveCluster {
     LiveCluster::new(api.client(), "netpol-verify").with_patience(Duration::from_secs(3))
 }
 
+/// With the patience of a run: the machine may be busy.
+pub(crate) fn patient(api: &Api) -> LiveCluster {
+    LiveCluster::new(api.client(), "netpol-verify")
+}
+
 pub(crate) async fn snapshot(api: &Api) -> Snapshot {
-    live(api).snapshot().await.unwrap()
+    patient(api).snapshot().await.unwrap()
 }
 
 #[tokio::test]
@@ -164,7 +170,7 @@ async fn without_discovery_nothing_can_be_called_verified() {
 #[tokio::test]
 async fn pods_are_read_again_with_owners_that_are_new_since_the_snapshot() {
     let api = shop().await;
-    let cluster = live(&api);
+    let cluster = patient(&api);
     cluster.snapshot().await.unwrap();
     api.put("replicasets.apps", replica_set("cart-8aa", "cart"));
     api.put("pods", pod("shop", "cart-8aa-y", Some(("apps/v1", "ReplicaSet", "cart-8aa"))));
@@ -179,7 +185,7 @@ async fn pods_are_read_again_with_owners_that_are_new_since_the_snapshot() {
 #[tokio::test]
 async fn a_policy_that_changed_has_another_version() {
     let api = shop().await;
-    let cluster = live(&api);
+    let cluster = patient(&api);
     let id = PolicyRef::network_policy("shop", "web");
     let taken = cluster.snapshot().await.unwrap().policies[0].resource_version.clone();
     assert_eq!(cluster.policy_versions().await.unwrap()[&id], taken);
@@ -192,13 +198,13 @@ async fn an_event_stands_on_the_own_job_and_its_refusal_is_returned() {
     let api = shop().await;
     let job = json!({"metadata": {"namespace": "netpol-verify", "name": "run-1", "uid": "job-uid"}});
     api.put("jobs.batch", job);
-    let cluster = live(&api).with_job(Some("run-1".to_owned()));
+    let cluster = patient(&api).with_job(Some("run-1".to_owned()));
     cluster.event("Finding", &"long ".repeat(1_000), true).await.unwrap();
     let event = &api.all("events.events.k8s.io")[0];
     assert_eq!(event["regarding"]["uid"], "job-uid");
     assert_eq!((&event["type"], &event["reason"]), (&json!("Warning"), &json!("Finding")));
     assert!(event["note"].as_str().unwrap().len() <= 1024);
-    live(&api).event("Verified", "fine", false).await.unwrap();
+    patient(&api).event("Verified", "fine", false).await.unwrap();
     let kinds: Vec<_> = api.all("events.events.k8s.io").iter().map(|e| e["regarding"]["kind"].clone()).collect();
     assert_eq!(kinds, ["Job", "CronJob"]);
     api.fault("POST", "/events", Fault::Status(403), 1);
