@@ -7,7 +7,7 @@
 use ipnet::IpNet;
 
 use super::{
-    surroundings::ServiceEnds,
+    surroundings::{NO_PORT, ServiceEnds},
     world::{End, Family, World},
 };
 use crate::model::{
@@ -219,7 +219,7 @@ impl Question<'_, '_> {
             Some(ServiceEnds::Unknown) => [PortRange { protocol, from: 1, to: u16::MAX }].into_iter().collect(),
             Some(ServiceEnds::Known(all)) => {
                 let here = all.iter().filter(|(ip, of, _)| Some(*ip) == self.destination.address && *of == protocol);
-                here.map(|(_, _, port)| number(*port)).collect()
+                here.filter(|(_, _, port)| *port != NO_PORT).map(|(_, _, port)| number(*port)).collect()
             }
             None => PortSet::empty(),
         }

@@ -26,10 +26,14 @@ const ORCHESTRATOR_LABEL: &str = "projectcalico.org/orchestrator";
 /// all of them when it is too long for a label (`Validation failed; treating as missing`).
 const ACCOUNT_LIMIT: usize = 63;
 
+/// The port of an endpoint that is there as an address alone; no packet goes to it.
+pub(super) const NO_PORT: u16 = 0;
+
 /// The endpoints of a Service, as a rule's `services` matches them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServiceEnds {
-    /// Addresses with ports, whether ready or not. The cluster address is none of them.
+    /// Addresses with ports, whether ready or not, and each address once with port 0, for none. The cluster address is
+    /// none of them.
     Known(BTreeSet<(IpAddr, Protocol, u16)>),
     /// A Service without a selector: somebody else writes its endpoints.
     Unknown,
@@ -101,6 +105,8 @@ fn service_ends(snapshot: &Snapshot, service: &ServiceInfo) -> ServiceEnds {
     };
     let mut ends = BTreeSet::new();
     for pod in snapshot.pods.iter().filter(selected) {
+        // Also a pod that has none of the ports: EndpointSlices hold it without one.
+        ends.extend(pod.ips.iter().map(|ip| (*ip, Protocol::Tcp, NO_PORT)));
         for (_, protocol, target) in &service.ports {
             for number in target_ports(pod, *protocol, target) {
                 ends.extend(pod.ips.iter().map(|ip| (*ip, *protocol, number)));

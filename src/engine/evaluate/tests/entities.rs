@@ -202,6 +202,29 @@ fn calico_4_12_a_service_as_the_source_is_addresses_for_packets_without_ports_to
 }
 
 #[test]
+fn calico_4_12_a_pod_without_the_target_port_is_a_source_and_no_destination() {
+    let mut cluster = cluster();
+    cluster.snapshot.services = vec![ServiceInfo {
+        namespace: "shop".to_owned(),
+        name: "web".to_owned(),
+        selector: Some(labels(&[("app", "web")])),
+        cluster_ips: Vec::new(),
+        headless: false,
+        ports: vec![(80, Protocol::Tcp, "nobody-has-it".to_owned())],
+    }];
+    let services = json!({"services": {"name": "web", "namespace": "shop"}});
+    let into = open(json!({"source": services}));
+    let out = json!([{"action": "Allow", "destination": services}]);
+    let out = [calico("NetworkPolicy", "redis/p", json!({"types": ["Egress"], "egress": out}))];
+    let decide = |documents: &[PolicyDocument], ends, port| {
+        ask(&cluster, documents, TieRule::default(), ends, &Traffic::to_port(Protocol::Tcp, port)).decision()
+    };
+    assert_eq!(decide(&into, ("shop/web", "shop/api"), 80), Allowed);
+    assert_eq!(decide(&into, ("redis/redis", "shop/api"), 80), Denied);
+    assert_eq!(decide(&out, ("redis/redis", "shop/web"), 80), Denied);
+}
+
+#[test]
 fn a_rule_with_blocks_of_the_other_family_alone_is_left_out_negated_or_not() {
     let tcp = Traffic::to_port(Protocol::Tcp, 8080);
     for (field, block, expected) in [
