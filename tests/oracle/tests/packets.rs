@@ -157,7 +157,7 @@ mod packets {
         let twice = |each: Vec<&'static str>| [each, vec!["open", "unreachable"]].concat().repeat(2);
 
         settle(&mut program, &pods(&left, &right));
-        let round = json!({"flows": flows, "timeout_ms": 800});
+        let round = json!({"flows": flows, "timeout_ms": 2000});
         assert_eq!(program.observe(&round), twice(unfiltered.clone()));
 
         right.run(
@@ -170,7 +170,7 @@ mod packets {
         assert_eq!(program.observe(&round), twice(filtered), "the same agents, new connections");
 
         right.run("nft delete table inet filter");
-        let anew = json!({"pods": pods(&left, &right), "flows": flows, "timeout_ms": 800});
+        let anew = json!({"pods": pods(&left, &right), "flows": flows, "timeout_ms": 2000});
         assert_eq!(program.observe(&anew), twice(unfiltered), "new agents on the same ports");
         assert_eq!(program.end(), (Some(0), String::new(), String::new()));
     }
@@ -191,7 +191,7 @@ mod packets {
             .collect();
         let mut program = Program::start();
         let begun = std::time::Instant::now();
-        let seen = program.observe(&json!({"pods": pods(&left, &right), "flows": flows, "timeout_ms": 1000}));
+        let seen = program.observe(&json!({"pods": pods(&left, &right), "flows": flows, "timeout_ms": 3000}));
         let taken = begun.elapsed();
         for (flow, observed) in flows.iter().zip(&seen) {
             assert_eq!(observed, if flow["port"] == 80 { "open" } else { "timeout" }, "{flow}");
@@ -209,7 +209,7 @@ mod packets {
         let (left, right) = cable();
         let ask = |pods: Value, from: &str| {
             let mut program = Program::start();
-            let request = json!({"pods": pods, "flows": [flow(from, "10.9.0.2", "TCP", 80)], "timeout_ms": 500});
+            let request = json!({"pods": pods, "flows": [flow(from, "10.9.0.2", "TCP", 80)], "timeout_ms": 5000});
             program.input.write_all(request.to_string().as_bytes()).unwrap();
             program.end()
         };
