@@ -9,7 +9,7 @@ use std::{
 use super::{Failure, Global, NOTHING, Output, sets};
 use crate::{
     config::{Config, NamespaceSet},
-    engine::lint::{self, Finding},
+    engine::lint::{self, Finding, Linted},
     input::InputSet,
     model::{PolicyDocument, Severity},
     report::lint as report,
@@ -64,7 +64,7 @@ pub fn lint(args: LintArgs, global: &Global) -> Result<u8, Failure> {
     }
     let world = set.world(&set, None);
     let product = namespaces.map(|namespaces| namespaces.product(&set.snapshot, &[]));
-    let findings = lint::lint(&lint::Input {
+    let Linted { findings, untold } = lint::lint(&lint::Input {
         world: &world,
         documents: &set.documents,
         product: product.as_ref(),
@@ -76,6 +76,9 @@ pub fn lint(args: LintArgs, global: &Global) -> Result<u8, Failure> {
     let code = if findings.iter().any(|finding| finding.severity == Severity::Error) { FINDING } else { 0 };
     if matches!(global.output, Output::Text) {
         tracing::info!("{}", report::summary(&findings));
+        if untold > 0 {
+            tracing::info!("{untold} rules are about pods that are not in the input: what they match is not looked at");
+        }
     }
     sets::written(io::stdout().lock().write_all(text.as_bytes())).map(|_| code)
 }

@@ -80,7 +80,7 @@ fn without_sources(found: &[Found], texts: Vec<Text>) -> Vec<Text> {
         let real = file.path.as_ref().and_then(|path| path.canonicalize().ok());
         let is_part = real.is_some_and(|real| used.contains(&real));
         if is_part {
-            tracing::info!(file = file.source.shown, "read as a part of the kustomization that takes it");
+            tracing::debug!(file = file.source.shown, "read as a part of the kustomization that takes it");
         }
         is_part
     };

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 
 use super::{
     baseline, blame,
-    touched::{self, Origin as From, Target, TouchedFlow},
+    touched::{self, ABSENT, Origin as From, SilentRule, Target, TouchedFlow},
     world::{End, World},
 };
 use crate::model::{Direction, Entry, Origin, Policy, PolicyDocument, RuleRef, Severity};
@@ -109,11 +109,21 @@ pub struct Input<'a> {
     pub not_rendered: &'a [PolicyDocument],
 }
 
-/// Everything that is wrong, by its place.
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Linted {
+    /// Everything that is wrong, by its place.
+    pub findings: Vec<Finding>,
+    /// Rules that are about pods of which the input has none: nothing can be told of what they match.
+    pub untold: usize,
+}
+
+/// Looks at everything.
 #[must_use]
-pub fn lint(input: &Input<'_>) -> Vec<Finding> {
+pub fn lint(input: &Input<'_>) -> Linted {
     // Without any workload nothing says what a rule matches.
-    let mut findings = if input.world.classes.is_empty() { Vec::new() } else { one_sided(input) };
+    let Linted { mut findings, untold } =
+        if input.world.classes.is_empty() { Linted::default() } else { one_sided(input) };
     findings.extend(baselines(input));
     for policy in &input.world.policies {
         findings.extend(rules::of_policy(policy));
@@ -123,11 +133,11 @@ pub fn lint(input: &Input<'_>) -> Vec<Finding> {
     findings.extend(input.not_rendered.iter().map(not_rendered));
     findings.sort();
     findings.dedup();
-    findings
+    Linted { findings, untold }
 }
 
 /// All rules, as a merge of them would be looked at.
-fn one_sided(input: &Input<'_>) -> Vec<Finding> {
+fn one_sided(input: &Input<'_>) -> Linted {
     let world = input.world;
     let ids = world.policies.iter().map(|policy| policy.id.clone()).collect();
     let found = touched::touched(&touched::Input {
@@ -153,14 +163,16 @@ fn one_sided(input: &Input<'_>) -> Vec<Finding> {
         message: finding.message.clone(),
         fix: None,
     }));
-    findings.extend(found.waiting.iter().map(|silent| Finding {
+    let is_absent = |silent: &&SilentRule| silent.reason.split("; ").all(|part| part.starts_with(ABSENT));
+    let (absent, silent): (Vec<_>, Vec<_>) = found.waiting.iter().partition(is_absent);
+    findings.extend(silent.into_iter().map(|silent| Finding {
         origin: origin_of(world, &silent.rule),
         rule: Rule::NoEffect,
         severity: Severity::Warning,
         message: format!("{}: {}: add what it is for to the input, or correct the rule", silent.rule, silent.reason),
         fix: None,
     }));
-    findings
+    Linted { findings, untold: absent.len() }
 }
 
 fn references(policy: &Policy) -> impl Iterator<Item = RuleRef> {

@@ -4,6 +4,9 @@ use super::{Views, words};
 use crate::engine::near_miss;
 use crate::model::{Finding, FindingRule, Labels, NamespaceMatch, Policy, Rule, RuleRef, Selector, Severity, Subject};
 
+/// How reasons begin that only say what a set of files does not hold: a cluster may.
+pub(in crate::engine) const ABSENT: &str = "not in the input: ";
+
 /// What a selector that yields no flow is, in words.
 pub(super) enum Silence {
     /// A mistake: something nearly matches, or its namespace does not exist.
@@ -32,6 +35,9 @@ pub(super) fn peer(views: &Views<'_>, namespaces: &NamespaceMatch, pods: &Select
         .filter(|c| matching.contains(&&c.workload.namespace))
         .flat_map(|c| std::iter::repeat_n(&c.labels, c.pods.len().max(1)))
         .collect();
+    if world.planned && labels.is_empty() {
+        return Silence::Waits(format!("{ABSENT}pods of {}", names(&matching)));
+    }
     if let Some(near) = near_miss::near_misses(pods, &labels) {
         let count = if near.pods == 1 { "1 pod".to_owned() } else { format!("{} pods", near.pods) };
         return Silence::Mistake(format!(
@@ -63,6 +69,9 @@ fn no_namespace(views: &Views<'_>, namespaces: &NamespaceMatch) -> Silence {
             let labels: Vec<&Labels> = world.namespaces.values().collect();
             let missing = near_miss::missing_namespace(selector, &world.namespaces);
             match (missing, near_miss::near_misses(selector, &labels)) {
+                (Some(missing), _) if world.planned && missing.nearest.is_none() => {
+                    return Silence::Waits(format!("{ABSENT}namespace {}", missing.wanted));
+                }
                 (Some(missing), _) => {
                     let nearest = missing.nearest.map(|n| format!("; {n} does")).unwrap_or_default();
                     format!("namespace {} does not exist{nearest}", missing.wanted)

@@ -32,6 +32,7 @@ use super::{
 use crate::model::{Decision, Direction, Endpoint, Finding, PolicyRef, Protocol, RecordedFlow, RuleRef, Unseen, Why};
 pub use changed::{Flipped, relabelled};
 use collected::Collected;
+pub(in crate::engine) use effect::ABSENT;
 
 /// A configured host outside the cluster, resolved.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -114,6 +114,27 @@ fn without_workloads_rules_are_looked_at_by_themselves_alone_and_that_is_said() 
     assert!(ran.errors.contains("no pods or workloads"), "{ran:?}");
 }
 
+/// DNS stands in no repository of an application: once it was called a namespace that does not exist.
+#[test]
+fn a_rule_for_pods_of_a_namespace_that_is_not_in_the_input_is_counted_and_no_mistake() {
+    let dns = "---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: dns, namespace: shop}
+spec:
+  podSelector: {}
+  policyTypes: [Egress]
+  egress:
+  - to: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: kube-system}}, podSelector: {matchLabels: {k8s-app: kube-dns}}}]
+    ports: [{protocol: UDP, port: 53}]
+";
+    let ran = over(&format!("{SHOP}---\n{POLICIES}{dns}"), &["lint"]);
+    assert!(!ran.out.contains("kube-system"), "{ran:?}");
+    assert!(ran.errors.contains("1 rules are about pods that are not in the input"), "{ran:?}");
+    let misspelt = over(&format!("{SHOP}---\n{POLICIES}{}", dns.replace("kube-system", "shpo")), &["lint"]);
+    assert!(misspelt.out.contains("error: ") && misspelt.out.contains("namespace shpo does not exist; shop does"));
+}
+
 #[test]
 fn an_input_without_policies_is_exit_4_and_a_bad_configuration_exit_2() {
     let ran = over(SHOP, &["lint"]);
