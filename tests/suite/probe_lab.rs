@@ -42,6 +42,13 @@ ip -n peer addr add 10.9.0.2/24 dev v1
 ip -n peer -6 addr add fd00:9::2/64 dev v1 nodad
 ip -n peer link set v1 up
 ip -n peer link set lo up
+# Until the kernel has seen that the cable is in, it drops what is sent; on a busy machine that takes a while.
+tries=0
+until case "$(ip link show v0)$(ip -n peer link show v1)" in *"state UP"*"state UP"*) true ;; *) false ;; esac; do
+  tries=$((tries + 1))
+  [ "$tries" -lt 200 ]
+  sleep 0.05
+done
 ip netns exec peer nft -f - <<RULES
 table inet lab {
   chain in {
