@@ -77,10 +77,7 @@ fn of_kubernetes(rule: &Rule) -> Parts {
 }
 
 fn of_calico(conditions: &Conditions, direction: Direction) -> Parts {
-    let far = match direction {
-        Direction::Ingress => &conditions.source,
-        Direction::Egress => &conditions.destination,
-    };
+    let far = conditions.far(direction);
     let protocol = conditions.protocol.map(|protocol| protocol.to_string());
     let is_outside = !far.nets.is_empty() && far.selector.is_none() && far.service.is_none();
     (entity(far), is_outside, entity_ports(&conditions.destination, protocol.as_deref()))

@@ -10,7 +10,7 @@ use std::cmp::Ordering;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{CalicoSelector, Conditions, Labels, Origin, PolicyRef, Protocol, Selector};
+use super::{CalicoSelector, Conditions, Labels, Origin, PolicyRef, PortRange, PortSet, Protocol, Selector};
 
 /// The direction of traffic, seen from the endpoint that a policy applies to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -190,6 +190,18 @@ pub enum PortMatch {
     },
 }
 
+impl PortMatch {
+    /// The numbers that it means whatever the destination declares; `None` for a name.
+    #[must_use]
+    pub const fn numbers(&self) -> Option<PortRange> {
+        match self {
+            Self::Protocol(protocol) => Some(PortRange { protocol: *protocol, from: 1, to: u16::MAX }),
+            Self::Range { protocol, from, to } => Some(PortRange { protocol: *protocol, from: *from, to: *to }),
+            Self::Named { .. } => None,
+        }
+    }
+}
+
 /// One rule of a policy, in one direction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
@@ -205,6 +217,22 @@ pub struct Rule {
     pub conditions: Option<Box<Conditions>>,
     /// Where it stands.
     pub origin: Option<Origin>,
+}
+
+impl Rule {
+    /// Whether its ports hold all of `port`; `None` is any port of any protocol.
+    #[must_use]
+    pub fn has_port(&self, port: Option<&PortMatch>) -> bool {
+        let Some(ports) = &self.ports else { return true };
+        match port.map(|port| (port, port.numbers())) {
+            None => false,
+            Some((named, None)) => ports.contains(named),
+            Some((_, Some(range))) => {
+                let known: PortSet = ports.iter().filter_map(PortMatch::numbers).collect();
+                PortSet::from_iter([range]).difference(&known).is_empty()
+            }
+        }
+    }
 }
 
 /// A policy in the tiered form.

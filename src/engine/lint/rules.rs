@@ -4,8 +4,7 @@ use serde_json::Value;
 
 use super::{Finding, Rule as Kind};
 use crate::model::{
-    Action, Conditions, Direction, NamespaceMatch, Origin, Peer, Policy, PolicyDocument, PortMatch, PortRange, PortSet,
-    Rule, Severity,
+    Action, Conditions, Direction, NamespaceMatch, Origin, Peer, Policy, PolicyDocument, PortMatch, Rule, Severity,
 };
 
 /// Rules of a policy that are too broad, or that another one makes unnecessary.
@@ -55,10 +54,7 @@ fn broad(rule: &Rule, direction: Direction) -> Option<String> {
 }
 
 fn broad_conditions(conditions: &Conditions, direction: Direction) -> Option<String> {
-    let far = match direction {
-        Direction::Ingress => &conditions.source,
-        Direction::Egress => &conditions.destination,
-    };
+    let far = conditions.far(direction);
     let has_ports = !conditions.destination.ports.is_empty() || conditions.destination.service.is_some();
     let is_open = far.selector.is_none() && far.service.is_none() && far.nets.iter().all(|net| net.prefix_len() == 0);
     let is_other = conditions.protocol.is_some_and(|protocol| protocol.transport().is_none());
@@ -88,27 +84,11 @@ fn covers(wide: &Rule, narrow: &Rule) -> bool {
         (Some(_), None) => false,
         (Some(wide), Some(narrow)) => narrow.iter().all(|peer| wide.contains(peer)),
     };
-    let ports = match (&wide.ports, &narrow.ports) {
-        (None, _) => true,
-        (Some(_), None) => false,
-        (Some(wide), Some(narrow)) => {
-            let known: PortSet = wide.iter().filter_map(numbers).collect();
-            let has = |port: &PortMatch| {
-                wide.contains(port)
-                    || numbers(port).is_some_and(|r| PortSet::from_iter([r]).difference(&known).is_empty())
-            };
-            narrow.iter().all(has)
-        }
+    let ports = match &narrow.ports {
+        None => wide.has_port(None),
+        Some(narrow) => narrow.iter().all(|port| wide.has_port(Some(port))),
     };
     peers && ports
-}
-
-fn numbers(port: &PortMatch) -> Option<PortRange> {
-    match port {
-        PortMatch::Protocol(protocol) => Some(PortRange { protocol: *protocol, from: 1, to: u16::MAX }),
-        PortMatch::Range { protocol, from, to } => Some(PortRange { protocol: *protocol, from: *from, to: *to }),
-        PortMatch::Named { .. } => None,
-    }
 }
 
 /// "A named port has no meaning for addresses": a rule of names for blocks alone opens nothing.

@@ -10,10 +10,7 @@ use super::{
 };
 use crate::{
     engine::normal,
-    model::{
-        Conditions, Direction, EntityPort, NamespaceMatch, Peer, Policy, PortMatch, PortRange, PortSet, Protocol, Rule,
-        Selector,
-    },
+    model::{Conditions, Direction, EntityPort, NamespaceMatch, Peer, Policy, PortMatch, Rule, Selector},
 };
 
 /// The label by which a selector names a namespace.
@@ -47,7 +44,7 @@ impl Parts {
         }
         let peer = |at: usize| rule.peers.as_ref().and_then(|peers| peers.get(at));
         let port = |at: usize| rule.ports.as_ref().and_then(|ports| ports.get(at));
-        Self::those(&pieces, |p, q| !rules.iter().any(|old| has_peer(old, peer(p)) && has_port(old, port(q))))
+        Self::those(&pieces, |p, q| !rules.iter().any(|old| has_peer(old, peer(p)) && old.has_port(port(q))))
     }
 
     fn of_calico(pieces: &Pieces<'_>, conditions: &Conditions, rules: &[&Rule], direction: Direction) -> Self {
@@ -147,27 +144,5 @@ fn has_peer(old: &Rule, peer: Option<&Peer>) -> bool {
             let key = |peer: &Peer| peer_key(&PeerPart::from(peer));
             peers.iter().any(|old| key(old) == key(peer))
         }
-    }
-}
-
-fn has_port(old: &Rule, port: Option<&PortMatch>) -> bool {
-    let Some(ports) = &old.ports else { return true };
-    match port {
-        None => false,
-        Some(named @ PortMatch::Named { .. }) => ports.contains(named),
-        Some(port) => {
-            let known: PortSet = ports.iter().filter_map(numbers).collect();
-            numbers(port).is_some_and(|range| PortSet::from_iter([range]).difference(&known).is_empty())
-        }
-    }
-}
-
-/// The numbers that a port means whatever the destination declares.
-fn numbers(port: &PortMatch) -> Option<PortRange> {
-    let range = |protocol: Protocol, from, to| Some(PortRange { protocol, from, to });
-    match port {
-        PortMatch::Protocol(protocol) => range(*protocol, 1, u16::MAX),
-        PortMatch::Range { protocol, from, to } => range(*protocol, *from, *to),
-        PortMatch::Named { .. } => None,
     }
 }

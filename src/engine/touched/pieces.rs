@@ -191,10 +191,7 @@ fn positions<T>(all: &[T], matches: impl Fn(&T) -> bool) -> Vec<usize> {
 
 impl Calico {
     fn of(conditions: &Conditions, direction: Direction) -> Self {
-        let far = match direction {
-            Direction::Ingress => &conditions.source,
-            Direction::Egress => &conditions.destination,
-        };
+        let far = conditions.far(direction);
         let with_net = |net: Option<IpNet>| {
             let mut one = conditions.clone();
             let entity = match direction {

@@ -5,7 +5,7 @@ use std::{fmt, net::IpAddr, str::FromStr};
 use ipnet::IpNet;
 
 use super::CalicoSelector;
-use crate::model::Protocol;
+use crate::model::{Direction, Protocol};
 
 /// A protocol of IP by its number (IANA Protocol Numbers).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -216,6 +216,15 @@ impl Conditions {
     #[must_use]
     pub const fn ends(&self) -> [&EntityMatch; 2] {
         [&self.source, &self.destination]
+    }
+
+    /// The end that the endpoint of a rule of this direction talks to.
+    #[must_use]
+    pub const fn far(&self, direction: Direction) -> &EntityMatch {
+        match direction {
+            Direction::Ingress => &self.source,
+            Direction::Egress => &self.destination,
+        }
     }
 }
 
