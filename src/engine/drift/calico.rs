@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::difference::{Difference, escaped, joined, plain, unpaired};
+use super::difference::{Difference, escaped, joined, plain, unpaired_rules};
 use crate::{
     engine::normal::{CalicoKind, calico_kind, canonical, defaulted, rule_key, rules},
     model::{Direction, PolicyDocument},
@@ -56,22 +56,9 @@ fn shown(value: &Value) -> String {
 fn rule_differences(direction: Direction, declared: &PolicyDocument, live: &PolicyDocument) -> Vec<Difference> {
     // A direction that came or went is told by the types.
     let (Some(git), Some(now)) = (rules(declared, direction), rules(live, direction)) else { return Vec::new() };
-    let (git_only, live_only) = (unpaired(&git, &now), unpaired(&now, &git));
     let word = direction.word();
-    let mut found = Vec::new();
-    for position in 0..git_only.len().max(live_only.len()) {
-        found.push(match (git_only.get(position), live_only.get(position)) {
-            (Some((index, git)), Some((_, live))) => rule_pair(word, *index, git, live),
-            (Some((index, git)), None) => {
-                let pointer = format!("/spec/{word}/{index}");
-                Difference::of(pointer, &format!("{word}[{index}]"), &rule_text(git), "lacks it")
-            }
-            (None, Some((index, live))) => {
-                Difference::of(format!("/spec/{word}"), &format!("{word}[{index}]"), "lacks it", &rule_text(live))
-            }
-            (None, None) => break,
-        });
-    }
+    let pair = |index, git: &Value, live: &Value| rule_pair(word, index, git, live);
+    let mut found = unpaired_rules(word, &git, &now, pair, rule_text);
     let keys = |rules: &[Value]| rules.iter().map(rule_key).collect::<Vec<_>>();
     if found.is_empty() && keys(&git) != keys(&now) {
         let summary = format!("{word}: live has the same rules in another order, and the first that matches decides");

@@ -78,23 +78,33 @@ fn types(declared: &PolicyDocument, live: &PolicyDocument) -> Option<Difference>
     (git != now).then(|| Difference::of("/spec/policyTypes".to_owned(), "policyTypes", &git, &now))
 }
 
-/// Rules that have no partner on the other side, paired in their order.
 fn rule_differences(direction: Direction, declared: &PolicyDocument, live: &PolicyDocument) -> Vec<Difference> {
     // A direction that came or went is told by policyTypes.
     let (Some(git), Some(now)) = (rules(declared, direction), rules(live, direction)) else { return Vec::new() };
-    let (git_only, live_only) = (unpaired(&git, &now), unpaired(&now, &git));
-    let word = direction.word();
+    let pair = |index, git: &Value, live: &Value| paired(direction, index, git, live);
+    unpaired_rules(direction.word(), &git, &now, pair, |rule| rule_text(direction, rule))
+}
+
+/// Rules that have no partner on the other side, paired in their order: `pair` tells where two differ, `text` what one is.
+pub(super) fn unpaired_rules(
+    word: &str,
+    git: &[Value],
+    live: &[Value],
+    pair: impl Fn(usize, &Value, &Value) -> Difference,
+    text: impl Fn(&Value) -> String,
+) -> Vec<Difference> {
+    let (git_only, live_only) = (unpaired(git, live), unpaired(live, git));
     let mut found = Vec::new();
     for position in 0..git_only.len().max(live_only.len()) {
         found.push(match (git_only.get(position), live_only.get(position)) {
-            (Some((index, git)), Some((_, live))) => paired(direction, *index, git, live),
+            (Some((index, git)), Some((_, live))) => pair(*index, git, live),
             (Some((index, git)), None) => {
                 let field = format!("{word}[{index}]");
-                Difference::of(format!("/spec/{word}/{index}"), &field, &rule_text(direction, git), "lacks it")
+                Difference::of(format!("/spec/{word}/{index}"), &field, &text(git), "lacks it")
             }
             (None, Some((index, live))) => {
                 let field = format!("{word}[{index}]");
-                Difference::of(format!("/spec/{word}"), &field, "lacks it", &rule_text(direction, live))
+                Difference::of(format!("/spec/{word}"), &field, "lacks it", &text(live))
             }
             (None, None) => break,
         });
@@ -103,7 +113,7 @@ fn rule_differences(direction: Direction, declared: &PolicyDocument, live: &Poli
 }
 
 /// The rules of `a` that `b` does not have, each as often as it lacks it, with their positions.
-pub(super) fn unpaired<'a>(a: &'a [Value], b: &[Value]) -> Vec<(usize, &'a Value)> {
+fn unpaired<'a>(a: &'a [Value], b: &[Value]) -> Vec<(usize, &'a Value)> {
     let mut known: BTreeMap<String, usize> = BTreeMap::new();
     for rule in b {
         *known.entry(rule_key(rule)).or_default() += 1;
