@@ -20,6 +20,7 @@ pub mod flux;
 pub mod input;
 pub mod matrix;
 pub mod model;
+mod parallel;
 pub mod probe;
 pub mod report;
 pub mod state;

@@ -5,10 +5,14 @@
 
 use std::fmt;
 
-use indexmap::IndexMap;
+mod events;
+mod fields;
+
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Number, Value};
 use serde_saphyr::{Location, Options, Spanned};
+
+pub use fields::Fields;
 
 /// A place in a file, both from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +34,7 @@ fn saturate(number: u64) -> u32 {
 }
 
 /// A YAML value with its place.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Node {
     /// Where it begins (the use of an alias, not its anchor).
     pub place: Place,
@@ -39,14 +43,14 @@ pub struct Node {
 }
 
 /// The three shapes of YAML.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Content {
     /// Null, boolean, number or string.
     Scalar(Value),
     /// A list.
     Sequence(Vec<Node>),
-    /// A mapping in the file's order, with the place of each key.
-    Mapping(IndexMap<String, (Place, Node)>),
+    /// A mapping.
+    Mapping(Fields),
 }
 
 /// A file that cannot be read, with its place.
@@ -102,8 +106,10 @@ impl Node {
     /// Gives a mapping a field that it lacks, at its own place.
     fn fill_in(&mut self, key: &str, content: Content) {
         let place = self.place;
-        if let Content::Mapping(fields) = &mut self.content {
-            fields.entry(key.to_owned()).or_insert_with(|| (place, Self { place, content }));
+        if let Content::Mapping(fields) = &mut self.content
+            && fields.get(key).is_none()
+        {
+            fields.insert(key.to_owned(), (place, Self { place, content }));
         }
     }
 
@@ -186,7 +192,10 @@ impl Document {
 /// # Errors
 /// The text is not YAML, has a duplicate key, or passes the limits of size; with line and column.
 pub fn parse(file: &str, text: &str) -> Result<Vec<Document>, ManifestError> {
-    read(file, text, options(true))
+    match events::plain(text) {
+        Some(roots) => Ok(objects(roots)),
+        None => read(file, text, options(true)),
+    }
 }
 
 /// Reads a text as Flux's YAML→JSON step does: by YAML 1.1, where `yes` is true and `0755` is octal.
@@ -195,16 +204,25 @@ pub(super) fn parse_yaml11(file: &str, text: &str) -> Result<Vec<Document>, Mani
 }
 
 fn read(file: &str, text: &str, options: Options) -> Result<Vec<Document>, ManifestError> {
-    let roots: Vec<Node> = serde_saphyr::from_multiple_with_options(text, options).map_err(|error| ManifestError {
+    let roots = deserialized(text, options).map_err(|error| ManifestError {
         file: file.to_owned(),
         place: error.location().map(Place::from).filter(|place| place.line > 0),
         message: error.without_snippet().to_string(),
     })?;
+    Ok(objects(roots))
+}
+
+/// The documents of any YAML.
+fn deserialized(text: &str, options: Options) -> Result<Vec<Node>, serde_saphyr::Error> {
+    serde_saphyr::from_multiple_with_options(text, options)
+}
+
+fn objects(roots: Vec<Node>) -> Vec<Document> {
     let mut documents = Vec::new();
     for root in roots {
         flatten(root, &mut documents);
     }
-    Ok(documents)
+    documents
 }
 
 /// `List`, `NetworkPolicyList`, …: their items are the objects. Items of a typed list may leave out what its kind says.
@@ -326,7 +344,7 @@ impl<'de> Visitor<'de> for ContentVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Content, A::Error> {
-        let mut mapping = IndexMap::new();
+        let mut mapping = Fields::default();
         while let Some((key, node)) = fields.next_entry::<Spanned<String>, Node>()? {
             mapping.insert(key.value, (key.referenced.into(), node));
         }

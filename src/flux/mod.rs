@@ -30,7 +30,7 @@ mod tree;
 pub use artifact::{ArtifactLimits, Digest, Retry};
 pub use error::{ArchiveFault, FluxFault};
 pub use objects::{Artifact, Condition, KustomizationObject, SourceObject, SourceRef};
-pub(crate) use origins::{document as origins_document, origins};
+pub(crate) use origins::{document as origins_document, origins, own as own_origins};
 pub use source::{FluxOptions, FluxSource};
 pub use status::judge;
 pub use tree::Tree;

@@ -3,10 +3,12 @@
 //! kustomize's origin annotation names the file; the object in it is found by kind and original name, and a field is
 //! in its line as long as it has the value that the file has. Anything else was made by an overlay.
 
+use std::fmt::{Display, Write};
+
 use serde_json::Value;
 
 use super::{
-    manifests::{Document, Place},
+    manifests::{Content, Document, Node, Place},
     path,
 };
 use crate::model::{Origin, Origins, Via};
@@ -55,6 +57,39 @@ pub(crate) fn origins(file: &str, source: &Document, rendered: &Value) -> Origin
         walk.visit("/spec", spec, &mut origins);
     }
     origins
+}
+
+/// The origins of an object that is read as it stands in `file`.
+pub(crate) fn own(file: &str, document: &Document) -> Origins {
+    let mut origins = Origins { document: Some(origin(file, document.root.place)), ..Origins::default() };
+    if let Content::Mapping(fields) = &document.root.content
+        && let Some((key, spec)) = fields.get("spec")
+    {
+        visit_own(file, &mut "/spec".to_owned(), (*key, spec), &mut origins);
+    }
+    origins
+}
+
+fn visit_own(file: &str, pointer: &mut String, (place, node): (Place, &Node), origins: &mut Origins) {
+    origins.fields.insert(pointer.clone(), origin(file, place));
+    origins.values.insert(pointer.clone(), (node.place.line, node.place.column));
+    let mut below = |part: &dyn Display, place: Place, node: &Node| {
+        let length = pointer.len();
+        let _ = write!(pointer, "/{part}");
+        visit_own(file, pointer, (place, node), origins);
+        pointer.truncate(length);
+    };
+    match &node.content {
+        Content::Scalar(_) => {}
+        Content::Sequence(items) => {
+            items.iter().enumerate().for_each(|(index, item)| below(&index, item.place, item));
+        }
+        Content::Mapping(fields) => {
+            for (key, (place, node)) in fields.iter() {
+                below(&key.replace('~', "~0").replace('/', "~1"), *place, node);
+            }
+        }
+    }
 }
 
 /// An object that no file declares: generated, or from a file that cannot be told.
@@ -110,6 +145,16 @@ mod tests {
 
     fn one(text: &str) -> Document {
         parse("t", text).unwrap().remove(0)
+    }
+
+    #[test]
+    fn what_is_read_as_it_stands_has_the_origins_of_a_rendering_that_changes_nothing() {
+        let document = one("kind: A\nspec:\n  a/b~c: {d: [1, {e: f}, []]}\n  g: |\n    h\n  i:\n  - j: k\n");
+        let expected = origins("f.yaml", &document, &document.root.to_value());
+        assert!(expected.fields.contains_key("/spec/a~1b~0c/d/1/e") && expected.values.len() == 11, "{expected:?}");
+        assert_eq!(own("f.yaml", &document), expected);
+        let bare = one("kind: A\n");
+        assert_eq!(own("f.yaml", &bare), origins("f.yaml", &bare, &bare.root.to_value()));
     }
 
     #[test]

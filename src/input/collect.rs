@@ -20,9 +20,8 @@ use crate::{
         world::{self, World},
     },
     flux::manifests::{Document, ManifestError, Node, Place},
-    model::{
-        NamespaceInfo, NetworkSet, Origins, PodInfo, Policy, PolicyDocument, Snapshot, TieRule, Workload, WorkloadInfo,
-    },
+    model::{NamespaceInfo, NetworkSet, PodInfo, Policy, PolicyDocument, Snapshot, TieRule, Workload, WorkloadInfo},
+    parallel,
 };
 
 /// The label that the API server sets on every namespace.
@@ -87,12 +86,39 @@ impl InputSet {
 /// Everything that is no Kubernetes object, cannot be understood, or is declared twice in two ways.
 pub fn collect(parsed: &[Parsed], options: Options) -> Result<InputSet, Faults> {
     let mut collector = Collector { options, ..Collector::default() };
-    for file in parsed {
-        for (index, document) in file.documents.iter().enumerate() {
-            collector.document(&file.source, document, file.origins.get(index));
+    // Most of the work is with policies, each of which is understood by itself.
+    let policies = parallel::each(parsed, |file| policies_of(file, options.lenient));
+    for (file, policies) in parsed.iter().zip(policies) {
+        for ((index, document), policy) in file.documents.iter().enumerate().zip(policies) {
+            match policy {
+                Some(policy) => collector.policy(&file.source, document, file.origins.get(index).is_some(), policy),
+                None => collector.document(&file.source, document),
+            }
         }
     }
     collector.finished()
+}
+
+/// A document with a policy, or what is wrong with it; and what is odd.
+type Understood = (Result<PolicyDocument, Vec<Fault>>, Vec<ManifestError>);
+
+/// By document of a file what there is of policies.
+fn policies_of(file: &Parsed, lenient: bool) -> Vec<Option<Understood>> {
+    let of = |(index, document): (usize, &Document)| {
+        let version = document.api_version();
+        let group = group(version);
+        if version.is_empty() || !policies::concerns(group, document.kind()) {
+            return None;
+        }
+        let mut warnings = Vec::new();
+        let place = (&file.source, document, file.origins.get(index));
+        Some((policies::document(place, (version, group), lenient, &mut warnings), warnings))
+    };
+    file.documents.iter().enumerate().map(of).collect()
+}
+
+fn group(version: &str) -> &str {
+    version.split_once('/').map_or("", |(group, _)| group)
 }
 
 #[derive(Default)]
@@ -122,22 +148,19 @@ fn template_path(group: &str, kind: &str) -> Option<&'static [&'static str]> {
 }
 
 impl<'d> Collector<'d> {
-    fn document(&mut self, source: &'d Source, document: &'d Document, origins: Option<&Origins>) {
+    fn document(&mut self, source: &'d Source, document: &'d Document) {
         if document.root.is_null() {
             return;
         }
         let cursor = Cursor { file: &source.shown, node: &document.root, name: "the document" };
         let text = |key| cursor.node.get(key).and_then(Node::text).filter(|text| !text.is_empty());
-        let (Some(version), Some(kind)) = (text("apiVersion"), text("kind")) else {
+        let (Some(version), Some(_)) = (text("apiVersion"), text("kind")) else {
             let what =
                 "not a Kubernetes object: it lacks `apiVersion` or `kind` (give only manifests, or another folder)";
             self.faults.push(cursor.fault(what).into());
             return;
         };
-        let group = version.split_once('/').map_or("", |(group, _)| group);
-        if policies::concerns(group, kind) {
-            self.policy(source, document, (version, group), origins);
-        } else if let Err(fault) = self.object(source, document, cursor, group) {
+        if let Err(fault) = self.object(source, document, cursor, group(version)) {
             self.faults.push(fault.into());
         }
     }
@@ -146,11 +169,10 @@ impl<'d> Collector<'d> {
         &mut self,
         source: &'d Source,
         document: &'d Document,
-        (version, group): (&str, &str),
-        origins: Option<&Origins>,
+        is_rendered: bool,
+        (policy, warnings): Understood,
     ) {
-        let mut warnings = Vec::new();
-        match policies::document((source, document, origins), (version, group), self.options.lenient, &mut warnings) {
+        match policy {
             Err(faults) => self.faults.extend(faults),
             Ok(policy) => {
                 let id = Workload {
@@ -158,10 +180,10 @@ impl<'d> Collector<'d> {
                     namespace: policy.id.namespace.clone().unwrap_or_default(),
                     name: policy.id.name.clone(),
                 };
-                match self.is_new(source, document, group, &id) {
+                match self.is_new(source, document, group(document.api_version()), &id) {
                     Err(fault) => self.faults.push(fault.into()),
                     Ok(true) => {
-                        self.places.add(&policy.id, source, document, origins.is_some());
+                        self.places.add(&policy.id, source, document, is_rendered);
                         self.set.documents.push(policy);
                     }
                     Ok(false) => {}

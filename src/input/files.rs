@@ -4,17 +4,11 @@ use std::{
     collections::BTreeSet,
     fs,
     io::{self, Read},
-    num::NonZeroUsize,
     path::{Path, PathBuf},
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
 };
 
 use super::{Fault, Faults, git, kustomize};
-use crate::model::Origins;
+use crate::{model::Origins, parallel};
 
 /// Bytes of one file: dumps of large clusters are smaller, and what is made of it fits into memory.
 const SIZE_LIMIT: u64 = 256 * 1024 * 1024;
@@ -22,8 +16,6 @@ const SIZE_LIMIT: u64 = 256 * 1024 * 1024;
 const FILE_LIMIT: usize = 100_000;
 /// Folders below folders.
 const DEPTH_LIMIT: usize = 64;
-/// Bytes of a parser's stack: documents nest, and the standard 2 MiB of a thread are few in a build without optimisation.
-const STACK: usize = 32 * 1024 * 1024;
 /// By these ends of a name a file in a folder counts.
 const ENDS: [&str; 3] = ["yaml", "yml", "json"];
 /// The names by which kustomize knows its file.
@@ -62,7 +54,7 @@ pub fn read(paths: &[PathBuf], kustomize: &Path) -> Result<Vec<Text>, Faults> {
     for path in paths {
         find(path, &mut found)?;
     }
-    let texts = Faults::gather(in_parallel(&found, |file| match (&file.path, &file.root) {
+    let texts = Faults::gather(parallel::each(&found, |file| match (&file.path, &file.root) {
         (None, _) => read_text(&file.source, io::stdin().lock()),
         (Some(path), Some(root)) => kustomize::render(path, root, &file.source, kustomize),
         (Some(path), None) => {
@@ -223,29 +215,4 @@ fn unreadable(path: &str, source: io::Error) -> Fault {
         _ => "cannot be read",
     };
     Fault::Read { path: path.to_owned(), what: what.to_owned(), source }
-}
-
-/// Does the same with each item, on as many threads as there are processors; the results are in the order of the items.
-pub(super) fn in_parallel<I: Sync, T: Send>(items: &[I], work: impl Fn(&I) -> T + Sync) -> Vec<T> {
-    let next = AtomicUsize::new(0);
-    let done: Mutex<Vec<(usize, T)>> = Mutex::new(Vec::with_capacity(items.len()));
-    let worker = || {
-        while let Some((index, item)) =
-            Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, items.get(i)?)))
-        {
-            let result = work(item);
-            done.lock().unwrap_or_else(PoisonError::into_inner).push((index, result));
-        }
-    };
-    let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get).min(items.len());
-    thread::scope(|scope| {
-        for _ in 0..threads {
-            // Where not even one more thread can be had, this one does the work below.
-            let _ = thread::Builder::new().stack_size(STACK).spawn_scoped(scope, worker);
-        }
-    });
-    worker();
-    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    done.sort_by_key(|(index, _)| *index);
-    done.into_iter().map(|(_, result)| result).collect()
 }

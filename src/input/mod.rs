@@ -28,9 +28,14 @@ pub use comments::Comments;
 pub use fault::{Fault, Faults};
 pub use files::{Source, Text};
 
+use std::sync::Arc;
+
+use foldhash::{HashMap, HashMapExt};
+
 use crate::{
     flux::manifests::{self, Document},
     model::Origins,
+    parallel,
 };
 
 /// The documents of one file.
@@ -38,8 +43,8 @@ use crate::{
 pub struct Parsed {
     /// What the file is called.
     pub source: Source,
-    /// Its documents, in order.
-    pub documents: Vec<Document>,
+    /// Its documents, in order; files of the same content share them.
+    pub documents: Arc<[Document]>,
     /// Where each of them comes from, if the file is a rendering.
     pub origins: Vec<Origins>,
 }
@@ -49,9 +54,32 @@ pub struct Parsed {
 /// # Errors
 /// Every text that is not YAML, with its place.
 pub fn parse(texts: &[Text]) -> Result<Vec<Parsed>, Faults> {
-    let results = files::in_parallel(texts, |text| {
-        let documents = manifests::parse(&text.source.shown, &text.content)?;
-        Ok(Parsed { source: text.source.clone(), documents, origins: text.origins.clone() })
+    let [parsed] = parse_all([texts])?;
+    Ok(parsed)
+}
+
+/// Parses the texts of several sets. Two revisions share most of their files: each content is parsed once.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_all<const N: usize>(sets: [&[Text]; N]) -> Result<[Vec<Parsed>; N], Faults> {
+    let mut known: HashMap<&str, usize> = HashMap::new();
+    let mut distinct: Vec<&Text> = Vec::new();
+    for text in sets.iter().copied().flatten() {
+        known.entry(&text.content).or_insert_with(|| {
+            distinct.push(text);
+            distinct.len() - 1
+        });
+    }
+    let results = parallel::each(&distinct, |text| {
+        manifests::parse(&text.source.shown, &text.content).map(Arc::<[Document]>::from).map_err(Fault::from)
     });
-    Faults::gather(results)
+    let documents = Faults::gather(results)?;
+    Ok(sets.map(|texts| {
+        let parsed = texts.iter().filter_map(|text| {
+            let documents = Arc::clone(documents.get(*known.get(text.content.as_str())?)?);
+            Some(Parsed { source: text.source.clone(), documents, origins: text.origins.clone() })
+        });
+        parsed.collect()
+    }))
 }

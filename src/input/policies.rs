@@ -10,7 +10,7 @@ use crate::{
     engine::read::{self, PolicySet, StagedAction, Unreadable},
     flux::{
         manifests::{Content, Document, ManifestError, Place},
-        origins,
+        own_origins,
     },
     model::{Origins, Peer, PolicyDocument, PolicyRef, Snapshot},
 };
@@ -54,7 +54,7 @@ pub(super) fn document(
     let id = reference(document, (version, group));
     let object = document.root.to_value();
     let policy = PolicyDocument {
-        origins: rendered.cloned().unwrap_or_else(|| origins(&source.name, document, &object)),
+        origins: rendered.cloned().unwrap_or_else(|| own_origins(&source.name, document)),
         id,
         api_version: version.to_owned(),
         object,

@@ -99,7 +99,7 @@ impl Check<'_> {
 
     fn fields(&mut self, at: Cursor<'_>, known: &[(&str, Shape)]) {
         let Content::Mapping(fields) = &at.node.content else { return };
-        for (key, (place, node)) in fields {
+        for (key, (place, node)) in fields.iter() {
             if let Some((_, shape)) = known.iter().find(|(name, _)| name == key) {
                 self.visit(Cursor { file: at.file, node, name: key }, shape);
                 continue;
