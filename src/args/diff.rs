@@ -49,7 +49,7 @@ compare.";
 pub fn diff(args: DiffArgs, global: &Global) -> Result<u8, Failure> {
     let DiffArgs { before, after, workloads, reading } = args;
     let format = global.output.format();
-    let [before, after] = [reading.load(&before)?, reading.load(&after)?];
+    let [before, after] = reading.load_both(&before, &after)?;
     let on = workloads.map(|from| reading.load(&from)).transpose()?;
     for (name, set) in [("first", &before), ("second", &after)] {
         if set.is_empty() {
@@ -61,13 +61,14 @@ pub fn diff(args: DiffArgs, global: &Global) -> Result<u8, Failure> {
         let what = "there are no pods or workloads that flows could be between: give them with --workloads";
         return Err(Failure { code: super::NOTHING, error: anyhow::anyhow!(what) });
     }
-    let was = before.world(here, Some(&after));
-    let is = after.world(there, Some(&before));
+    let (was, is) = sets::timed("classes", || (before.world(here, Some(&after)), after.world(there, Some(&before))));
     let questions = Questions::of(&[&was, &is]);
-    let (was, is) = (Reach::asking(&was, questions.clone()), Reach::asking(&is, questions));
-    let comparison = Comparison::new(&was, &is);
+    let (was, is) = sets::timed("compile", || (Reach::asking(&was, questions.clone()), Reach::asking(&is, questions)));
+    let comparison = sets::timed("compare", || Comparison::new(&was, &is));
     let mut flows = 0;
-    let written = print(&comparison, &policies(&before, &after), format, io::stdout().lock(), &mut flows);
+    let policies = sets::timed("policies", || policies(&before, &after));
+    let written =
+        sets::timed("decide and print", || print(&comparison, &policies, format, io::stdout().lock(), &mut flows));
     sets::written(written)?;
     Ok(u8::from(flows > 0))
 }
@@ -95,15 +96,12 @@ fn print(
 
 /// The policies that differ in meaning, by name.
 fn policies(before: &InputSet, after: &InputSet) -> Vec<PolicyChange> {
-    let by_id = |set: &InputSet| -> BTreeMap<PolicyRef, PolicyDocument> {
-        set.documents.iter().map(|document| (document.id.clone(), document.clone())).collect()
-    };
     let (old, new) = (by_id(before), by_id(after));
-    let mut ids: Vec<&PolicyRef> = old.keys().chain(new.keys()).collect();
+    let mut ids: Vec<&PolicyRef> = old.keys().chain(new.keys()).copied().collect();
     ids.sort();
     ids.dedup();
     let change = |id: &&PolicyRef| {
-        let (was, is) = (old.get(*id), new.get(*id));
+        let (was, is) = (old.get(*id).copied(), new.get(*id).copied());
         let kind = match (was, is) {
             (None, _) => Kind::Added,
             (_, None) => Kind::Removed,
@@ -116,9 +114,15 @@ fn policies(before: &InputSet, after: &InputSet) -> Vec<PolicyChange> {
     ids.iter().filter_map(change).collect()
 }
 
+fn by_id(set: &InputSet) -> BTreeMap<&PolicyRef, &PolicyDocument> {
+    set.documents.iter().map(|document| (&document.id, document)).collect()
+}
+
 /// Whether two documents mean the same. Network sets are matched by their labels too.
 fn is_same(was: &PolicyDocument, is: &PolicyDocument) -> bool {
     let labels = |document: &PolicyDocument| document.object.pointer("/metadata/labels").cloned();
     let is_set = was.id.kind.ends_with("NetworkSet");
-    normal::spec_equal(was, is) != Equality::Different && (!is_set || labels(was) == labels(is))
+    let means_same = || normal::spec_equal(was, is) != Equality::Different;
+    // Most of two revisions is the same to the letter.
+    was.object == is.object || means_same() && (!is_set || labels(was) == labels(is))
 }

@@ -1,5 +1,7 @@
 //! Endpoints and ports as filters.
 
+use std::borrow::Cow;
+
 use crate::{
     engine::{
         asked::{self, Port},
@@ -63,13 +65,13 @@ impl Wanted {
     }
 
     /// What is wanted of a flow, if there is any.
-    pub(super) fn of(&self, row: &Row<'_>) -> Option<Open> {
+    pub(super) fn of<'r>(&self, row: &Row<'r>) -> Option<Cow<'r, Open>> {
         let matches = |filter: &Option<Filter>, end| filter.as_ref().is_none_or(|filter| filter.matches(end));
         if !(matches(&self.from, row.source) && matches(&self.to, row.destination)) {
             return None;
         }
-        let Some((protocol, port)) = self.port else { return Some(row.open.clone()) };
+        let Some((protocol, port)) = self.port else { return Some(Cow::Borrowed(row.open)) };
         let wanted = PortSet::from_iter([PortRange { protocol, from: port, to: port }]);
-        row.open.ports.contains(protocol, port).then(|| Open::ports(wanted))
+        row.open.ports.contains(protocol, port).then(|| Cow::Owned(Open::ports(wanted)))
     }
 }

@@ -10,9 +10,16 @@ use serde_json::json;
 
 use super::{Failure, Global, Output, USAGE, sets};
 use crate::{
-    engine::{explain::Question, reach::Reach},
+    engine::{
+        explain::{Answer, Question},
+        reach::Reach,
+    },
+    parallel,
     report::explain::{SCHEMA, to_json, to_text},
 };
+
+/// Flows that are answered at once.
+const PIECE: usize = 64;
 
 /// Arguments of `explain`.
 #[derive(Debug, clap::Args)]
@@ -54,18 +61,14 @@ pub fn explain(args: ExplainArgs, global: &Global) -> Result<u8, Failure> {
     sets::not_empty(&set)?;
     let world = set.world(&set, None);
     let reach = Reach::new(&world);
-    let question = Question { reach: &reach, snapshot: &set.snapshot, documents: &set.documents };
+    let question = Question::new(&reach, &set.snapshot, &set.documents);
     if let Some(file) = flows {
         return many(&question, &file, global.output);
     }
     let [source, destination, port] = [source, destination, port].map(Option::unwrap_or_default);
     let answers = question.explain(&source, &destination, &port).map_err(Failure::usage)?;
-    let texts = answers.iter().map(|answer| match global.output {
-        Output::Json | Output::Jsonl => format!("{}\n", to_json(answer)),
-        _ => to_text(answer),
-    });
     let mut out = io::stdout().lock();
-    sets::written(texts.into_iter().try_for_each(|text| out.write_all(text.as_bytes())))?;
+    sets::written(answers.iter().try_for_each(|answer| out.write_all(told(answer, global.output)?.as_bytes())))?;
     Ok(u8::from(answers.iter().any(|answer| !answer.is_allowed)))
 }
 
@@ -78,27 +81,34 @@ fn many(question: &Question<'_>, file: &Path, output: Output) -> Result<u8, Fail
     } else {
         Box::new(BufReader::new(fs::File::open(file).map_err(unreadable)?))
     };
+    let lines: Vec<String> = lines.lines().collect::<Result<_, _>>().map_err(unreadable)?;
+    let flows: Vec<(u64, &str)> =
+        (1..).zip(lines.iter().map(String::as_str)).filter(|(_, line)| is_flow(line)).collect();
+    let pieces: Vec<&[(u64, &str)]> = flows.chunks(PIECE).collect();
+    let worker = || {
+        |piece: usize| {
+            let flows = pieces.get(piece).copied().unwrap_or_default().iter();
+            flows.map(|(number, line)| (*number, answer(question, line, output))).collect::<Vec<_>>()
+        }
+    };
     let mut out = BufWriter::new(io::stdout().lock());
     let mut code = 0;
-    for (number, line) in (1..).zip(lines.lines()) {
-        let line = line.map_err(unreadable)?;
-        if line.trim().is_empty() || line.trim_start().starts_with('#') {
-            continue;
-        }
-        let text = match answer(question, &line, output) {
-            Ok(text) => text,
-            Err(error) => {
+    let written = parallel::in_order(pieces.len(), worker, |answers| {
+        answers.into_iter().try_for_each(|(number, answer)| {
+            let text = answer.unwrap_or_else(|error| {
                 tracing::error!("{}:{number}: {error}", file.display());
                 code = USAGE;
                 bad(number, &error, output)
-            }
-        };
-        if let Err(error) = out.write_all(text.as_bytes()) {
-            return sets::written(Err(error));
-        }
-    }
-    sets::written(out.flush())?;
+            });
+            out.write_all(text.as_bytes())
+        })
+    });
+    sets::written(written.and_then(|()| out.flush()))?;
     Ok(code)
+}
+
+fn is_flow(line: &str) -> bool {
+    !line.trim().is_empty() && !line.trim_start().starts_with('#')
 }
 
 fn answer(question: &Question<'_>, line: &str, output: Output) -> Result<String, String> {
@@ -107,11 +117,14 @@ fn answer(question: &Question<'_>, line: &str, output: Output) -> Result<String,
         return Err(format!("`{line}` is no flow: write SRC DST PORT/PROTOCOL"));
     };
     let answers = question.explain(source, destination, port).map_err(|unknown| unknown.to_string())?;
-    let text = |answer| match output {
-        Output::Json | Output::Jsonl => format!("{}\n", to_json(answer)),
-        _ => to_text(answer),
-    };
-    Ok(answers.iter().map(text).collect())
+    answers.iter().map(|answer| told(answer, output).map_err(|error| error.to_string())).collect()
+}
+
+fn told(answer: &Answer, output: Output) -> io::Result<String> {
+    match output {
+        Output::Json | Output::Jsonl => Ok(to_json(answer)? + "\n"),
+        _ => Ok(to_text(answer)),
+    }
 }
 
 /// What stands in the place of a line that means nothing, so that the others keep theirs.

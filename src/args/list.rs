@@ -1,15 +1,21 @@
 //! `netpol-verify list`.
 
-use std::io::{self, BufWriter, Write};
+use std::{
+    convert::Infallible,
+    io::{self, BufWriter, Write},
+};
 
 use super::{Failure, Global, endpoints::Wanted, sets};
 use crate::{
     engine::reach::{Reach, Row},
+    parallel,
     report::{flows::Format, list},
 };
 
 /// Bytes that are written at once.
 const BUFFER: usize = 64 * 1024;
+/// Sources whose flows are made at once: without policies each of them reaches all others.
+const SOURCES: usize = 32;
 
 /// Arguments of `list`.
 #[derive(Debug, clap::Args)]
@@ -49,22 +55,44 @@ pub fn list(args: ListArgs, global: &Global) -> Result<u8, Failure> {
     let format = global.output.format();
     let set = set.load()?;
     sets::not_empty(&set)?;
-    let world = set.world(&set, None);
-    let reach = Reach::new(&world);
+    let world = sets::timed("classes", || set.world(&set, None));
+    let reach = sets::timed("compile", || Reach::new(&world));
     let wanted = Wanted::new(from.as_deref(), to.as_deref(), port.as_deref(), &reach, &set.snapshot);
-    sets::written(print(&reach, &wanted.map_err(Failure::usage)?, format, io::stdout().lock()))
+    let wanted = wanted.map_err(Failure::usage)?;
+    sets::written(sets::timed("decide and print", || print(&reach, &wanted, format, io::stdout().lock())))
 }
 
+/// Writes piece by piece what all processors make.
 fn print(reach: &Reach<'_>, wanted: &Wanted, format: Format, out: impl Write) -> io::Result<()> {
     let mut out = BufWriter::with_capacity(BUFFER, out);
     out.write_all(list::head(format).as_bytes())?;
-    let mut is_first = true;
-    reach.rows(|row| match wanted.of(&row) {
-        None => Ok(()),
-        Some(open) => {
-            let line = list::row(format, &Row { open: &open, ..row }, std::mem::take(&mut is_first));
-            out.write_all(line.as_bytes())
+    let pieces = reach.points().len().div_ceil(SOURCES);
+    let worker = || {
+        let (mut rows, mut printer) = (reach.walk(), list::Printer::new(format));
+        move |piece: usize| {
+            let mut text = String::new();
+            let mut visit = |row: Row<'_>| -> Result<(), Infallible> {
+                if let Some(open) = wanted.of(&row) {
+                    printer.row(&Row { open: &open, ..row }, &mut text);
+                }
+                Ok(())
+            };
+            // Flows from outside are the last piece.
+            let Ok(()) = if piece == pieces {
+                rows.incoming(&mut visit)
+            } else {
+                let mut sources = piece * SOURCES..(piece + 1) * SOURCES;
+                sources.try_for_each(|source| rows.from(source, &mut visit))
+            };
+            text
         }
+    };
+    let mut is_first = true;
+    parallel::in_order(pieces + 1, worker, |text| {
+        let between = if is_first || text.is_empty() { "" } else { list::between(format) };
+        is_first &= text.is_empty();
+        out.write_all(between.as_bytes())?;
+        out.write_all(text.as_bytes())
     })?;
     out.write_all(list::tail(format).as_bytes())?;
     out.flush()

@@ -1,11 +1,12 @@
 //! Sets of files on the command line.
 
-use std::{collections::BTreeSet, io, path::PathBuf};
+use std::{collections::BTreeSet, io, path::PathBuf, time::Instant};
 
 use super::{Failure, NOT_TOLD, NOTHING, USAGE};
 use crate::{
     input::{self, Faults, InputSet, Options},
     model::TieRule,
+    parallel,
 };
 
 /// Faults that are told one by one.
@@ -54,7 +55,7 @@ impl SetArgs {
 
     /// The set of all files.
     pub(super) fn load(&self) -> Result<InputSet, Failure> {
-        let texts = input::files::read(&self.files, &self.reading.kustomize).map_err(refused)?;
+        let texts = timed("read", || input::files::read(&self.files, &self.reading.kustomize)).map_err(refused)?;
         self.reading.understand(&texts)
     }
 }
@@ -62,19 +63,34 @@ impl SetArgs {
 impl Reading {
     /// One set by its name.
     pub(super) fn load(&self, name: &str) -> Result<InputSet, Failure> {
+        self.understand(&self.texts(name)?)
+    }
+
+    /// Two sets by their names.
+    pub(super) fn load_both(&self, before: &str, after: &str) -> Result<[InputSet; 2], Failure> {
+        let [before, after] = [self.texts(before)?, self.texts(after)?];
+        let [before, after] = timed("parse", || input::parse_all([&before, &after])).map_err(refused)?;
+        let (before, after) = parallel::both(|| self.collected(&before), || self.collected(&after));
+        Ok([before?, after?])
+    }
+
+    fn texts(&self, name: &str) -> Result<Vec<input::Text>, Failure> {
         if name == "live" {
             let error =
                 anyhow::anyhow!("the live cluster cannot be compared yet: give a dump of it (kubectl get … -o yaml)");
             return Err(Failure::usage(error));
         }
-        self.understand(&input::files::read_set(name, &self.kustomize).map_err(refused)?)
+        timed("read", || input::files::read_set(name, &self.kustomize)).map_err(refused)
     }
 
     /// The set that texts make.
     pub(super) fn understand(&self, texts: &[input::Text]) -> Result<InputSet, Failure> {
-        let parsed = input::parse(texts).map_err(refused)?;
-        let set =
-            input::collect(&parsed, Options { lenient: self.lenient, ties: self.calico_version }).map_err(refused)?;
+        self.collected(&timed("parse", || input::parse(texts)).map_err(refused)?)
+    }
+
+    fn collected(&self, parsed: &[input::Parsed]) -> Result<InputSet, Failure> {
+        let options = Options { lenient: self.lenient, ties: self.calico_version };
+        let set = timed("understand", || input::collect(parsed, options)).map_err(refused)?;
         for warning in &set.warnings {
             tracing::warn!("{warning}");
         }
@@ -107,6 +123,14 @@ fn refused(mut faults: Faults) -> Failure {
         tracing::error!("{:#}", anyhow::Error::from(fault));
     }
     Failure { code, error: last.unwrap_or_else(|| anyhow::anyhow!("the input cannot be used")) }
+}
+
+/// Does a part of a command's work, and logs how long that took.
+pub(super) fn timed<T>(part: &'static str, work: impl FnOnce() -> T) -> T {
+    let start = Instant::now();
+    let result = work();
+    tracing::debug!(part, ms = start.elapsed().as_secs_f64() * 1e3, "took");
+    result
 }
 
 /// Refuses a set in which there is nothing to look at.

@@ -165,11 +165,8 @@ fn pod(namespace: &str, name: &str, reach: &Reach<'_>) -> Option<Asked> {
 }
 
 fn workload(namespace: &str, kind: Option<&str>, name: &str, reach: &Reach<'_>) -> Vec<Asked> {
-    let is_meant = |point: &&Point| {
-        let id = &point.workload;
-        id.namespace == namespace && id.name == name && kind.is_none_or(|kind| id.kind.eq_ignore_ascii_case(kind))
-    };
-    let points: Vec<Asked> = reach.points().iter().filter(is_meant).map(of_point).collect();
+    let is_meant = |point: &&Point| kind.is_none_or(|kind| point.workload.kind.eq_ignore_ascii_case(kind));
+    let points: Vec<Asked> = reach.named(namespace, name).filter(is_meant).map(of_point).collect();
     if !points.is_empty() {
         return points;
     }
@@ -186,8 +183,7 @@ fn workload(namespace: &str, kind: Option<&str>, name: &str, reach: &Reach<'_>) 
 }
 
 fn by_name<'s>(namespace: &str, name: &str, text: &str, reach: &Reach<'_>) -> Result<Meaning<'s>, Unknown> {
-    let of = |point: &&Point| point.workload.namespace == namespace && point.workload.name == name;
-    let mut kinds: Vec<&str> = reach.points().iter().filter(of).map(|p| p.workload.kind.as_str()).collect();
+    let mut kinds: Vec<&str> = reach.named(namespace, name).map(|point| point.workload.kind.as_str()).collect();
     kinds.dedup();
     if kinds.len() > 1 {
         let forms: Vec<String> = kinds.iter().map(|kind| format!("{namespace}/{kind}/{name}")).collect();

@@ -83,16 +83,37 @@ pub struct Missing<'a> {
 /// starts with `---`. Without a line, no place is known: an overlay made the rules, or the file is not block YAML.
 #[must_use]
 pub fn missing_entry(missing: &Missing) -> Vec<Entry> {
-    let mut candidates: Vec<&PolicyDocument> =
-        missing.isolating.iter().copied().filter(|document| is_network_policy(document)).collect();
-    candidates.sort_by_cached_key(|document| rank(document, missing.side));
-    let entry = match candidates.first().copied() {
-        Some(best) if is_baseline(best) => new_policy(missing, Some(best)),
-        Some(best) => into_policy(missing, best),
+    entry_in(missing, Home::of(missing.isolating, missing.side).as_ref())
+}
+
+/// The same, where the policy that the entry goes into is known.
+#[must_use]
+pub fn entry_in(missing: &Missing, home: Option<&Home>) -> Vec<Entry> {
+    let entry = match home {
+        Some(home) if is_baseline(home.document) => new_policy(missing, Some(home.document)),
+        Some(home) => into_policy(missing, home),
         None if missing.isolating.iter().any(|document| is_in_default_tier(document)) => new_policy(missing, None),
         None => return Vec::new(),
     };
     vec![entry]
+}
+
+/// The policy that an entry goes into, or into whose file, with the place and the style of its rules.
+pub struct Home<'a> {
+    document: &'a PolicyDocument,
+    place: Place,
+    style: Style,
+}
+
+impl<'a> Home<'a> {
+    /// The best of those that isolate.
+    #[must_use]
+    pub fn of(isolating: &[&'a PolicyDocument], side: Direction) -> Option<Self> {
+        let own = isolating.iter().copied().filter(|document| is_network_policy(document));
+        let (_, document) = own.map(|document| (rank(document, side), document)).min_by(|a, b| a.0.cmp(&b.0))?;
+        let site = Site::new(document);
+        Some(Self { document, place: site.place(side), style: Style::of(&site, side) })
+    }
 }
 
 /// Whether a policy of Calico's stands in the tier of NetworkPolicies: what those allow is asked before it denies.
@@ -124,18 +145,16 @@ fn selector(document: &PolicyDocument) -> Option<Selector> {
     Selector::new(&serde_json::from_value(source.clone()).ok()?).ok()
 }
 
-fn into_policy(missing: &Missing, document: &PolicyDocument) -> Entry {
-    let site = Site::new(document);
-    let place = site.place(missing.side);
-    let style = Style::of(&site, missing.side);
-    let wanted = wanted(missing, &[document]);
-    let entry = match &place {
-        Place::After(_) | Place::Unknown => write::rule(&style, &wanted),
-        Place::NewKey(_) => write::direction(&style, &wanted, &[]),
+fn into_policy(missing: &Missing, home: &Home) -> Entry {
+    let Home { document, place, style } = home;
+    let wanted = wanted(missing, &[*document]);
+    let entry = match place {
+        Place::After(_) | Place::Unknown => write::rule(style, &wanted),
+        Place::NewKey(_) => write::direction(style, &wanted, &[]),
         Place::Instead(line) => {
-            let kept = site.value(&format!("/spec/{}", missing.side.word())).and_then(Value::as_array);
+            let kept = document.object.pointer(&format!("/spec/{}", missing.side.word())).and_then(Value::as_array);
             let kept = kept.map_or(&[] as &[Value], Vec::as_slice);
-            format!("{}# in place of line {line}:\n{}", style.key_indent(), write::direction(&style, &wanted, kept))
+            format!("{}# in place of line {line}:\n{}", style.key_indent(), write::direction(style, &wanted, kept))
         }
     };
     Entry {

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::{
     surroundings::{NO_PORT, ServiceEnds},
-    world::{End, Family, World},
+    world::{Class, End, Family, World},
 };
 use crate::model::{
     Conditions, EntityMatch, EntityPort, IpProtocol, IpVersion, PortRange, PortSet, Protocol, ServiceName,
@@ -124,8 +124,8 @@ impl Question<'_, '_> {
         let surely = self.is_version()
             && conditions.protocol.is_none_or(|protocol| protocol == traffic.protocol)
             && conditions.not_protocol.is_none_or(|protocol| protocol != traffic.protocol)
-            && self.entity(&conditions.source, &self.source)
-            && self.entity(&conditions.destination, &self.destination);
+            && is_at(self.world, &conditions.source, &self.source)
+            && is_at(self.world, &conditions.destination, &self.destination);
         if !surely {
             return Answer::No;
         }
@@ -134,22 +134,8 @@ impl Question<'_, '_> {
         parts.into_iter().min().unwrap_or(Answer::Yes)
     }
 
-    fn version(&self) -> IpVersion {
-        match self.destination.family {
-            Family::V4 => IpVersion::V4,
-            Family::V6 => IpVersion::V6,
-        }
-    }
-
     fn is_version(&self) -> bool {
-        self.conditions.ip_version.is_none_or(|wanted| wanted == self.version())
-    }
-
-    fn entity(&self, entity: &EntityMatch, end: &End<'_>) -> bool {
-        may_be_at(self.world, entity, end)
-            // Calico leaves a rule out for a version of IP if none of a field's blocks is of it, negated or not.
-            && (entity.not_nets.is_empty() || entity.not_nets.iter().any(|n| IpVersion::of(n.addr()) == self.version()))
-            && !entity.not_nets.iter().any(|net| self.world.may_hold(*net, end))
+        self.conditions.ip_version.is_none_or(|wanted| wanted == version(&self.destination))
     }
 
     fn icmp(&self, traffic: &Traffic) -> Answer {
@@ -229,9 +215,7 @@ impl Question<'_, '_> {
     /// where the endpoint itself matches the entity's selector.
     fn port_set(&self, ports: &[EntityPort], entity: &EntityMatch, end: &End<'_>, protocol: Protocol) -> PortSet {
         let named_by = self.conditions.protocol.and_then(IpProtocol::transport).unwrap_or(Protocol::Tcp);
-        let endpoint = end.class.filter(|class| {
-            !class.host_network && entity.selector.as_ref().is_none_or(|s| self.world.calico_matches(s, class))
-        });
+        let endpoint = end.class.filter(|class| declares(self.world, entity, class));
         let declared = endpoint.map(|class| class.ports.as_slice()).unwrap_or_default();
         let mut set = PortSet::empty();
         for port in ports {
@@ -247,16 +231,67 @@ impl Question<'_, '_> {
     }
 }
 
-/// Whether an entity says anything of who is at that end.
-pub(super) const fn names_ends(entity: &EntityMatch) -> bool {
-    !entity.nets.is_empty() || entity.selector.is_some() || entity.not_selector.is_some()
+/// How an end stands to an entity of a rule. To the rule, ends of one standing that declare the same ports are the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Standing {
+    /// The entity does not match it.
+    Outside,
+    /// The entity matches it; the ports that it declares count.
+    Inside {
+        /// Whether a named port of the entity means those of this end.
+        declares: bool,
+    },
+    /// What matches hangs on its very address or ports: no other class is like this one.
+    Alone(usize),
 }
 
-/// Whether an entity may match an end, whatever else a packet is: it leaves out what need not be asked about.
-pub(super) fn may_be_at(world: &World, entity: &EntityMatch, end: &End<'_>) -> bool {
+impl Standing {
+    /// Matched by who it is.
+    pub(super) const PLAIN: Self = Self::Inside { declares: false };
+}
+
+/// How an end, a class of this number, stands to the source or the destination of a rule.
+pub(super) fn standing(
+    world: &World,
+    (entity, is_source): (&EntityMatch, bool),
+    end: &End<'_>,
+    class: usize,
+) -> Standing {
+    if !is_at(world, entity, end) {
+        return Standing::Outside;
+    }
+    let is_named = names_ports(entity);
+    if entity.service.is_some() || is_source && is_named {
+        return Standing::Alone(class);
+    }
+    Standing::Inside { declares: is_named && end.class.is_some_and(|class| declares(world, entity, class)) }
+}
+
+/// Whether an entity names ports by what endpoints call them.
+pub(super) fn names_ports(entity: &EntityMatch) -> bool {
+    entity.ports.iter().chain(&entity.not_ports).any(|port| matches!(port, EntityPort::Named(_)))
+}
+
+/// Whether named ports of an entity mean those that pods of a class declare.
+fn declares(world: &World, entity: &EntityMatch, class: &Class) -> bool {
+    !class.host_network && entity.selector.as_ref().is_none_or(|selector| world.calico_matches(selector, class))
+}
+
+const fn version(end: &End<'_>) -> IpVersion {
+    match end.family {
+        Family::V4 => IpVersion::V4,
+        Family::V6 => IpVersion::V6,
+    }
+}
+
+/// Whether an entity matches an end, whatever else a packet is.
+fn is_at(world: &World, entity: &EntityMatch, end: &End<'_>) -> bool {
     (entity.nets.is_empty() || inside(world, &entity.nets, end))
         && entity.selector.as_ref().is_none_or(|selector| world.any_at(selector, end))
         && entity.not_selector.as_ref().is_none_or(|selector| !world.any_at(selector, end))
+        // Calico leaves a rule out for a version of IP if none of a field's blocks is of it, negated or not.
+        && (entity.not_nets.is_empty() || entity.not_nets.iter().any(|n| IpVersion::of(n.addr()) == version(end)))
+        && !entity.not_nets.iter().any(|net| world.may_hold(*net, end))
 }
 
 fn inside(world: &World, nets: &[IpNet], end: &End<'_>) -> bool {

@@ -10,7 +10,6 @@ use super::{
         Families, Reach,
         outside::{self, Range},
     },
-    read,
     verdict::{self, FlowVerdict, Side},
     world::{self, Class, End, Family},
 };
@@ -18,8 +17,10 @@ use crate::model::{
     Direction, Endpoint, Entry, Labels, Origin, Policy, PolicyDocument, PolicyRef, Protocol, RuleRef, Snapshot,
 };
 
+mod declared;
 mod reasons;
 
+use declared::Declared;
 use reasons::{Flow, denying, passing, unknown};
 
 /// A flow with its answer.
@@ -81,15 +82,18 @@ const OUTSIDE: &str = "no policy applies to addresses outside";
 
 /// What is asked of: a set of policies over its workloads.
 pub struct Question<'a> {
-    /// Reachability of the set.
-    pub reach: &'a Reach<'a>,
-    /// Its objects.
-    pub snapshot: &'a Snapshot,
-    /// Its policies as they stand.
-    pub documents: &'a [PolicyDocument],
+    reach: &'a Reach<'a>,
+    snapshot: &'a Snapshot,
+    declared: Declared<'a>,
 }
 
-impl Question<'_> {
+impl<'a> Question<'a> {
+    /// About the reachability of a set, its objects, and its policies as they stand.
+    #[must_use]
+    pub fn new(reach: &'a Reach<'a>, snapshot: &'a Snapshot, documents: &'a [PolicyDocument]) -> Self {
+        Self { reach, snapshot, declared: Declared::new(documents) }
+    }
+
     /// Explains a flow between two endpoints on a port, as they stand on a command line. A Service has an answer for
     /// each of its endpoints, a block one for each part that the policies tell apart.
     ///
@@ -171,7 +175,7 @@ impl Question<'_> {
         peer: &Asked,
         port: (Protocol, u16),
     ) -> Vec<Answer> {
-        let policies: Vec<&Policy> = verdict::applying(self.reach.matrix.world, direction, class).collect();
+        let policies = self.policies(direction, subject.class);
         let mut parts: Vec<(Answer, Vec<Range>)> = Vec::new();
         let all = peer.nets.iter().map(|net| Range::of(*net));
         let around = &self.reach.matrix.world.surroundings;
@@ -215,17 +219,21 @@ impl Question<'_> {
         (destination, to): (&Asked, End<'_>),
         port: (Protocol, u16),
     ) -> Answer {
-        let world = self.reach.matrix.world;
-        let verdict = verdict::flow(world, from, to, port.0, port.1);
+        let verdict = self.reach.matrix.flow((source.class, from), (destination.class, to), port);
         let is_itself = source.pod.is_some() && source.pod == destination.pod;
         let own_node = if is_itself { Some(ITSELF) } else { self.own_node(source, from, destination, to) };
-        let flow = Flow { ends: (from, to), traffic: Traffic::to_port(port.0, port.1), port };
+        let flow = Flow {
+            ends: (from, to),
+            classes: (source.class, destination.class),
+            traffic: Traffic::to_port(port.0, port.1),
+            port,
+        };
         let egress = self.side(Direction::Egress, &verdict.egress, &flow, is_itself.then_some(ITSELF));
         let ingress = self.side(Direction::Ingress, &verdict.ingress, &flow, own_node);
         let mut entries = Vec::new();
         for (direction, side) in [(Direction::Egress, &egress), (Direction::Ingress, &ingress)] {
             if !side.is_allowed && self.is_left_closed(side) {
-                entries.extend(self.entries(direction, from, to, port, &verdict));
+                entries.extend(self.entries(direction, &flow, &verdict));
             }
         }
         Answer {
@@ -261,11 +269,12 @@ impl Question<'_> {
         let subject = flow.subject(direction);
         let Some(class) = subject.class else { return open(Some(OUTSIDE)) };
         let world = self.reach.matrix.world;
-        let isolated = verdict::applying(world, direction, class).next().is_some();
+        let policies = self.policies(direction, flow.class(direction));
+        let isolated = !policies.is_empty();
         if exempt.is_some() || class.host_network {
             return SideAnswer { isolated: isolated && exempt.is_some(), ..open(exempt.or(Some(NODE))) };
         }
-        let steps = verdict::steps(world, direction, flow.ends, &flow.traffic);
+        let steps = verdict::steps(world, direction, flow.ends, &flow.traffic, &policies);
         let mut by: Vec<Reason> = steps.iter().filter_map(|step| passing(direction, step)).collect();
         let (is_allowed, note) = match side {
             Side::NotIsolated => (true, None),
@@ -279,18 +288,23 @@ impl Question<'_> {
             }
             Side::Undefined => {
                 by.extend(steps.last().and_then(|step| unknown(direction, step)));
-                (self.may(direction, class, flow), Some(UNKNOWN))
+                (self.may(direction, flow), Some(UNKNOWN))
             }
         };
         SideAnswer { isolated, is_allowed, by, note }
     }
 
     /// What a list says of a flow that hangs on something unknown.
-    fn may(&self, direction: Direction, class: &Class, flow: &Flow<'_>) -> bool {
-        let index = self.reach.matrix.world.classes.iter().position(|one| std::ptr::eq(one, class));
+    fn may(&self, direction: Direction, flow: &Flow<'_>) -> bool {
         let (from, to) = flow.ends;
         let peer = if direction == Direction::Egress { to } else { from };
-        index.is_some_and(|index| self.reach.side(direction, index, peer, to).contains(flow.port.0, flow.port.1))
+        let allows = |class| self.reach.side(direction, class, peer, to).contains(flow.port.0, flow.port.1);
+        flow.class(direction).is_some_and(allows)
+    }
+
+    /// The policies that apply to a class, in the order of evaluation.
+    fn policies(&self, direction: Direction, class: Option<usize>) -> Vec<&'a Policy> {
+        class.map(|class| self.reach.matrix.isolating(direction, class).collect()).unwrap_or_default()
     }
 
     fn rule(&self, rule: &RuleRef, origin: Option<&Origin>) -> Reason {
@@ -315,25 +329,18 @@ impl Question<'_> {
         side.by.iter().any(is_own)
     }
 
-    fn entries(
-        &self,
-        side: Direction,
-        from: End<'_>,
-        to: End<'_>,
-        (protocol, port): (Protocol, u16),
-        verdict: &FlowVerdict,
-    ) -> Vec<Entry> {
+    fn entries(&self, side: Direction, flow: &Flow<'_>, verdict: &FlowVerdict) -> Vec<Entry> {
         let world = self.reach.matrix.world;
+        let (from, to) = flow.ends;
         let (subject, peer, other) = match side {
             Direction::Ingress => (to, from, &verdict.egress),
             Direction::Egress => (from, to, &verdict.ingress),
         };
-        let Some(class) = subject.class else { return Vec::new() };
-        let isolating: Vec<&PolicyDocument> =
-            self.network_policies(verdict::applying(world, side, class).map(|policy| &policy.id));
+        let Some((class, index)) = subject.class.zip(flow.class(side)) else { return Vec::new() };
+        let home = self.declared.home(side, self.reach.matrix.applied(side, index), || {
+            self.policies(side, Some(index)).iter().filter_map(|policy| self.declared.get(&policy.id)).collect()
+        });
         let namespace = &class.workload.namespace;
-        let of_namespace = self.documents.iter().map(|d| &d.id).filter(|id| id.namespace.as_ref() == Some(namespace));
-        let in_namespace = self.network_policies(of_namespace);
         let own_labels = world.namespace_labels(namespace);
         let peer_labels = peer.class.map(|c| world.namespace_labels(&c.workload.namespace)).unwrap_or_default();
         let peer = match (peer.class, peer.address) {
@@ -342,28 +349,24 @@ impl Question<'_> {
             (_, Some(address)) => blame::Peer::Outside(address),
             (_, None) => return Vec::new(),
         };
-        blame::missing_entry(&blame::Missing {
+        let missing = blame::Missing {
             side,
             subject: pods(class, &own_labels),
             peer,
-            protocol,
-            port: blame::Port::Number(port),
-            isolating: &isolating,
-            namespace_policies: &in_namespace,
+            protocol: flow.port.0,
+            port: blame::Port::Number(flow.port.1),
+            isolating: &home.isolating,
+            namespace_policies: self.declared.of_namespace(namespace),
             other_rule: self.opening(other),
-        })
-    }
-
-    /// The documents of those that are NetworkPolicies: entries are written for these.
-    fn network_policies<'i>(&self, ids: impl Iterator<Item = &'i PolicyRef>) -> Vec<&PolicyDocument> {
-        ids.filter_map(|id| self.documents.iter().find(|d| d.id == *id && read::is_kubernetes(d))).collect()
+        };
+        blame::entry_in(&missing, home.best.as_ref())
     }
 
     /// The rule that lets the flow through on a side: an entry for the other side opens the same ports.
-    fn opening(&self, side: &Side) -> Option<&Value> {
+    fn opening(&self, side: &Side) -> Option<&'a Value> {
         let Side::Allowed(rules) = side else { return None };
         let (rule, _) = rules.first()?;
-        let document = self.network_policies(std::iter::once(&rule.policy)).into_iter().next()?;
+        let document = self.declared.get(&rule.policy)?;
         document.object.pointer(&format!("/spec/{}/{}", rule.direction.word(), rule.index))
     }
 }

@@ -3,9 +3,9 @@
 //! Which policies apply to a class is worked out once; a pair then costs only the rules that apply to its two ends.
 
 use super::{
-    conditions::{Question, Reach},
-    verdict,
-    world::{Class, End, Family, World},
+    conditions::{Question, Reach, Traffic},
+    verdict::{self, FlowVerdict, Side},
+    world::{ByNamespace, Class, End, Family, World},
 };
 use crate::model::{Action, Conditions, Decision, Direction, EntityPort, Policy, PortSet, Protocol, Rule};
 
@@ -21,8 +21,26 @@ impl<'w> Matrix<'w> {
     /// Works out which policies apply to which class.
     #[must_use]
     pub fn new(world: &'w World) -> Self {
-        let applied = |direction| world.classes.iter().map(|class| applied(world, direction, class)).collect();
-        Self { world, ingress: applied(Direction::Ingress), egress: applied(Direction::Egress) }
+        let none = || vec![Vec::new(); world.classes.len()];
+        let mut matrix = Self { world, ingress: none(), egress: none() };
+        let namespaces = ByNamespace::new(world);
+        for (index, policy) in world.policies.iter().enumerate() {
+            for class in namespaces.classes(&policy.subject.namespaces) {
+                matrix.put(index, policy, class);
+            }
+        }
+        matrix
+    }
+
+    fn put(&mut self, index: usize, policy: &Policy, class: usize) {
+        if !self.class(class).is_some_and(|class| self.world.applies_to(&policy.subject, class)) {
+            return;
+        }
+        for (direction, side) in [(Direction::Ingress, &mut self.ingress), (Direction::Egress, &mut self.egress)] {
+            if let (true, Some(applied)) = (policy.rules(direction).is_some(), side.get_mut(class)) {
+                applied.push(index);
+            }
+        }
     }
 
     /// A class by index.
@@ -126,6 +144,27 @@ impl<'w> Matrix<'w> {
         self.side(Direction::Egress, source, destination, destination)
     }
 
+    /// The verdict for one port, as [`verdict::flow`], between ends whose classes are known by index; `None` is outside.
+    #[must_use]
+    pub fn flow(
+        &self,
+        (source, from): (Option<usize>, End<'_>),
+        (destination, to): (Option<usize>, End<'_>),
+        (protocol, port): (Protocol, u16),
+    ) -> FlowVerdict {
+        let traffic = Traffic::to_port(protocol, port);
+        let side = |direction, subject: Option<usize>| match subject.and_then(|index| Some((index, self.class(index)?)))
+        {
+            None => Side::NotIsolated,
+            Some((_, class)) if class.host_network => Side::Undefined,
+            Some((index, _)) => {
+                let policies: Vec<&Policy> = self.isolating(direction, index).collect();
+                verdict::among(self.world, direction, (from, to), &traffic, &policies)
+            }
+        };
+        FlowVerdict { egress: side(Direction::Egress, source), ingress: side(Direction::Ingress, destination) }
+    }
+
     /// The decision for one port between classes.
     #[must_use]
     pub fn decision(
@@ -143,7 +182,8 @@ impl<'w> Matrix<'w> {
         }
     }
 
-    fn applied(&self, direction: Direction, class: usize) -> &[usize] {
+    /// The places of the policies that apply to a class, in the order of evaluation.
+    pub(super) fn applied(&self, direction: Direction, class: usize) -> &[usize] {
         let side = match direction {
             Direction::Ingress => &self.ingress,
             Direction::Egress => &self.egress,
@@ -161,6 +201,9 @@ impl<'w> Matrix<'w> {
                     break;
                 }
                 let reach = self.reach(rule, ends);
+                if reach.yes.is_empty() && reach.unknown.is_empty() {
+                    continue;
+                }
                 let open = asked.intersection(&reach.unknown);
                 if rule.action != Action::Log && !open.is_empty() && unknown == Unknown::IsUndefined {
                     return None;
@@ -259,13 +302,19 @@ impl Difference {
     /// Whether a flow between these classes may be decided otherwise.
     #[must_use]
     pub fn may_be_between(&self, source: usize, destination: usize) -> bool {
-        self.may_be_from(source) || at(&self.ingress, destination) || at(&self.ends, destination)
+        self.may_be_from(source) || self.may_be_to(destination)
     }
 
     /// Whether a flow from this class to the world outside may be decided otherwise.
     #[must_use]
     pub fn may_be_from(&self, source: usize) -> bool {
         at(&self.egress, source) || at(&self.ends, source)
+    }
+
+    /// Whether a flow from the world outside to this class may be decided otherwise.
+    #[must_use]
+    pub fn may_be_to(&self, destination: usize) -> bool {
+        at(&self.ingress, destination) || at(&self.ends, destination)
     }
 }
 
@@ -289,11 +338,6 @@ impl Matrix<'_> {
         self.applied(direction, class).len() == other.applied(direction, class).len()
             && self.isolating(direction, class).zip(other.isolating(direction, class)).all(same)
     }
-}
-
-fn applied(world: &World, direction: Direction, class: &Class) -> Vec<usize> {
-    let applies = |policy: &Policy| policy.rules(direction).is_some() && world.applies_to(&policy.subject, class);
-    world.policies.iter().enumerate().filter(|(_, p)| applies(p)).map(|(index, _)| index).collect()
 }
 
 /// How often pairs were asked about: what a test can bound without a clock.

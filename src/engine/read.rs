@@ -10,6 +10,8 @@ use k8s_openapi::{
     apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
 };
 
+use serde::Deserialize;
+
 use crate::model::{
     Action, Direction, NamespaceMatch, Order, Origin, Origins, Peer, Policy, PolicyDocument, PolicyRef, PortMatch,
     Protocol, Rule, Selector, Subject, Tier,
@@ -54,8 +56,7 @@ pub fn policy(document: &PolicyDocument) -> Result<Policy, Box<Unreadable>> {
             reader.fault("", format!("kind `{}` of `{}` is not understood", document.id.kind, document.api_version))
         );
     }
-    let object: NetworkPolicy =
-        serde_json::from_value(document.object.clone()).map_err(|error| reader.fault("", error.to_string()))?;
+    let object = NetworkPolicy::deserialize(&document.object).map_err(|error| reader.fault("", error.to_string()))?;
     reader.network_policy(&object)
 }
 

@@ -10,10 +10,12 @@ use crate::model::{
 
 mod blocks;
 mod group;
+mod index;
 mod then;
 
 use blocks::in_block;
 pub use group::{classes, classes_among, planned_classes};
+pub(super) use index::ByNamespace;
 pub use then::Then;
 
 /// Pods of one workload that no policy of the sets at hand can tell apart.

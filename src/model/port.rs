@@ -1,6 +1,6 @@
 //! Ports and sets of ports.
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -55,141 +55,136 @@ pub struct PortRange {
     pub to: u16,
 }
 
-/// A set of (protocol, port): per protocol, sorted, disjoint, non-adjacent inclusive ranges within 1–65535.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// A set of (protocol, port): sorted, disjoint, non-adjacent inclusive ranges within 1–65535.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct PortSet {
-    ranges: BTreeMap<Protocol, Vec<(u16, u16)>>,
+    ranges: Vec<PortRange>,
 }
 
 impl PortSet {
     /// No port.
     #[must_use]
-    pub fn empty() -> Self {
-        Self::default()
+    pub const fn empty() -> Self {
+        Self { ranges: Vec::new() }
     }
 
     /// Every port of every protocol.
     #[must_use]
     pub fn all() -> Self {
-        Protocol::ALL.into_iter().map(|protocol| PortRange { protocol, from: 1, to: u16::MAX }).collect()
+        Self { ranges: Protocol::ALL.map(|protocol| PortRange { protocol, from: 1, to: u16::MAX }).to_vec() }
     }
 
     /// Whether no port is in it.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub const fn is_empty(&self) -> bool {
         self.ranges.is_empty()
     }
 
     /// Whether `port` is in it.
     #[must_use]
     pub fn contains(&self, protocol: Protocol, port: u16) -> bool {
-        self.ranges.get(&protocol).is_some_and(|list| list.iter().any(|&(from, to)| (from..=to).contains(&port)))
+        self.ranges.iter().any(|range| range.protocol == protocol && (range.from..=range.to).contains(&port))
     }
 
     /// Adds a range.
     pub fn insert(&mut self, range: PortRange) {
-        let list = self.ranges.entry(range.protocol).or_default();
-        list.push((range.from.max(1), range.to));
-        *list = normalised(std::mem::take(list));
-        if list.is_empty() {
-            self.ranges.remove(&range.protocol);
-        }
+        self.ranges.push(PortRange { from: range.from.max(1), ..range });
+        normalise(&mut self.ranges);
     }
 
     /// The ranges, sorted.
     pub fn iter(&self) -> impl Iterator<Item = PortRange> + '_ {
-        self.ranges
-            .iter()
-            .flat_map(|(&protocol, list)| list.iter().map(move |&(from, to)| PortRange { protocol, from, to }))
+        self.ranges.iter().copied()
     }
 
     /// Ports in both.
     #[must_use]
     pub fn intersection(&self, other: &Self) -> Self {
-        let mut result = Self::default();
-        for (protocol, left) in &self.ranges {
-            let Some(right) = other.ranges.get(protocol) else { continue };
-            let both: Vec<(u16, u16)> = left
-                .iter()
-                .flat_map(|a| right.iter().map(move |b| (a.0.max(b.0), a.1.min(b.1))))
-                .filter(|(from, to)| from <= to)
-                .collect();
-            result.put(*protocol, both);
+        let (mut left, mut right) = (self.ranges.iter().peekable(), other.ranges.iter().peekable());
+        let mut ranges = Vec::new();
+        while let (Some(a), Some(b)) = (left.peek(), right.peek()) {
+            let (from, to) = (a.from.max(b.from), a.to.min(b.to));
+            if a.protocol == b.protocol && from <= to {
+                ranges.push(PortRange { protocol: a.protocol, from, to });
+            }
+            // What ends first meets nothing later.
+            if (a.protocol, a.to) <= (b.protocol, b.to) {
+                left.next();
+            } else {
+                right.next();
+            }
         }
-        result
+        Self { ranges }
     }
 
     /// Ports in either.
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
-        let mut result = self.clone();
-        for (&protocol, list) in &other.ranges {
-            let mut merged = result.ranges.remove(&protocol).unwrap_or_default();
-            merged.extend(list);
-            result.put(protocol, merged);
+        if other.is_empty() {
+            return self.clone();
         }
-        result
+        if self.is_empty() {
+            return other.clone();
+        }
+        let mut ranges = [self.ranges.as_slice(), other.ranges.as_slice()].concat();
+        normalise(&mut ranges);
+        Self { ranges }
     }
 
     /// Ports of `self` that are not in `other`.
     #[must_use]
     pub fn difference(&self, other: &Self) -> Self {
-        let mut result = Self::default();
-        for (&protocol, list) in &self.ranges {
-            let mut rest = list.clone();
-            for &(from, to) in other.ranges.get(&protocol).into_iter().flatten() {
-                rest = rest.into_iter().flat_map(|range| without(range, from, to)).collect();
+        let mut ranges = Vec::with_capacity(self.ranges.len());
+        let mut holes = other.ranges.as_slice();
+        for range in &self.ranges {
+            let PortRange { protocol, mut from, to } = *range;
+            let mut is_left = true;
+            while let Some((hole, rest)) = holes.split_first() {
+                if (hole.protocol, hole.to) < (protocol, from) {
+                    holes = rest;
+                    continue;
+                }
+                if hole.protocol != protocol || hole.from > to {
+                    break;
+                }
+                if hole.from > from {
+                    ranges.push(PortRange { protocol, from, to: hole.from - 1 });
+                }
+                if hole.to >= to {
+                    is_left = false;
+                    break;
+                }
+                from = hole.to + 1;
+                holes = rest;
             }
-            result.put(protocol, rest);
+            if is_left {
+                ranges.push(PortRange { protocol, from, to });
+            }
         }
-        result
-    }
-
-    fn put(&mut self, protocol: Protocol, list: Vec<(u16, u16)>) {
-        let list = normalised(list);
-        if !list.is_empty() {
-            self.ranges.insert(protocol, list);
-        }
+        Self { ranges }
     }
 }
 
 impl FromIterator<PortRange> for PortSet {
     fn from_iter<I: IntoIterator<Item = PortRange>>(ranges: I) -> Self {
-        let mut set = Self::default();
-        for range in ranges {
-            set.insert(range);
-        }
-        set
+        let mut ranges: Vec<PortRange> =
+            ranges.into_iter().map(|range| PortRange { from: range.from.max(1), ..range }).collect();
+        normalise(&mut ranges);
+        Self { ranges }
     }
 }
 
-/// What is left of `range` without `from..=to`.
-fn without(range: (u16, u16), from: u16, to: u16) -> Vec<(u16, u16)> {
-    let mut rest = Vec::new();
-    if to < range.0 || from > range.1 {
-        rest.push(range);
-        return rest;
-    }
-    if from > range.0 {
-        rest.push((range.0, from - 1));
-    }
-    if to < range.1 {
-        rest.push((to + 1, range.1));
-    }
-    rest
-}
-
-fn normalised(mut list: Vec<(u16, u16)>) -> Vec<(u16, u16)> {
-    list.retain(|(from, to)| from <= to);
-    list.sort_unstable();
-    let mut result: Vec<(u16, u16)> = Vec::with_capacity(list.len());
-    for (from, to) in list {
-        match result.last_mut() {
-            Some(last) if from <= last.1.saturating_add(1) => last.1 = last.1.max(to),
-            _ => result.push((from, to)),
+/// Sorts ranges, leaves out empty ones and joins those that touch.
+fn normalise(ranges: &mut Vec<PortRange>) {
+    ranges.retain(|range| range.from <= range.to);
+    ranges.sort_unstable();
+    ranges.dedup_by(|next, last| {
+        let touches = next.protocol == last.protocol && next.from <= last.to.saturating_add(1);
+        if touches {
+            last.to = last.to.max(next.to);
         }
-    }
-    result
+        touches
+    });
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ pub enum Phase {
 }
 
 /// A declared container port.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ContainerPort {
     /// Its name, by which rules may refer to it.
     pub name: Option<String>,

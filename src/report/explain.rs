@@ -1,6 +1,6 @@
 //! The explanation of one flow.
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::{
     clean,
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     engine::explain::{Answer, Reason, SideAnswer},
-    model::{Direction, Entry},
+    model::{Direction, Endpoint, Entry, Origin, PolicyRef, Protocol},
 };
 
 /// The schema of the JSON form.
@@ -21,44 +21,79 @@ const fn decision(is_allowed: bool) -> &'static str {
     if is_allowed { "allowed" } else { "denied" }
 }
 
+/// The documented JSON, as it is written.
+#[derive(Serialize)]
+struct Told<'a> {
+    schema: &'static str,
+    flow: Flow<'a>,
+    decision: &'static str,
+    egress: Sided<'a>,
+    ingress: Sided<'a>,
+    entries: &'a [Entry],
+}
+
+#[derive(Serialize)]
+struct Flow<'a> {
+    source: &'a Endpoint,
+    destination: &'a Endpoint,
+    protocol: Protocol,
+    port: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    family: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct Sided<'a> {
+    isolated: bool,
+    decision: &'static str,
+    by: Vec<By<'a>>,
+    note: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct By<'a> {
+    policy: &'a PolicyRef,
+    rule: Option<&'a str>,
+    tier: &'a str,
+    action: &'static str,
+    origin: Option<&'a Origin>,
+}
+
 /// The documented JSON.
-#[must_use]
-pub fn to_json(answer: &Answer) -> Value {
-    let mut flow = json!({
-        "source": answer.source,
-        "destination": answer.destination,
-        "protocol": answer.protocol,
-        "port": answer.port,
-    });
-    if let (Some(family), Some(fields)) = (families_json(answer.families), flow.as_object_mut()) {
-        fields.insert("family".to_owned(), family.into());
-    }
-    json!({
-        "schema": SCHEMA,
-        "flow": flow,
-        "decision": decision(answer.is_allowed),
-        "egress": side_json(&answer.egress),
-        "ingress": side_json(&answer.ingress),
-        "entries": answer.entries,
+///
+/// # Errors
+/// None that an answer could give rise to.
+pub fn to_json(answer: &Answer) -> serde_json::Result<String> {
+    serde_json::to_string(&Told {
+        schema: SCHEMA,
+        flow: Flow {
+            source: &answer.source,
+            destination: &answer.destination,
+            protocol: answer.protocol,
+            port: answer.port,
+            family: families_json(answer.families),
+        },
+        decision: decision(answer.is_allowed),
+        egress: sided(&answer.egress),
+        ingress: sided(&answer.ingress),
+        entries: &answer.entries,
     })
 }
 
-fn side_json(side: &SideAnswer) -> Value {
-    let by = side.by.iter().map(|reason| {
-        json!({
-            "policy": reason.policy,
-            "rule": reason.rule,
-            "tier": reason.tier,
-            "action": reason.action,
-            "origin": reason.origin,
-        })
-    });
-    json!({
-        "isolated": side.isolated,
-        "decision": decision(side.is_allowed),
-        "by": by.collect::<Vec<_>>(),
-        "note": side.note,
-    })
+fn sided(side: &SideAnswer) -> Sided<'_> {
+    Sided {
+        isolated: side.isolated,
+        decision: decision(side.is_allowed),
+        by: side.by.iter().map(By::of).collect(),
+        note: side.note,
+    }
+}
+
+impl<'a> By<'a> {
+    fn of(reason: &'a Reason) -> Self {
+        let Reason { policy, rule, tier, action, origin } = reason;
+        Self { policy, rule: rule.as_deref(), tier, action, origin: origin.as_ref() }
+    }
 }
 
 /// Some lines for people.

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::flows::{Format, cell, endpoint_text, families_json, families_text, open_json, open_text};
-use crate::engine::reach::Row;
+use crate::{engine::reach::Row, model::Endpoint};
 
 /// The schema of the JSON form.
 const SCHEMA: &str = "netpol-verify/list/v1";
@@ -18,23 +18,12 @@ pub fn head(format: Format) -> String {
     }
 }
 
-/// One flow; `is_first` where no other was written before.
+/// What stands between rows of two printers.
 #[must_use]
-pub fn row(format: Format, row: &Row<'_>, is_first: bool) -> String {
-    let Row { source, destination, families, open } = row;
-    if format == Format::Json {
-        let mut flow = json!({"source": source, "destination": destination, "ports": open_json(open)});
-        if let (Some(family), Some(fields)) = (families_json(*families), flow.as_object_mut()) {
-            fields.insert("family".to_owned(), family.into());
-        }
-        return format!("{}\n{flow}", if is_first { "" } else { "," });
-    }
-    let family = families_text(*families);
-    let [from, to] = [source, destination].map(|endpoint| endpoint_text(endpoint));
-    let ports = open_text(open);
+pub const fn between(format: Format) -> &'static str {
     match format {
-        Format::Markdown => format!("| {} | {} | {ports}{family} |\n", cell(&from), cell(&to)),
-        _ => format!("{from} -> {to}: {ports}{family}\n"),
+        Format::Json => ",",
+        Format::Text | Format::Markdown => "",
     }
 }
 
@@ -44,5 +33,72 @@ pub fn tail(format: Format) -> &'static str {
     match format {
         Format::Json => "\n]}\n",
         Format::Text | Format::Markdown => "",
+    }
+}
+
+/// Rows of one list as text, piece by piece. What they share is written once and kept.
+#[derive(Debug)]
+pub struct Printer {
+    format: Format,
+    endpoints: Kept,
+    opens: Kept,
+}
+
+impl Printer {
+    /// Without any yet.
+    #[must_use]
+    pub fn new(format: Format) -> Self {
+        Self { format, endpoints: Kept::default(), opens: Kept::default() }
+    }
+
+    /// Appends a flow to `out`, which has nothing but such.
+    pub fn row(&mut self, row: &Row<'_>, out: &mut String) {
+        let Row { source, destination, families, open, numbers } = *row;
+        let format = self.format;
+        let endpoint = |endpoint: &Endpoint| match format {
+            Format::Text => endpoint_text(endpoint),
+            Format::Markdown => cell(&endpoint_text(endpoint)),
+            Format::Json => json!(endpoint).to_string(),
+        };
+        self.endpoints.fill(numbers.source, || endpoint(source));
+        self.endpoints.fill(numbers.destination, || endpoint(destination));
+        let [from, to] = [numbers.source, numbers.destination].map(|number| self.endpoints.text(number));
+        self.opens.fill(numbers.open, || match format {
+            Format::Text | Format::Markdown => open_text(open),
+            Format::Json => open_json(open).to_string(),
+        });
+        let (ports, family) = (self.opens.text(numbers.open), families_text(families));
+        let separator = if out.is_empty() { "" } else { between(format) };
+        let mut put = |parts: &[&str]| parts.iter().for_each(|part| out.push_str(part));
+        match format {
+            Format::Text => put(&[from, " -> ", to, ": ", ports, family, "\n"]),
+            Format::Markdown => put(&["| ", from, " | ", to, " | ", ports, family, " |\n"]),
+            Format::Json => {
+                put(&[separator, "\n{\"destination\":", to]);
+                if let Some(family) = families_json(families) {
+                    put(&[",\"family\":\"", family, "\""]);
+                }
+                put(&[",\"ports\":", ports, ",\"source\":", from, "}"]);
+            }
+        }
+    }
+}
+
+/// Texts by number.
+#[derive(Debug, Default)]
+struct Kept(Vec<Option<Box<str>>>);
+
+impl Kept {
+    fn fill(&mut self, number: usize, make: impl FnOnce() -> String) {
+        if self.0.len() <= number {
+            self.0.resize(number + 1, None);
+        }
+        if let Some(text @ None) = self.0.get_mut(number) {
+            *text = Some(make().into_boxed_str());
+        }
+    }
+
+    fn text(&self, number: usize) -> &str {
+        self.0.get(number).and_then(Option::as_deref).unwrap_or_default()
     }
 }

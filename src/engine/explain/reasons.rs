@@ -13,11 +13,20 @@ use crate::{
 /// One flow as both sides are asked about it.
 pub(super) struct Flow<'w> {
     pub(super) ends: (End<'w>, End<'w>),
+    /// The classes of both by index; `None` is outside.
+    pub(super) classes: (Option<usize>, Option<usize>),
     pub(super) traffic: Traffic,
     pub(super) port: (Protocol, u16),
 }
 
 impl<'w> Flow<'w> {
+    pub(super) const fn class(&self, direction: Direction) -> Option<usize> {
+        match direction {
+            Direction::Egress => self.classes.0,
+            Direction::Ingress => self.classes.1,
+        }
+    }
+
     pub(super) const fn subject(&self, direction: Direction) -> End<'w> {
         match direction {
             Direction::Egress => self.ends.0,

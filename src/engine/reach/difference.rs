@@ -8,7 +8,7 @@ use super::{Families, Open, Point, Reach, outside, outside::Range, points};
 use crate::{
     engine::{
         matrix,
-        verdict::{self, FlowVerdict, Side},
+        verdict::{FlowVerdict, Side},
         world::{Class, End, Family},
     },
     model::{Direction, Endpoint, Origin, Policy, Workload},
@@ -79,8 +79,11 @@ impl<'r, 'w> Comparison<'r, 'w> {
     /// # Errors
     /// The first one that `visit` has.
     pub fn changes<E>(&self, mut visit: impl FnMut(Change) -> Result<(), E>) -> Result<(), E> {
+        let receiving: Vec<&Pair> = self.pairs.iter().filter(|pair| self.may_receive(pair)).collect();
+        let all: Vec<&Pair> = self.pairs.iter().collect();
         for source in &self.pairs {
-            for destination in self.pairs.iter().filter(|destination| !source.is_same_place(destination)) {
+            let destinations = if self.may_send(source) { &all } else { &receiving };
+            for destination in destinations.iter().filter(|destination| !source.is_same_place(destination)) {
                 for change in self.between(source, destination) {
                     visit(change)?;
                 }
@@ -103,9 +106,22 @@ impl<'r, 'w> Comparison<'r, 'w> {
         Ok(())
     }
 
+    /// Whether flows from an endpoint may differ, wherever they go.
+    fn may_send(&self, pair: &Pair) -> bool {
+        self.hint.as_ref().zip(pair.after).is_none_or(|(hint, class)| hint.may_be_from(class))
+    }
+
+    /// Whether flows to an endpoint may differ, wherever they come from.
+    fn may_receive(&self, pair: &Pair) -> bool {
+        self.hint.as_ref().zip(pair.after).is_none_or(|(hint, class)| hint.may_be_to(class))
+    }
+
     fn between(&self, source: &Pair, destination: &Pair) -> Vec<Change> {
-        if let (Some(hint), Some(from), Some(to)) = (&self.hint, source.after, destination.after)
-            && !hint.may_be_between(from, to)
+        let is_closed = |reach: &Reach<'_>, from: Option<usize>, to: Option<usize>| {
+            from.zip(to).is_none_or(|(from, to)| reach.is_closed(from, to))
+        };
+        if is_closed(self.before, source.before, destination.before)
+            && is_closed(self.after, source.after, destination.after)
         {
             return Vec::new();
         }
@@ -138,14 +154,12 @@ impl<'r, 'w> Comparison<'r, 'w> {
 
     /// Sets of outside addresses with the ports before and after, where these differ.
     fn outside(&self, direction: Direction, pair: &Pair) -> Vec<(Vec<IpNet>, (Open, Open, Range))> {
-        if let (Some(hint), Some(class)) = (&self.hint, pair.after) {
-            let may_be = match direction {
-                Direction::Egress => hint.may_be_from(class),
-                Direction::Ingress => hint.may_be_between(class, class),
-            };
-            if !may_be {
-                return Vec::new();
-            }
+        let may_be = match direction {
+            Direction::Egress => self.may_send(pair),
+            Direction::Ingress => self.may_receive(pair),
+        };
+        if !may_be {
+            return Vec::new();
         }
         let sides = [(self.before, pair.before), (self.after, pair.after)];
         let policies: Vec<&Policy> = sides
@@ -189,9 +203,9 @@ impl<'r, 'w> Comparison<'r, 'w> {
         cidrs: Vec<IpNet>,
         (before, after, range): (Open, Open, Range),
     ) -> Change {
-        let other = End::outside(range.first());
+        let other = (None, End::outside(range.first()));
         let ends = |reach: &Reach<'w>, class: Option<usize>| {
-            let own = End::pods(reach.matrix.class(class?)?, range.family);
+            let own = (class, End::pods(reach.matrix.class(class?)?, range.family));
             Some(if direction == Direction::Egress { (own, other) } else { (other, own) })
         };
         let because = reasons(
@@ -209,7 +223,7 @@ impl<'r, 'w> Comparison<'r, 'w> {
 
     fn because(&self, source: &Pair, destination: &Pair, family: Family, open: (&Open, &Open)) -> Vec<Origin> {
         let ends = |reach: &Reach<'w>, from: Option<usize>, to: Option<usize>| {
-            let end = |class: Option<usize>| Some(End::pods(reach.matrix.class(class?)?, family));
+            let end = |class: Option<usize>| Some((class, End::pods(reach.matrix.class(class?)?, family)));
             end(from).zip(end(to))
         };
         reasons(
@@ -220,7 +234,8 @@ impl<'r, 'w> Comparison<'r, 'w> {
     }
 }
 
-type Ends<'e> = Option<(End<'e>, End<'e>)>;
+/// Both ends, with their classes; `None` is outside.
+type Ends<'e> = Option<((Option<usize>, End<'e>), (Option<usize>, End<'e>))>;
 
 /// The places that make the difference, asked of one port that was added and one that was taken away.
 fn reasons(
@@ -232,7 +247,7 @@ fn reasons(
     for ports in [new.ports.difference(&old.ports), old.ports.difference(&new.ports)] {
         let Some(port) = ports.iter().next() else { continue };
         let ask = |reach: &Reach<'_>, ends: Ends<'_>| {
-            ends.map(|(from, to)| verdict::flow(reach.matrix.world, from, to, port.protocol, port.from))
+            ends.map(|(from, to)| reach.matrix.flow(from, to, (port.protocol, port.from)))
         };
         let (was, is) = (ask(before, ends_before), ask(after, ends_after));
         for side in [|v: &FlowVerdict| v.egress.clone(), |v: &FlowVerdict| v.ingress.clone()] {

@@ -1,13 +1,15 @@
 //! Every allowed flow between endpoints, one source after the other.
 //!
-//! A pair is asked about only where the rules at both ends name the other one, or where an end is not isolated; the
-//! rest is denied at the end of the tiers.
+//! What each side lets through is worked out once for all ends that no rule tells apart; a pair is then two numbers, and
+//! pairs that neither side lets anything through for are not looked at.
 
-mod candidates;
 pub mod difference;
+mod far;
 mod open;
 pub mod outside;
 mod points;
+mod rows;
+mod sides;
 #[cfg(test)]
 mod tests;
 
@@ -15,17 +17,19 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use ipnet::IpNet;
 
-use self::{candidates::Candidates, outside::Range};
+use self::{open::Openings, outside::Range, sides::Sides};
 use super::{
-    conditions::Traffic,
     matrix::Matrix,
-    verdict,
     world::{self, Class, End, Family, World},
 };
-use crate::model::{Decision, Direction, Endpoint, Policy, PortSet};
+use crate::{
+    model::{Direction, Policy, PortSet},
+    parallel,
+};
 
 pub use open::{Open, Other, Others, Questions};
 pub use points::Point;
+pub use rows::{Numbers, Row, Rows};
 
 /// The address families of a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,28 +40,40 @@ pub enum Families {
     One(Family),
 }
 
-/// Flows between two endpoints.
-#[derive(Debug, Clone, Copy)]
-pub struct Row<'r> {
-    /// The source.
-    pub source: &'r Endpoint,
-    /// The destination.
-    pub destination: &'r Endpoint,
-    /// Their families.
-    pub families: Families,
-    /// What is allowed; never nothing.
-    pub open: &'r Open,
-}
-
 /// Reachability between the endpoints of one [`World`].
 pub struct Reach<'w> {
     /// The policies and classes.
     pub matrix: Matrix<'w>,
     points: Vec<Point>,
-    egress: Candidates,
-    ingress: Candidates,
+    egress: Way,
+    ingress: Way,
     known: BTreeSet<IpAddr>,
     questions: Questions,
+}
+
+/// One direction.
+struct Way {
+    sides: Vec<(Family, Sides)>,
+    openings: Openings,
+}
+
+impl Way {
+    fn new(matrix: &Matrix<'_>, direction: Direction, questions: &Questions) -> Self {
+        let mut openings = Openings::new(questions);
+        let classes = &matrix.world.classes;
+        let is_used = |family: &Family| {
+            // What has no address yet has one of IPv4 before it has one of IPv6.
+            *family == Family::V4 || classes.iter().any(|class| family.pick(&class.ips).is_some())
+        };
+        let families = [Family::V4, Family::V6].into_iter().filter(is_used);
+        let sides = families.map(|f| (f, Sides::new(matrix, (direction, f), questions, &mut openings))).collect();
+        Self { sides, openings }
+    }
+
+    fn opening(&self, family: Family, subject: usize, peer: usize) -> u32 {
+        let sides = self.sides.iter().find(|(of, _)| *of == family);
+        sides.map_or(Openings::NOTHING, |(_, sides)| sides.opening(subject, peer))
+    }
 }
 
 impl<'w> Reach<'w> {
@@ -71,8 +87,10 @@ impl<'w> Reach<'w> {
     #[must_use]
     pub fn asking(world: &'w World, questions: Questions) -> Self {
         let matrix = Matrix::new(world);
-        let egress = Candidates::new(&matrix, Direction::Egress);
-        let ingress = Candidates::new(&matrix, Direction::Ingress);
+        let (egress, ingress) = parallel::both(
+            || Way::new(&matrix, Direction::Egress, &questions),
+            || Way::new(&matrix, Direction::Ingress, &questions),
+        );
         let known = world.classes.iter().filter(|c| !c.host_network).flat_map(|c| c.ips.iter().copied()).collect();
         let mut reach = Self { matrix, points: Vec::new(), egress, ingress, known, questions };
         reach.points = points::points(&reach);
@@ -85,93 +103,52 @@ impl<'w> Reach<'w> {
         &self.points
     }
 
+    /// The endpoints that belong to workloads of this name, whatever their kind; nodes by that of the first of their pods.
+    pub fn named(&self, namespace: &str, name: &str) -> impl Iterator<Item = &Point> {
+        let nodes = self.points.partition_point(|point| !point.is_node());
+        let (own, nodes) = self.points.split_at(nodes);
+        let key =
+            |point: &Point| (point.workload.namespace.as_str(), point.workload.name.as_str()).cmp(&(namespace, name));
+        let first = own.partition_point(|point| key(point).is_lt());
+        let own = own.iter().skip(first).take_while(move |point| key(point).is_eq());
+        own.chain(nodes.iter().filter(move |point| key(point).is_eq()))
+    }
+
     /// What is asked of protocols without ports.
     #[must_use]
     pub const fn questions(&self) -> &Questions {
         &self.questions
     }
 
-    /// Gives every allowed flow to `visit`, sorted by source and destination; outside addresses come last.
-    ///
-    /// # Errors
-    /// The first one that `visit` has.
-    pub fn rows<E>(&self, mut visit: impl FnMut(Row<'_>) -> Result<(), E>) -> Result<(), E> {
-        for source in &self.points {
-            for destination in &self.points {
-                self.between(source, destination, &mut visit)?;
-            }
-            for (cidrs, open) in self.outside(Direction::Egress, source) {
-                let destination = &Endpoint::External { name: None, cidrs };
-                visit(Row { source: &source.endpoint, destination, families: Families::Any, open: &open })?;
-            }
-        }
-        let mut incoming: Vec<(Vec<IpNet>, usize, Open)> = Vec::new();
-        for (index, point) in self.points.iter().enumerate() {
-            let sets = self.outside(Direction::Ingress, point).into_iter();
-            incoming.extend(sets.map(|(cidrs, open)| (cidrs, index, open)));
-        }
-        incoming.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
-        for (cidrs, index, open) in incoming {
-            let Some(point) = self.points.get(index) else { continue };
-            let source = &Endpoint::External { name: None, cidrs };
-            visit(Row { source, destination: &point.endpoint, families: Families::Any, open: &open })?;
-        }
-        Ok(())
-    }
-
-    fn between<E>(
-        &self,
-        source: &Point,
-        destination: &Point,
-        visit: &mut impl FnMut(Row<'_>) -> Result<(), E>,
-    ) -> Result<(), E> {
-        if source.is_same_place(destination) {
-            return Ok(());
-        }
-        let by_family = self.by_family(source.class, destination.class);
-        let same = by_family.windows(2).all(|pair| matches!(pair, [a, b] if a.1 == b.1));
-        for (family, open) in by_family.iter().filter(|(_, open)| !open.is_empty()) {
-            let families = if same { Families::Any } else { Families::One(*family) };
-            visit(Row { source: &source.endpoint, destination: &destination.endpoint, families, open })?;
-            if same {
-                break;
-            }
-        }
-        Ok(())
-    }
-
     /// What is allowed between two classes, for each family that both have.
     #[must_use]
     pub fn by_family(&self, source: usize, destination: usize) -> Vec<(Family, Open)> {
-        if !(self.egress.has(source, destination) && self.ingress.has(destination, source)) {
-            return Vec::new();
-        }
         let Some((from, to)) = self.matrix.class(source).zip(self.matrix.class(destination)) else { return Vec::new() };
         let families = world::families(from, to).into_iter();
-        families.map(|family| (family, self.open((source, from), (destination, to), family))).collect()
+        families.map(|family| (family, self.open(self.numbers(source, destination, family)))).collect()
     }
 
-    fn open(&self, (source, from): (usize, &Class), (destination, to): (usize, &Class), family: Family) -> Open {
-        let (sender, receiver) = (End::pods(from, family), End::pods(to, family));
-        let is_free = is_own_node(from, to);
-        let mut ports = self.side(Direction::Egress, source, receiver, receiver);
-        if !ports.is_empty() && !is_free {
-            ports = ports.intersection(&self.side(Direction::Ingress, destination, sender, receiver));
-        }
-        if self.questions.is_empty() {
-            return Open::ports(ports);
-        }
-        let others = self.questions.answer(|traffic| {
-            self.passes(Direction::Egress, source, (sender, receiver), traffic)
-                && (is_free || self.passes(Direction::Ingress, destination, (sender, receiver), traffic))
-        });
-        Open { ports, others }
+    /// The numbers of what both sides let through.
+    fn numbers(&self, source: usize, destination: usize, family: Family) -> (u32, u32) {
+        let ends = self.matrix.class(source).zip(self.matrix.class(destination));
+        let is_free = ends.is_some_and(|(from, to)| is_own_node(from, to));
+        let ingress = if is_free { Openings::ALL } else { self.ingress.opening(family, destination, source) };
+        (self.egress.opening(family, source, destination), ingress)
     }
 
-    /// Whether one side lets a packet through, or may.
-    fn passes(&self, direction: Direction, subject: usize, ends: (End<'_>, End<'_>), traffic: &Traffic) -> bool {
-        let policies: Vec<&Policy> = self.matrix.isolating(direction, subject).collect();
-        verdict::among(self.matrix.world, direction, ends, traffic, &policies).decision() != Decision::Denied
+    /// Whether nothing passes between two classes.
+    fn is_closed(&self, source: usize, destination: usize) -> bool {
+        let is_closed = |family: Family| {
+            let (egress, ingress) = self.numbers(source, destination, family);
+            egress == Openings::NOTHING || ingress == Openings::NOTHING
+        };
+        self.egress.sides.iter().all(|(family, _)| is_closed(*family))
+    }
+
+    /// What passes both.
+    fn open(&self, (egress, ingress): (u32, u32)) -> Open {
+        let openings = self.egress.openings.get(egress).zip(self.ingress.openings.get(ingress));
+        openings.map(|(egress, ingress)| self.questions.both(egress, ingress)).unwrap_or_default()
     }
 
     /// The ports that one side allows, or may. What uses its node's network is no endpoint of policies: it allows all.
@@ -238,12 +215,7 @@ impl<'w> Reach<'w> {
             Direction::Egress => (own, outside),
             Direction::Ingress => (outside, own),
         };
-        let ports = self.side(direction, class, outside, ends.1);
-        if self.questions.is_empty() {
-            return Open::ports(ports);
-        }
-        let others = self.questions.answer(|traffic| self.passes(direction, class, ends, traffic));
-        Open { ports, others }
+        self.questions.one(self.questions.opening(&self.matrix, direction, class, ends))
     }
 }
 

@@ -2,13 +2,20 @@
 
 use std::collections::BTreeSet;
 
+use foldhash::{HashMap, HashMapExt};
+
 use crate::{
-    engine::{conditions::Traffic, world::World},
-    model::{Conditions, IcmpMatch, IpProtocol, Policy, PortSet},
+    engine::{
+        conditions::Traffic,
+        matrix::Matrix,
+        verdict,
+        world::{End, World},
+    },
+    model::{Conditions, Decision, Direction, IcmpMatch, IpProtocol, Policy, PortSet},
 };
 
 /// Packets of a protocol without ports that rules tell apart from others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Other {
     /// Every packet of a protocol, but for those of it that rules name by their type.
     Protocol(IpProtocol),
@@ -64,20 +71,105 @@ impl Questions {
         self.named.iter().map(|(other, _)| *other)
     }
 
-    /// What of it passes.
-    pub(super) fn answer(&self, passes: impl Fn(&Traffic) -> bool) -> Others {
-        let (allowed, denied): (Vec<Other>, Vec<Other>) = {
-            let (yes, no): (Vec<_>, Vec<_>) = self.named.iter().partition(|(_, traffic)| passes(traffic));
-            let of = |list: Vec<&(Other, Traffic)>| list.into_iter().map(|(other, _)| *other).collect();
-            (of(yes), of(no))
-        };
-        let rest = self.rest.as_ref().is_some_and(passes);
+    /// What of it passes, of all packets in their order.
+    fn answer(&self, passes: impl Iterator<Item = bool>) -> Others {
+        let answers: Vec<bool> = passes.collect();
+        let (mut allowed, mut denied) = (Vec::new(), Vec::new());
+        for ((other, _), passes) in self.named.iter().zip(&answers) {
+            (if *passes { &mut allowed } else { &mut denied }).push(*other);
+        }
+        let rest = answers.get(self.named.len()).copied().unwrap_or_default();
         let is_of_allowed = |other: &Other| allowed.contains(&Other::Protocol(other.protocol()));
         Others {
             all: denied.is_empty() && rest,
             but: denied.iter().copied().filter(is_of_allowed).collect(),
             allowed: allowed.into_iter().collect(),
         }
+    }
+}
+
+/// What one side of a flow lets through, or may.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub(super) struct Opening {
+    ports: PortSet,
+    /// For each packet that is asked about besides, whether it passes.
+    passes: Vec<bool>,
+}
+
+impl Questions {
+    /// What one side lets through, or may: of pods of the class `subject` by whose policies are asked, of a peer by the
+    /// ends of the flow. Pods in their node's network are no endpoint of policies: all passes them.
+    pub(super) fn opening(
+        &self,
+        matrix: &Matrix<'_>,
+        direction: Direction,
+        subject: usize,
+        (source, destination): (End<'_>, End<'_>),
+    ) -> Opening {
+        let peer = match direction {
+            Direction::Ingress => source,
+            Direction::Egress => destination,
+        };
+        let ports = matrix.side_at_most(direction, subject, peer, destination).unwrap_or_else(PortSet::all);
+        let packets = self.named.iter().map(|(_, traffic)| traffic).chain(&self.rest);
+        let policies: Vec<&Policy> = matrix.isolating(direction, subject).collect();
+        let passes = packets.map(|traffic| {
+            let side = verdict::among(matrix.world, direction, (source, destination), traffic, &policies);
+            side.decision() != Decision::Denied
+        });
+        Opening { ports, passes: passes.collect() }
+    }
+
+    /// What passes both sides.
+    pub(super) fn both(&self, egress: &Opening, ingress: &Opening) -> Open {
+        let ports = egress.ports.intersection(&ingress.ports);
+        self.open(ports, egress.passes.iter().zip(&ingress.passes).map(|(egress, ingress)| *egress && *ingress))
+    }
+
+    /// What passes, where only one side is asked.
+    pub(super) fn one(&self, side: Opening) -> Open {
+        self.open(side.ports, side.passes.into_iter())
+    }
+
+    fn open(&self, ports: PortSet, passes: impl Iterator<Item = bool>) -> Open {
+        if self.is_empty() { Open::ports(ports) } else { Open { ports, others: self.answer(passes) } }
+    }
+}
+
+/// All that sides let through, each once, by number.
+pub(super) struct Openings {
+    list: Vec<Opening>,
+    numbers: HashMap<Opening, u32>,
+}
+
+impl Openings {
+    /// The number of what lets nothing through.
+    pub(super) const NOTHING: u32 = 0;
+    /// The number of what lets everything through.
+    pub(super) const ALL: u32 = 1;
+
+    /// With the two that have numbers of their own.
+    pub(super) fn new(questions: &Questions) -> Self {
+        let packets = questions.named.len() + usize::from(questions.rest.is_some());
+        let mut openings = Self { list: Vec::new(), numbers: HashMap::new() };
+        openings.number(Opening { ports: PortSet::empty(), passes: vec![false; packets] });
+        openings.number(Opening { ports: PortSet::all(), passes: vec![true; packets] });
+        openings
+    }
+
+    /// The number of an opening.
+    pub(super) fn number(&mut self, opening: Opening) -> u32 {
+        let next = u32::try_from(self.list.len()).unwrap_or(u32::MAX);
+        let Self { list, numbers } = self;
+        *numbers.entry(opening).or_insert_with_key(|opening| {
+            list.push(opening.clone());
+            next
+        })
+    }
+
+    /// The opening of a number.
+    pub(super) fn get(&self, number: u32) -> Option<&Opening> {
+        self.list.get(number as usize)
     }
 }
 
@@ -117,7 +209,7 @@ fn example(other: Other, others: &BTreeSet<Other>) -> Traffic {
 }
 
 /// What passes of protocols without ports.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Others {
     /// Whether all of it does, protocols that no rule names included.
     pub all: bool,
@@ -128,7 +220,7 @@ pub struct Others {
 }
 
 /// What is open between two ends.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Open {
     /// Ports.
     pub ports: PortSet,

@@ -28,6 +28,11 @@ impl Point {
         self.workload == other.workload || is_host(self) && is_host(other)
     }
 
+    /// Whether it is a node: those come last.
+    pub(super) const fn is_node(&self) -> bool {
+        matches!(self.endpoint, Endpoint::Host { .. })
+    }
+
     /// Whether it is all of a workload or node, and not one pod of several.
     pub(super) fn is_whole(&self) -> bool {
         match &self.endpoint {

@@ -1,6 +1,6 @@
 //! How one side of a flow is decided, tier by tier.
 
-use super::{Ask, Said, Traffic, applying};
+use super::{Ask, Said, Traffic};
 use crate::{
     engine::world::{End, World},
     model::{Action, Direction, Policy, Rule, Tier},
@@ -26,21 +26,23 @@ pub enum Saying<'w> {
     Unknown(&'w Policy, &'w Rule),
 }
 
-/// The tiers that are asked on one side, up to the one that decides.
+/// The tiers that are asked on one side, up to the one that decides, of the policies that apply to its pods.
 #[must_use]
 pub fn steps<'w>(
     world: &'w World,
     direction: Direction,
     (source, destination): (End<'w>, End<'w>),
     traffic: &Traffic,
+    policies: &[&'w Policy],
 ) -> Vec<Step<'w>> {
     let subject = match direction {
         Direction::Ingress => destination,
         Direction::Egress => source,
     };
-    let Some(class) = subject.class.filter(|class| !class.host_network) else { return Vec::new() };
+    if subject.class.is_none_or(|class| class.host_network) {
+        return Vec::new();
+    }
     let ask = Ask { world, direction, source, destination, traffic };
-    let policies: Vec<&Policy> = applying(world, direction, class).collect();
     let mut steps = Vec::new();
     for policies in policies.chunk_by(|a, b| a.tier == b.tier) {
         let Some(first) = policies.first() else { continue };

@@ -1,0 +1,59 @@
+//! The NetworkPolicies as they stand: entries are written for these.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use foldhash::{HashMap, HashMapExt};
+
+use crate::{
+    engine::{blame, read},
+    model::{Direction, PolicyDocument, PolicyRef},
+};
+
+/// NetworkPolicies by name and namespace.
+pub(super) struct Declared<'d> {
+    by_id: HashMap<&'d PolicyRef, &'d PolicyDocument>,
+    by_namespace: HashMap<&'d str, Vec<&'d PolicyDocument>>,
+    /// By direction and by the places of the policies that isolate.
+    homes: Mutex<HashMap<(Direction, Vec<usize>), Arc<Home<'d>>>>,
+}
+
+/// The policies that isolate, and the one of them that an entry goes into: many flows have the same.
+pub(super) struct Home<'d> {
+    pub(super) isolating: Vec<&'d PolicyDocument>,
+    pub(super) best: Option<blame::Home<'d>>,
+}
+
+impl<'d> Declared<'d> {
+    pub(super) fn new(documents: &'d [PolicyDocument]) -> Self {
+        let (mut by_id, mut by_namespace) = (HashMap::new(), HashMap::<&str, Vec<_>>::new());
+        for document in documents.iter().filter(|document| read::is_kubernetes(document)) {
+            by_id.entry(&document.id).or_insert(document);
+            by_namespace.entry(document.id.namespace.as_deref().unwrap_or_default()).or_default().push(document);
+        }
+        Self { by_id, by_namespace, homes: Mutex::new(HashMap::new()) }
+    }
+
+    pub(super) fn get(&self, id: &PolicyRef) -> Option<&'d PolicyDocument> {
+        self.by_id.get(id).copied()
+    }
+
+    pub(super) fn of_namespace(&self, name: &str) -> &[&'d PolicyDocument] {
+        self.by_namespace.get(name).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Where an entry goes, by the places of the policies that isolate.
+    pub(super) fn home(
+        &self,
+        side: Direction,
+        applied: &[usize],
+        isolating: impl FnOnce() -> Vec<&'d PolicyDocument>,
+    ) -> Arc<Home<'d>> {
+        let mut homes = self.homes.lock().unwrap_or_else(PoisonError::into_inner);
+        let home = homes.entry((side, applied.to_vec())).or_insert_with(|| {
+            let isolating = isolating();
+            let best = blame::Home::of(&isolating, side);
+            Arc::new(Home { isolating, best })
+        });
+        Arc::clone(home)
+    }
+}

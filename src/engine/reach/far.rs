@@ -1,0 +1,144 @@
+//! Who may be at the far end of each rule.
+
+use foldhash::{HashMap, HashMapExt};
+
+use super::sides::Kind;
+use crate::{
+    engine::{
+        conditions::{self, Standing},
+        world::{ByNamespace, End, Family, World},
+    },
+    model::{Direction, NamespaceMatch, Peer, Rule},
+};
+
+/// The classes that are a rule's far end, in order; `None` where each is, and all alike.
+type Far = Option<Vec<(u32, Standing)>>;
+
+/// The far ends of all rules of one direction, in one family.
+pub(super) struct Fars {
+    /// By policy: the number of its first rule.
+    first: Vec<usize>,
+    /// By rule: its place in `ends`.
+    of: Vec<usize>,
+    /// Many rules name the same.
+    ends: Vec<Far>,
+    /// By class, while a group's peers are told apart.
+    kinds: Vec<Kind>,
+}
+
+impl Fars {
+    /// Asks every rule about every class that its namespaces leave.
+    pub(super) fn new(world: &World, direction: Direction, family: Family) -> Self {
+        let asked = Asked { world, direction, family, namespaces: ByNamespace::new(world) };
+        let mut known: HashMap<String, usize> = HashMap::new();
+        let mut fars =
+            Self { first: Vec::new(), of: Vec::new(), ends: Vec::new(), kinds: vec![0; world.classes.len()] };
+        for policy in &world.policies {
+            fars.first.push(fars.of.len());
+            for rule in policy.rules(direction).unwrap_or_default() {
+                let at = *known.entry(asked.text(rule)).or_insert(fars.ends.len());
+                if at == fars.ends.len() {
+                    fars.ends.push(asked.far(rule));
+                }
+                fars.of.push(at);
+            }
+        }
+        fars
+    }
+
+    /// The number of a policy's first rule.
+    pub(super) fn first(&self, policy: usize) -> usize {
+        self.first.get(policy).copied().unwrap_or_default()
+    }
+
+    /// Whether a rule's far end is anyone.
+    pub(super) fn is_anyone(&self, rule: usize) -> bool {
+        matches!(self.of.get(rule).and_then(|at| self.ends.get(*at)), Some(None))
+    }
+
+    /// The classes that some of these rules name, sorted, with a number for each set of rules that name the same ones in
+    /// the same way.
+    pub(super) fn kinds(&mut self, rules: impl Iterator<Item = usize>) -> Vec<(u32, Kind)> {
+        let mut touched: Vec<u32> = Vec::new();
+        let mut refined: HashMap<(Kind, usize, Standing), Kind> = HashMap::new();
+        for (place, rule) in rules.enumerate() {
+            let Some(Some(named)) = self.of.get(rule).and_then(|at| self.ends.get(*at)) else { continue };
+            // Neighbours are mostly of one kind.
+            let mut last = None;
+            for (class, standing) in named {
+                let Some(kind) = self.kinds.get_mut(*class as usize) else { continue };
+                if *kind == 0 {
+                    touched.push(*class);
+                }
+                let key = (*kind, place, *standing);
+                *kind = match last {
+                    Some((known, to)) if known == key => to,
+                    _ => {
+                        let next = Kind::try_from(refined.len() + 1).unwrap_or(Kind::MAX);
+                        *refined.entry(key).or_insert(next)
+                    }
+                };
+                last = Some((key, *kind));
+            }
+        }
+        touched.sort_unstable();
+        let take = |class: u32| (class, self.kinds.get_mut(class as usize).map(std::mem::take).unwrap_or_default());
+        touched.into_iter().map(take).collect()
+    }
+}
+
+struct Asked<'w> {
+    world: &'w World,
+    direction: Direction,
+    family: Family,
+    namespaces: ByNamespace<'w>,
+}
+
+impl Asked<'_> {
+    /// What says who is at the far end, as text.
+    fn text(&self, rule: &Rule) -> String {
+        match &rule.conditions {
+            Some(conditions) => format!("{:?}", conditions.far(self.direction)),
+            None => format!("{:?}", rule.peers),
+        }
+    }
+
+    fn far(&self, rule: &Rule) -> Far {
+        if let Some(conditions) = &rule.conditions {
+            let entity = conditions.far(self.direction);
+            let is_source = self.direction == Direction::Ingress;
+            return self.standing(|end, class| conditions::standing(self.world, (entity, is_source), end, class));
+        }
+        let mut named: Vec<(u32, Standing)> = Vec::new();
+        for peer in rule.peers.as_ref()? {
+            let any = NamespaceMatch::Selected(crate::model::Selector::everything());
+            let namespaces = match peer {
+                Peer::Pods { namespaces, .. } => namespaces,
+                Peer::Block { .. } | Peer::Nodes(_) => &any,
+            };
+            let classes = self.namespaces.classes(namespaces).into_iter();
+            let is_one = |class: &usize| self.end(*class).is_some_and(|end| self.world.peer_matches(peer, &end));
+            named
+                .extend(classes.filter(is_one).filter_map(|class| Some((u32::try_from(class).ok()?, Standing::PLAIN))));
+        }
+        named.sort_unstable();
+        named.dedup();
+        Some(named)
+    }
+
+    fn standing(&self, of: impl Fn(&End<'_>, usize) -> Standing) -> Far {
+        let all = (0..self.world.classes.len()).filter_map(|class| {
+            let standing = of(&self.end(class)?, class);
+            Some((u32::try_from(class).ok()?, standing))
+        });
+        let all: Vec<_> = all.collect();
+        if all.iter().all(|(_, standing)| *standing == Standing::PLAIN) {
+            return None;
+        }
+        Some(all.into_iter().filter(|(_, standing)| *standing != Standing::Outside).collect())
+    }
+
+    fn end(&self, class: usize) -> Option<End<'_>> {
+        Some(End::pods(self.world.classes.get(class)?, self.family))
+    }
+}
