@@ -2,20 +2,25 @@
 
 use std::{
     collections::BTreeMap,
+    convert::Infallible,
     io::{self, BufWriter, Write},
 };
 
-use super::{Failure, Global, sets};
+use super::{Failure, Global, Output, places, sets};
 use crate::{
     engine::{
         normal::{self, Equality},
-        reach::{Questions, Reach, difference::Comparison},
+        reach::{
+            Questions, Reach,
+            difference::{Change, Comparison},
+        },
     },
     input::InputSet,
     model::{Endpoint, PolicyDocument, PolicyRef},
     report::{
         diff::{self, Kind, PolicyChange},
         flows::Format,
+        svg::Arrow,
     },
 };
 
@@ -40,7 +45,12 @@ pub struct DiffArgs {
 const EXAMPLES: &str = "Examples:
   netpol-verify diff origin/main:infra/k8s infra/k8s
   netpol-verify diff main:policies feature:policies --workloads cluster.yaml -o markdown
+  netpol-verify diff origin/main:infra/k8s infra/k8s -o svg > flows.svg
   kubectl get ns,pods,deploy,rs,svc -A -o yaml | netpol-verify diff old new --workloads -
+
+A flow is added (+), removed (-) or changed (~), with the rules and policies that make the difference by file:line.
+Outputs (-o): text, json (docs/schemas/diff.json), markdown: a table for the pull request, sarif: for what code hosts show
+beside the lines of a change, svg: a picture.
 
 Exit codes: 0 no flow differs; 1 flows differ; 2 usage or bad input; 3 a kind of policy is not understood; 4 nothing to
 compare.";
@@ -48,7 +58,7 @@ compare.";
 /// Prints the flows that two sets decide otherwise.
 pub fn diff(args: DiffArgs, global: &Global) -> Result<u8, Failure> {
     let DiffArgs { before, after, workloads, reading } = args;
-    let format = global.output.format();
+    let names = [after.clone(), before.clone()];
     let [before, after] = reading.load_both(&before, &after)?;
     let on = workloads.map(|from| reading.load(&from)).transpose()?;
     for (name, set) in [("first", &before), ("second", &after)] {
@@ -65,11 +75,14 @@ pub fn diff(args: DiffArgs, global: &Global) -> Result<u8, Failure> {
     let questions = Questions::of(&[&was, &is]);
     let (was, is) = sets::timed("compile", || (Reach::asking(&was, questions.clone()), Reach::asking(&is, questions)));
     let comparison = sets::timed("compare", || Comparison::new(&was, &is));
-    let mut flows = 0;
-    let policies = sets::timed("policies", || policies(&before, &after));
-    let written =
-        sets::timed("decide and print", || print(&comparison, &policies, format, io::stdout().lock(), &mut flows));
-    sets::written(written)?;
+    let (policies, mut flows) = (sets::timed("policies", || policies(&before, &after)), 0);
+    let mut out = BufWriter::new(io::stdout().lock());
+    let written = sets::timed("decide and print", || match global.output {
+        Output::Svg => draw(&comparison, &policies, &mut flows, &mut out),
+        Output::Sarif => sarif(&comparison, policies, &names.each_ref().map(String::as_str), &mut flows, &mut out),
+        output => print(&comparison, &policies, output.format(), &mut flows, &mut out),
+    });
+    sets::written(written.and_then(|()| out.flush()))?;
     Ok(u8::from(flows > 0))
 }
 
@@ -77,21 +90,63 @@ fn print(
     comparison: &Comparison<'_, '_>,
     policies: &[PolicyChange],
     format: Format,
-    out: impl Write,
     flows: &mut usize,
+    out: &mut impl Write,
 ) -> io::Result<()> {
-    let mut out = BufWriter::new(out);
     out.write_all(diff::head(format).as_bytes())?;
     comparison.changes(|change| {
         let line = diff::row(format, &change, *flows == 0);
         *flows += 1;
         out.write_all(line.as_bytes())
     })?;
+    out.write_all(diff::tail(format, *flows, policies, &workloads(comparison)).as_bytes())
+}
+
+/// All flows that differ, where they have to be known before the first of them is told.
+fn changes(comparison: &Comparison<'_, '_>) -> Vec<Change> {
+    let mut all = Vec::new();
+    let Ok(()) = comparison.changes(|change| -> Result<(), Infallible> {
+        all.push(change);
+        Ok(())
+    });
+    all
+}
+
+fn draw(
+    comparison: &Comparison<'_, '_>,
+    policies: &[PolicyChange],
+    flows: &mut usize,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let arrows: Vec<Arrow> = changes(comparison).iter().map(diff::arrow).collect();
+    *flows = arrows.len();
+    out.write_all(diff::picture(arrows, policies, &workloads(comparison)).as_bytes())
+}
+
+/// SARIF, with files as the current folder has them.
+fn sarif(
+    comparison: &Comparison<'_, '_>,
+    mut policies: Vec<PolicyChange>,
+    sets: &[&str],
+    flows: &mut usize,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let mut changes = changes(comparison);
+    *flows = changes.len();
+    let of_flows = changes.iter_mut().flat_map(|change| &mut change.because);
+    let of_policies = policies.iter_mut().flat_map(|change| [&mut change.before, &mut change.after]).flatten();
+    for origin in of_flows.chain(of_policies) {
+        if let Some(path) = places::in_sets(&origin.file, sets) {
+            origin.file = path;
+        }
+    }
+    serde_json::to_writer_pretty(&mut *out, &diff::sarif(&changes, &policies, env!("CARGO_PKG_VERSION")))?;
+    out.write_all(b"\n")
+}
+
+fn workloads(comparison: &Comparison<'_, '_>) -> Vec<(Kind, Endpoint)> {
     let kind = |is_new| if is_new { Kind::Added } else { Kind::Removed };
-    let workloads: Vec<(Kind, Endpoint)> =
-        comparison.workloads().into_iter().map(|(is_new, endpoint)| (kind(is_new), endpoint)).collect();
-    out.write_all(diff::tail(format, *flows, policies, &workloads).as_bytes())?;
-    out.flush()
+    comparison.workloads().into_iter().map(|(is_new, endpoint)| (kind(is_new), endpoint)).collect()
 }
 
 /// The policies that differ in meaning, by name.

@@ -3,10 +3,10 @@
 use std::{
     collections::BTreeSet,
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
-use super::{Failure, Global, NOTHING, Output, sets};
+use super::{Failure, Global, NOTHING, Output, places, sets};
 use crate::{
     config::{Config, NamespaceSet},
     engine::lint::{self, Finding, Linted},
@@ -46,6 +46,8 @@ What it finds:
                             addresses
   broad            warning  every port towards every address or namespace
   ambiguous-order  warning  policies of the same order that decide a flow otherwise: versions of Calico differ
+
+Outputs (-o): text, json (docs/schemas/lint.json), sarif: with the entries to paste as fixes.
 
 Exit codes: 0 no error; 1 at least one error; 2 usage or bad input; 3 a kind of policy is not understood; 4 no policy.";
 
@@ -89,18 +91,16 @@ fn print(findings: &[Finding], output: Output) -> serde_json::Result<String> {
         Output::Sarif => {
             format!("{}\n", serde_json::to_string_pretty(&report::sarif(findings, env!("CARGO_PKG_VERSION")))?)
         }
-        Output::Text | Output::Markdown => report::text(findings),
+        Output::Text | Output::Markdown | Output::Svg => report::text(findings),
     })
 }
 
 /// The same with files as the current folder has them: code hosts show findings beside those.
 fn from_here(mut findings: Vec<Finding>, roots: &[PathBuf]) -> Vec<Finding> {
-    let folders: Vec<&PathBuf> = roots.iter().filter(|root| root.is_dir()).collect();
-    let here = std::env::current_dir().and_then(|here| here.canonicalize()).unwrap_or_default();
+    let roots: Vec<&Path> = roots.iter().map(PathBuf::as_path).collect();
     let shown = |file: &mut String| {
-        let real = folders.iter().find_map(|root| root.join(&*file).canonicalize().ok());
-        if let Some(path) = real.as_ref().and_then(|path| path.strip_prefix(&here).ok()) {
-            *file = path.display().to_string();
+        if let Some(path) = places::in_folders(file, &roots) {
+            *file = path;
         }
     };
     for finding in &mut findings {
@@ -110,7 +110,7 @@ fn from_here(mut findings: Vec<Finding>, roots: &[PathBuf]) -> Vec<Finding> {
     findings
 }
 
-fn product(path: &std::path::Path) -> Result<NamespaceSet, Failure> {
+fn product(path: &Path) -> Result<NamespaceSet, Failure> {
     let config = Config::load(path).map_err(Failure::usage)?;
     let namespaces = NamespaceSet::new(&config.product_namespaces, &config.probe_namespaces);
     namespaces.map_err(|error| Failure::usage(anyhow::anyhow!(error)))

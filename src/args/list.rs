@@ -5,7 +5,7 @@ use std::{
     io::{self, BufWriter, Write},
 };
 
-use super::{Failure, Global, endpoints::Wanted, sets};
+use super::{Failure, Global, Output, endpoints::Wanted, sets};
 use crate::{
     engine::reach::{Reach, Row},
     parallel,
@@ -37,7 +37,11 @@ pub struct ListArgs {
 const EXAMPLES: &str = "Examples:
   netpol-verify list -f infra/k8s
   netpol-verify list -f infra/k8s --to shop/StatefulSet/db --port 5432 -o markdown
+  netpol-verify list -f infra/k8s --from shop/web -o svg > web.svg
   kubectl get ns,pods,deploy,rs,networkpolicy -A -o yaml | netpol-verify list -f -
+
+Outputs (-o): text, json (docs/schemas/list.json), markdown, svg: a picture in which each line is a set of flows; of a large
+set draw a part, with --from, --to or --port.
 
 Pods that use their node's network count as the node: policies say nothing of it, so that only the other end's count.
 Policies of Kubernetes, Calico and the network policy API count together, tier by tier; staged ones are told and do not.
@@ -58,8 +62,21 @@ pub fn list(args: ListArgs, global: &Global) -> Result<u8, Failure> {
     let world = sets::timed("classes", || set.world(&set, None));
     let reach = sets::timed("compile", || Reach::new(&world));
     let wanted = Wanted::new(from.as_deref(), to.as_deref(), port.as_deref(), &reach, &set.snapshot);
-    let wanted = wanted.map_err(Failure::usage)?;
-    sets::written(sets::timed("decide and print", || print(&reach, &wanted, format, io::stdout().lock())))
+    let (wanted, out) = (wanted.map_err(Failure::usage)?, io::stdout().lock());
+    sets::written(sets::timed("decide and print", || match global.output {
+        Output::Svg => draw(&reach, &wanted, out),
+        _ => print(&reach, &wanted, format, out),
+    }))
+}
+
+/// The picture, for which all flows have to be known.
+fn draw(reach: &Reach<'_>, wanted: &Wanted, mut out: impl Write) -> io::Result<()> {
+    let mut arrows = Vec::new();
+    reach.rows(|row| -> io::Result<()> {
+        arrows.extend(wanted.of(&row).map(|open| list::arrow(&Row { open: &open, ..row })));
+        Ok(())
+    })?;
+    out.write_all(list::picture(arrows).as_bytes())
 }
 
 /// Writes piece by piece what all processors make.

@@ -9,6 +9,7 @@ mod explain;
 mod lint;
 mod list;
 mod outside;
+mod places;
 mod run;
 mod sets;
 mod status;
@@ -45,7 +46,15 @@ pub struct Cli {
     global: Global,
 }
 
-const EXIT_CODES: &str = "Exit codes:
+const EXIT_CODES: &str = "Begin with manifests, without a cluster:
+  netpol-verify list -f infra/k8s                            what may reach what
+  netpol-verify lint -f infra/k8s                            what is wrong with it
+  netpol-verify diff origin/main:infra/k8s infra/k8s         what a pull request opens and closes
+  netpol-verify explain -f infra/k8s shop/web shop/db 5432   why that is allowed or denied
+
+Every command has examples, inputs and outputs in its own --help.
+
+Exit codes of run (the other commands have theirs in their --help):
   0  verified: every touched flow was seen as declared
   1  finding: at least one open finding or drift of severity error
   2  usage, bad configuration, bad input file
@@ -56,28 +65,37 @@ const EXIT_CODES: &str = "Exit codes:
 enum Command {
     /// Verify the revision that Flux applied last, once, and report.
     Run(run::RunArgs),
-    /// Start a run after each merge: make one Job for each revision that Flux applied, or failed to apply, and that no
-    /// run has looked at. It posts nothing itself and needs no token.
+    /// Start a run after each merge.
+    ///
+    /// Makes one Job for each revision that Flux applied, or failed to apply, and that no run has looked at. It posts
+    /// nothing itself and needs no token.
     Watch(watch::WatchArgs),
     /// Print what was checked and verified last, what is pending, and what is owed.
     Status(status::StatusArgs),
-    /// Print every allowed flow of a set of manifests, at the level of workloads, without a cluster.
+    /// Print every allowed flow of a set of manifests, between workloads and with addresses outside.
     List(list::ListArgs),
-    /// Print the flows that two sets of manifests decide otherwise: what a pull request opens and closes.
+    /// Print the flows that two sets of manifests decide otherwise.
+    ///
+    /// What a pull request opens and closes, before it is merged.
     Diff(diff::DiffArgs),
     /// Say whether a flow is allowed by a set of manifests, why, and what to add where it is not.
     Explain(explain::ExplainArgs),
-    /// Say what is wrong with a set of manifests: one-sided rules, rules that match nothing, namespaces without a baseline.
+    /// Say what is wrong with a set of manifests.
+    ///
+    /// One-sided rules, rules that match nothing, namespaces without a baseline, and more below.
     Lint(lint::LintArgs),
-    /// Print the allow-list of namespaces as the tables of an operations page, with the reasons beside their rules.
+    /// Print the allow-list of namespaces as tables, with the reasons beside their rules.
     Table(table::TableArgs),
-    /// Print the ValidatingAdmissionPolicies that bound what the verifier's accounts may do: exec of nothing but the probe
-    /// and in no other namespaces, Jobs that are the CronJob's template. With substituteFrom, the Roles for its ConfigMaps.
+    /// Print the ValidatingAdmissionPolicies that bound what the verifier's accounts may do.
+    ///
+    /// Exec of nothing but the probe and in no other namespaces, and Jobs that are the CronJob's template. With
+    /// substituteFrom, the Roles for its ConfigMaps.
     AdmissionPolicy(admission::AdmissionArgs),
 }
 
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
 pub struct Global {
     /// Kubeconfig file; in a pod its ServiceAccount is used without one.
     #[arg(long, global = true, value_name = "FILE", env = "KUBECONFIG")]
@@ -85,7 +103,8 @@ pub struct Global {
     /// The kubeconfig's context.
     #[arg(long, global = true, value_name = "NAME")]
     context: Option<String>,
-    /// The namespace that holds the verifier's Job, Lease and state.
+    /// The namespace that holds the verifier's Job, Lease and state; for table, the one whose allow-list is printed. Other
+    /// commands on manifests do not look at it.
     #[arg(
         short,
         long,
@@ -95,7 +114,7 @@ pub struct Global {
         default_value = NAMESPACE
     )]
     namespace: String,
-    /// Output.
+    /// Form of the output. Each command has some of them.
     #[arg(short, long, global = true, value_enum, default_value_t = Output::Text)]
     output: Output,
     /// Log format.
@@ -118,21 +137,23 @@ impl Global {
 pub enum Output {
     /// For people.
     Text,
-    /// The documented JSON.
+    /// The documented JSON (docs/schemas).
     Json,
     /// A Markdown table, of list, diff and table.
     Markdown,
     /// One JSON object a line, of explain --flows.
     Jsonl,
-    /// SARIF 2.1.0, of lint.
+    /// SARIF 2.1.0, of lint and diff.
     Sarif,
+    /// A picture (SVG), of list and diff.
+    Svg,
 }
 
 impl Output {
     /// The form of flows.
     const fn format(self) -> Format {
         match self {
-            Self::Text => Format::Text,
+            Self::Text | Self::Svg => Format::Text,
             Self::Json | Self::Jsonl | Self::Sarif => Format::Json,
             Self::Markdown => Format::Markdown,
         }
@@ -143,10 +164,13 @@ impl Command {
     /// The forms of output that the command has.
     const fn outputs(&self) -> &'static [Output] {
         match self {
-            Self::Run(_) | Self::Watch(_) | Self::Status(_) | Self::AdmissionPolicy(_) => &[Output::Text, Output::Json],
+            Self::Watch(_) | Self::AdmissionPolicy(_) => &[Output::Text],
+            Self::Run(_) | Self::Status(_) => &[Output::Text, Output::Json],
             Self::Lint(_) => &[Output::Text, Output::Json, Output::Sarif],
             Self::Explain(_) => &[Output::Text, Output::Json, Output::Jsonl],
-            Self::List(_) | Self::Diff(_) | Self::Table(_) => &[Output::Text, Output::Json, Output::Markdown],
+            Self::List(_) => &[Output::Text, Output::Json, Output::Markdown, Output::Svg],
+            Self::Diff(_) => &[Output::Text, Output::Json, Output::Markdown, Output::Sarif, Output::Svg],
+            Self::Table(_) => &[Output::Text, Output::Json, Output::Markdown],
         }
     }
 }
@@ -165,7 +189,10 @@ pub async fn parse_and_run() -> ExitCode {
     let Cli { command, global } = Cli::parse();
     start_log(&global);
     if !command.outputs().contains(&global.output) {
-        tracing::error!("this command has no output of that form: see its --help");
+        let name =
+            |form: &Output| form.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
+        let forms: Vec<String> = command.outputs().iter().map(name).collect();
+        tracing::error!("this command has no -o {}: give {}", name(&global.output), forms.join(", "));
         return ExitCode::from(USAGE);
     }
     let result = match command {

@@ -29,6 +29,8 @@ Here --namespace is the one whose allow-list is printed; without it that of ever
 The reason of a rule is the YAML comment above it, or behind it on its line; else the annotation netpol-verify/reason of
 its policy. `# pg01.example.org: PostgreSQL` above a rule for addresses also names them.
 
+Outputs (-o): text and markdown: the tables; json (docs/schemas/table.json): one object a line for each namespace.
+
 Exit codes: 0 printed; 2 usage or bad input; 3 a kind of policy is not understood; 4 no policy.";
 
 /// Prints the allow-lists.
@@ -49,7 +51,7 @@ pub fn table(args: &TableArgs, global: &Global) -> Result<u8, Failure> {
         let lines: Vec<Line<'_>> = rows.iter().map(line).collect();
         let text = match global.output {
             Output::Json | Output::Jsonl | Output::Sarif => format!("{}\n", report::json(namespace, &lines)),
-            Output::Text | Output::Markdown => {
+            Output::Text | Output::Markdown | Output::Svg => {
                 format!("{}{}", if number > 0 { "\n" } else { "" }, report::markdown(namespace, &lines))
             }
         };

@@ -2,7 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::flows::{Format, cell, endpoint_text, families_json, families_text, open_json, open_text};
+use super::{
+    flows::{Format, cell, endpoint_text, families_json, families_text, open_json, open_text},
+    sarif,
+    svg::{Arrow, Picture},
+};
 use crate::{
     engine::reach::difference::Change,
     model::{Endpoint, Origin, PolicyRef},
@@ -23,7 +27,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const fn word(self) -> &'static str {
+    pub(super) const fn word(self) -> &'static str {
         match self {
             Self::Added => "added",
             Self::Removed => "removed",
@@ -31,7 +35,7 @@ impl Kind {
         }
     }
 
-    const fn sign(self) -> char {
+    pub(super) const fn sign(self) -> char {
         match self {
             Self::Added => '+',
             Self::Removed => '-',
@@ -63,6 +67,29 @@ pub fn kind(change: &Change) -> Kind {
     }
 }
 
+/// SARIF: a result for each flow, with what makes the difference as its places, and for each policy.
+#[must_use]
+pub fn sarif(changes: &[Change], policies: &[PolicyChange], version: &str) -> Value {
+    let flow = |change: &Change| {
+        let kind = kind(change);
+        let [from, to] = [&change.source, &change.destination].map(endpoint_text);
+        let (ports, family) = (ports_text(kind, change), families_text(change.families));
+        let message = format!("flow {}: {from} -> {to}: {ports}{family}", kind.word());
+        sarif::result(kind.word(), "warning", &message, &change.because)
+    };
+    let policy = |change: &PolicyChange| {
+        let message = format!("policy {}: {}", change.kind.word(), change.policy);
+        sarif::result(change.kind.word(), "note", &message, change.after.as_ref().or(change.before.as_ref()))
+    };
+    let results: Vec<Value> = changes.iter().map(flow).chain(policies.iter().map(policy)).collect();
+    let rules = [
+        (Kind::Added.word(), "Only the second set allows the flow, or has the policy."),
+        (Kind::Removed.word(), "Only the first set allows the flow, or has the policy."),
+        (Kind::Changed.word(), "The flow is allowed on other ports, or the policy has another meaning."),
+    ];
+    sarif::log(rules, &results, version)
+}
+
 /// What stands before the flows.
 #[must_use]
 pub fn head(format: Format) -> String {
@@ -92,13 +119,43 @@ pub fn row(format: Format, change: &Change, is_first: bool) -> String {
         let (from, to, because) = (cell(&from), cell(&to), cell(&because));
         return format!("| {} | {from} | {to}{family} | {before} | {after} | {because} |\n", kind.word());
     }
-    let ports = match kind {
+    let ports = ports_text(kind, change);
+    let because = if because.is_empty() { String::new() } else { format!("  [{}]", because.join(", ")) };
+    format!("{} {from} -> {to}: {ports}{family}{because}\n", kind.sign())
+}
+
+/// What was opened or closed, or what was open and what is.
+fn ports_text(kind: Kind, change: &Change) -> String {
+    let [before, after] = [&change.before, &change.after].map(open_text);
+    match kind {
         Kind::Added => after,
         Kind::Removed => before,
         Kind::Changed => format!("{before} => {after}"),
-    };
-    let because = if because.is_empty() { String::new() } else { format!("  [{}]", because.join(", ")) };
-    format!("{} {from} -> {to}: {ports}{family}{because}\n", kind.sign())
+    }
+}
+
+/// One flow, for a picture.
+#[must_use]
+pub fn arrow(change: &Change) -> Arrow {
+    let kind = kind(change);
+    Arrow {
+        source: change.source.clone(),
+        destination: change.destination.clone(),
+        kind: Some(kind),
+        ports: format!("{}{}", ports_text(kind, change), families_text(change.families)),
+        words: row(Format::Text, change, false).trim_end().to_owned(),
+    }
+}
+
+/// The difference as a picture (SVG).
+#[must_use]
+pub fn picture(arrows: Vec<Arrow>, policies: &[PolicyChange], workloads: &[(Kind, Endpoint)]) -> String {
+    let count = |kind| arrows.iter().filter(|arrow| arrow.kind == Some(kind)).count();
+    let counts = [Kind::Added, Kind::Removed, Kind::Changed].map(|kind| format!("{} {}", count(kind), kind.word()));
+    let title = format!("Flows that differ: {}", counts.join(", "));
+    let marks = workloads.iter().map(|(kind, endpoint)| (endpoint.clone(), *kind)).collect();
+    let notes = tail(Format::Text, arrows.len(), policies, workloads).lines().map(str::to_owned).collect();
+    Picture { title, arrows, marks, notes }.draw()
 }
 
 fn flow_json(kind: Kind, change: &Change) -> Value {

@@ -1,19 +1,20 @@
-//! Findings about files: for people, as JSON, and as SARIF 2.1.0
-//! (<https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html>).
+//! Findings about files: for people, as JSON, and as SARIF.
 
 use serde_json::{Value, json};
 
-use super::clean::{self, put};
+use super::{
+    clean::{self, put},
+    sarif,
+};
 use crate::{
     engine::lint::{Finding, Rule},
-    model::{Entry, Origin, Severity},
+    model::{Entry, Severity},
 };
 
 /// The schema of the JSON form.
 const SCHEMA: &str = "netpol-verify/lint/v1";
 /// Characters of a message that are shown.
 const MESSAGE: usize = 2000;
-const SARIF: &str = "https://json.schemastore.org/sarif-2.1.0.json";
 
 /// A line for each finding, and below it what can be pasted, as it stands there.
 #[must_use]
@@ -51,21 +52,11 @@ pub fn json(findings: &[Finding]) -> Value {
     json!({"schema": SCHEMA, "findings": findings.iter().map(one).collect::<Vec<_>>()})
 }
 
-/// One run of SARIF: what code hosts show beside the lines of a change.
+/// SARIF, with what can be pasted.
 #[must_use]
 pub fn sarif(findings: &[Finding], version: &str) -> Value {
-    let rule = |rule: &Rule| json!({"id": rule.word(), "shortDescription": {"text": rule.description()}});
-    let rules: Vec<Value> = Rule::ALL.iter().map(rule).collect();
     let results: Vec<Value> = findings.iter().map(result).collect();
-    json!({
-        "$schema": SARIF,
-        "version": "2.1.0",
-        "runs": [{
-            "tool": {"driver": {"name": "netpol-verify", "version": version, "rules": rules}},
-            "columnKind": "unicodeCodePoints",
-            "results": results,
-        }],
-    })
+    sarif::log(Rule::ALL.map(|rule| (rule.word(), rule.description())), &results, version)
 }
 
 fn result(finding: &Finding) -> Value {
@@ -74,26 +65,11 @@ fn result(finding: &Finding) -> Value {
         Severity::Warning => "warning",
         Severity::Info => "note",
     };
-    let locations: Vec<Value> = finding.origin.iter().map(location).collect();
-    let mut result = json!({
-        "ruleId": finding.rule.word(),
-        "level": level,
-        "message": {"text": finding.message},
-        "locations": locations,
-    });
+    let mut result = sarif::result(finding.rule.word(), level, &finding.message, &finding.origin);
     if let (Some(fix), Some(fields)) = (finding.fix.as_ref().and_then(fix), result.as_object_mut()) {
         fields.insert("fixes".to_owned(), json!([fix]));
     }
     result
-}
-
-fn location(origin: &Origin) -> Value {
-    let mut physical = json!({"artifactLocation": {"uri": origin.file}});
-    if let (Some(line), Some(fields)) = (origin.line, physical.as_object_mut()) {
-        let column = origin.column.unwrap_or(1);
-        fields.insert("region".to_owned(), json!({"startLine": line, "startColumn": column}));
-    }
-    json!({"physicalLocation": physical})
 }
 
 /// What can be pasted: after its line, or in place of the line that it names. Where the line is not known, the message
@@ -110,7 +86,7 @@ fn fix(entry: &Entry) -> Option<Value> {
     let replacement = json!({"deletedRegion": deleted, "insertedContent": {"text": text}});
     Some(json!({
         "description": {"text": format!("Add the {} entry", entry.side.word())},
-        "artifactChanges": [{"artifactLocation": {"uri": file}, "replacements": [replacement]}],
+        "artifactChanges": [{"artifactLocation": {"uri": sarif::uri(file)}, "replacements": [replacement]}],
     }))
 }
 

@@ -1,8 +1,14 @@
 //! A list of flows, piece by piece: it may be longer than memory is large.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
-use super::flows::{Format, cell, endpoint_text, families_json, families_text, open_json, open_text};
+use super::{
+    flows::{Format, cell, endpoint_text, families_json, families_text, open_json, open_text},
+    svg::{Arrow, Picture},
+    words::count,
+};
 use crate::{engine::reach::Row, model::Endpoint};
 
 /// The schema of the JSON form.
@@ -101,4 +107,32 @@ impl Kept {
     fn text(&self, number: usize) -> &str {
         self.0.get(number).and_then(Option::as_deref).unwrap_or_default()
     }
+}
+
+/// One flow, for a picture.
+#[must_use]
+pub fn arrow(row: &Row<'_>) -> Arrow {
+    let ports = format!("{}{}", open_text(row.open), families_text(row.families));
+    Arrow {
+        source: row.source.clone(),
+        destination: row.destination.clone(),
+        kind: None,
+        words: format!("{} -> {}: {ports}", endpoint_text(row.source), endpoint_text(row.destination)),
+        ports,
+    }
+}
+
+/// The list as a picture (SVG).
+#[must_use]
+pub fn picture(arrows: Vec<Arrow>) -> String {
+    let ends: BTreeSet<&Endpoint> = arrows.iter().flat_map(|arrow| [&arrow.source, &arrow.destination]).collect();
+    let namespaces: BTreeSet<&str> = ends.iter().filter_map(|end| end.namespace()).collect();
+    let title = format!(
+        "{} allowed between {} of {} and what is outside",
+        count(arrows.len(), "flow"),
+        count(ends.iter().filter(|end| end.namespace().is_some()).count(), "workload"),
+        count(namespaces.len(), "namespace"),
+    );
+    let notes = if arrows.is_empty() { vec!["No flow is allowed.".to_owned()] } else { Vec::new() };
+    Picture { title, arrows, notes, ..Picture::default() }.draw()
 }

@@ -20,6 +20,8 @@ pub mod lint;
 pub mod list;
 pub mod message;
 pub mod page;
+pub mod sarif;
+pub mod svg;
 pub mod table;
 pub mod text;
 pub mod thread;

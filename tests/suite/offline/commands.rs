@@ -97,6 +97,7 @@ fn lists() {
     golden("list_text", &["list", "-f", "k8s"]);
     golden("list_json", &["list", "-f", "k8s", "-o", "json"]);
     golden("list_markdown", &["list", "-f", "k8s", "-o", "markdown"]);
+    golden("list_svg", &["list", "-f", "k8s", "-o", "svg"]);
     golden("list_port", &["list", "-f", "k8s", "--from", "shop/web", "--port", "443"]);
     golden("list_to_address", &["list", "-f", "k8s", "--to", "198.51.100.7"]);
 }
@@ -109,6 +110,7 @@ fn explanations() {
     golden("explain_both_sides", &["explain", "-f", "k8s", "shop/db", "shop/web", "http/TCP"]);
     golden("explain_block", &["explain", "-f", "k8s", "shop/web", "10.0.0.0/7", "443"]);
     golden("explain_name", &["explain", "-f", "k8s", "shop/web", "api.example.org", "443"]);
+    golden("explain_flows_text", &["explain", "-f", "k8s", "--flows", "-"]);
     golden("explain_flows", &["explain", "-f", "k8s", "--flows", "-", "-o", "jsonl"]);
 }
 

@@ -39,7 +39,45 @@ fn what_a_change_opens_and_closes_is_told_with_its_reasons() {
     golden("diff_text", &ran("old", "new", "text"));
     golden("diff_json", &ran("old", "new", "json"));
     golden("diff_markdown", &ran("old", "new", "markdown"));
+    golden("diff_sarif", &ran("old", "new", "sarif"));
+    golden("diff_svg", &ran("old", "new", "svg"));
     golden("diff_back", &ran("new", "old", "text"));
+}
+
+/// A result that stands beside no line of the change is shown nowhere.
+#[test]
+fn sarif_has_a_result_for_each_flow_and_policy_at_the_files_of_the_change() {
+    let after = base().replace("[{podSelector: {matchLabels: {app: web}}}]", "[{podSelector: {}}]")
+        + &policy("shop/web", TO_DB);
+    let files =
+        folder(&[("k8s/sub/np.yaml", &base()), ("k8s/gone.yaml", &policy("shop/out", OUT)), ("pods.yaml", &pods())]);
+    git(files.path(), &["init", "-q", "-b", "main"]);
+    git(files.path(), &["add", "."]);
+    git(files.path(), &["commit", "-q", "-m", "one"]);
+    std::fs::write(files.path().join("k8s/sub/np.yaml"), after).unwrap();
+    std::fs::remove_file(files.path().join("k8s/gone.yaml")).unwrap();
+    let run =
+        |form: &str| run_in(files.path(), &["diff", "main:k8s", "k8s", "--workloads", "pods.yaml", "-o", form], "");
+    let (told, log) = (run("json").json(), run("sarif"));
+    assert_eq!(log.code, 1, "{log:?}");
+    let run = &log.json()["runs"][0];
+    let results = run["results"].as_array().unwrap();
+    let [flows, policies] = ["flows", "policies"].map(|part| told[part].as_array().unwrap());
+    assert_eq!(results.len(), flows.len() + policies.len());
+    for (result, change) in results.iter().zip(flows.iter().chain(policies)) {
+        assert_eq!(result["ruleId"], change["change"]);
+        assert!(run["tool"]["driver"]["rules"].as_array().unwrap().iter().any(|rule| rule["id"] == result["ruleId"]));
+    }
+    let locations = |result: &serde_json::Value| result["locations"].as_array().unwrap().clone();
+    let places: Vec<_> = results.iter().flat_map(locations).collect();
+    let files: std::collections::BTreeSet<&str> =
+        places.iter().map(|place| place["physicalLocation"]["artifactLocation"]["uri"].as_str().unwrap()).collect();
+    assert_eq!(files.into_iter().collect::<Vec<_>>(), ["k8s/gone.yaml", "k8s/sub/np.yaml"]);
+    for (result, flow) in results.iter().zip(flows) {
+        let because = flow["because"].as_array().unwrap();
+        assert_eq!(locations(result).len(), because.len());
+        assert_eq!(locations(result)[0]["physicalLocation"]["region"]["startLine"], because[0]["line"]);
+    }
 }
 
 #[test]

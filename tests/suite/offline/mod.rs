@@ -5,6 +5,7 @@ mod diff;
 mod lint;
 mod oracle_rows;
 mod other_tools;
+mod pictures;
 mod rendered;
 mod services;
 mod support;

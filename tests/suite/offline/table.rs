@@ -18,6 +18,7 @@ fn golden(name: &str, args: &[&str]) {
 fn the_tables_of_the_customer_say_what_the_operations_page_says() {
     let acme = ["-f", "infra/k8s/plana-odoo-acme/network-policy.yaml"];
     golden("table_acme", &[&["table", "--namespace", "plana-odoo-acme"], &acme[..]].concat());
+    golden("table_markdown", &[&["table", "-o", "markdown", "--namespace", "plana-odoo-acme"], &acme[..]].concat());
     golden("table_json", &[&["table", "-o", "json", "--namespace", "plana-odoo-acme"], &acme[..]].concat());
     let both =
         ["table", "-f", "infra/k8s/pulse-account/network-policy.yaml", "-f", "infra/k8s/redis/network-policy.yaml"];

@@ -1,0 +1,47 @@
+//! Files of inputs as the current folder has them: code hosts show findings beside those.
+
+use std::path::Path;
+
+/// The path of a file of one of these folders, from the current folder; `None` where none of them has it.
+pub(super) fn in_folders(file: &str, folders: &[&Path]) -> Option<String> {
+    let here = std::env::current_dir().and_then(|here| here.canonicalize()).ok()?;
+    let folders = folders.iter().filter(|folder| folder.is_dir());
+    let mut real = folders.filter_map(|folder| folder.join(file).canonicalize().ok());
+    real.find_map(|real| Some(real.strip_prefix(&here).ok()?.display().to_string()))
+}
+
+/// The path of a file of a set of `diff`. A file that only a revision has keeps the folder that it has there.
+pub(super) fn in_sets(file: &str, sets: &[&str]) -> Option<String> {
+    let folders: Vec<&Path> = sets.iter().map(Path::new).collect();
+    in_folders(file, &folders).or_else(|| sets.iter().find_map(|set| in_revision(file, set)))
+}
+
+fn in_revision(file: &str, set: &str) -> Option<String> {
+    let (_, folder) = set.split_once(':').filter(|_| !Path::new(set).exists())?;
+    let folder = folder.trim_start_matches("./").trim_end_matches('/');
+    let is_whole = folder.is_empty() || folder == "." || file == folder;
+    Some(if is_whole { file.to_owned() } else { format!("{folder}/{file}") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_a_revision_keeps_its_folder() {
+        for (set, shown) in [
+            ("main:infra/k8s", Some("infra/k8s/np.yaml")),
+            ("main:./infra/", Some("infra/np.yaml")),
+            ("main:", Some("np.yaml")),
+            ("main:np.yaml", Some("np.yaml")),
+            ("no-folder", None),
+        ] {
+            assert_eq!(in_sets("np.yaml", &[set]).as_deref(), shown, "{set}");
+        }
+        assert_eq!(
+            in_sets("main.rs", &["main:infra", "src"]).as_deref(),
+            Some("src/main.rs"),
+            "what is there counts first"
+        );
+    }
+}
