@@ -2,8 +2,8 @@
 //!
 //! The snapshots in `tests/golden` are what a reader sees: read them when they change.
 
-use crate::support::sample;
 use crate::support::story;
+use crate::support::{sample, schemas};
 
 use netpol_verify::{
     model::*,
@@ -31,6 +31,7 @@ fn golden(name: &str, text: &str) {
 
 /// The message and its thread.
 fn golden_run(name: &str, report: &Report) {
+    schemas::assert_documented("report", &serde_json::to_value(report).unwrap());
     let mut all = shown(&message::root(report, &options(), true));
     for part in thread::thread(report, &options()) {
         all.push_str("\n--- thread\n");
@@ -379,5 +380,6 @@ fn the_log_and_the_json() {
     let report = story::one_side_missing();
     golden("text", &text::to_text(&report, &options()));
     golden("json", &json::to_json(&report));
+    schemas::assert_documented("report", &serde_json::from_str(&json::to_json(&report)).unwrap());
     assert_eq!(serde_json::from_str::<Report>(&json::to_json(&report)).unwrap(), report);
 }

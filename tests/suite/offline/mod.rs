@@ -8,7 +8,7 @@ mod other_tools;
 mod pictures;
 mod rendered;
 mod services;
-mod support;
+pub mod support;
 mod table;
 mod tier_rows;
 mod tiers;

@@ -7,8 +7,10 @@ use std::{
     process::{Command, Stdio},
 };
 
-use serde_json::Value;
+use serde_json::{Deserializer, Value};
 use tempfile::TempDir;
+
+use crate::support::schemas;
 
 /// What the program did.
 #[derive(Debug)]
@@ -41,13 +43,14 @@ pub fn folder(files: &[(&str, &str)]) -> TempDir {
     folder
 }
 
-/// Runs the program in a folder.
+/// Runs the program in a folder. JSON that it prints has to be what the command's schema says.
 pub fn run_in(folder: &Path, args: &[&str], input: &str) -> Ran {
     let mut child = Command::new(env!("CARGO_BIN_EXE_netpol-verify"))
         .args(args)
         .current_dir(folder)
         .env("NO_COLOR", "1")
         .env_remove("RUST_LOG")
+        .env_remove("NETPOL_VERIFY_NAMESPACE")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -56,11 +59,18 @@ pub fn run_in(folder: &Path, args: &[&str], input: &str) -> Ran {
     // A command that refuses its arguments does not wait for its input.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     let output = child.wait_with_output().unwrap();
-    Ran {
+    let ran = Ran {
         code: output.status.code().unwrap_or(-1),
         out: String::from_utf8(output.stdout).unwrap(),
         errors: String::from_utf8(output.stderr).unwrap(),
+    };
+    let form = args.iter().skip_while(|arg| **arg != "-o").nth(1);
+    if let (Some(&("json" | "jsonl")), Some(command)) = (form, args.first()) {
+        for value in Deserializer::from_str(&ran.out).into_iter::<Value>() {
+            schemas::assert_documented(command, &value.unwrap_or_else(|error| panic!("{error}: {ran:?}")));
+        }
     }
+    ran
 }
 
 /// Runs the program over one text, as standard input.

@@ -86,6 +86,11 @@ impl Api {
         self.world.lock().unwrap()
     }
 
+    /// Where it listens.
+    pub fn url(&self) -> String {
+        self.server.uri()
+    }
+
     pub fn client(&self) -> Client {
         Client::try_from(Config::new(self.server.uri().parse().unwrap())).unwrap()
     }

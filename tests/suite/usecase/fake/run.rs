@@ -13,6 +13,7 @@ use netpol_verify::{
 };
 
 use super::{Event, Fake};
+use crate::support::schemas;
 
 /// How a run ended, and what it left in the room.
 #[derive(Debug)]
@@ -110,6 +111,9 @@ impl Fake {
         let job = OwnJob { created: job.created.clone().or(Some(created)), ..job };
         let ended = run(self, &self.settings(job)).await.map_err(|fault| fault.to_string())?;
         assert!(!self.world().lock_held, "the lock is given back");
+        if let Some(report) = &ended.report {
+            schemas::assert_documented("report", &serde_json::to_value(report).unwrap());
+        }
         let events = self.world().room[before..].to_vec();
         Ok(Ran { exit: ended.exit, report: ended.report, note: ended.note, events })
     }
