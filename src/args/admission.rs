@@ -10,6 +10,7 @@ use crate::{
 
 /// Arguments of `admission-policy`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct AdmissionArgs {
     /// Configuration file: productNamespaces and probeNamespaces say where the probe may run, substituteFrom which
     /// ConfigMaps the verifier may read.
@@ -23,6 +24,14 @@ pub struct AdmissionArgs {
     #[arg(long, value_name = "POLICY", value_enum)]
     only: Vec<Policy>,
 }
+
+const EXAMPLES: &str = "Examples:
+  netpol-verify admission-policy --config config.yaml --image registry.example.org/netpol-verify | kubectl apply -f -
+  netpol-verify admission-policy --config config.yaml --image REPOSITORY --only namespaces --only jobs > bounds.yaml
+
+It prints YAML and needs no cluster; the API server has to be Kubernetes 1.30 or newer.
+
+Exit codes: 0 printed; 2 usage or bad configuration.";
 
 /// Prints the policies.
 pub fn print(args: AdmissionArgs, global: &Global) -> Result<u8, Failure> {

@@ -51,6 +51,9 @@ const EXAMPLES: &str = "Examples:
 Each side is answered with the rules that pass it on, let it through or deny it, or with the policies that isolate, by tier
 and file:line:column; where a NetworkPolicy isolates and no rule denies, with the entry to add.
 
+Outputs (-o): text, json or jsonl (docs/schemas/explain.json): one object a line, in the order of the flows. A Service, or a
+block of addresses that the policies tell apart, has an answer for each of its parts.
+
 Exit codes: 0 allowed (with --flows: every line could be answered); 1 denied; 2 usage or bad input; 3 a kind of policy is
 not understood; 4 nothing to ask about.";
 

@@ -35,7 +35,7 @@ pub struct Adapters {
 /// What the environment says beside the configuration.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Environment {
-    /// The renderer.
+    /// The kustomize program (5.8), by which the artifact is rendered.
     #[arg(long, value_name = "FILE", env = "KUSTOMIZE", default_value = "kustomize")]
     kustomize: PathBuf,
     /// `host:port` in place of the artifact URL's, as Flux's own clients have it. Without it a run outside the cluster

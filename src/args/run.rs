@@ -12,11 +12,12 @@ use crate::{
 
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct RunArgs {
     /// Configuration file.
     #[arg(long, value_name = "FILE", env = "NETPOL_VERIFY_CONFIG", default_value = "/etc/netpol-verify/config.yaml")]
     config: PathBuf,
-    /// Print the configuration in effect, and do nothing else.
+    /// Print the configuration in effect as YAML, and do nothing else.
     #[arg(long)]
     dry_run: bool,
     /// The own Job's name.
@@ -35,6 +36,20 @@ pub struct RunArgs {
     #[command(flatten)]
     environment: Environment,
 }
+
+const EXAMPLES: &str = "Examples:
+  netpol-verify run --config config.yaml --dry-run
+  MATRIX_TOKEN=... netpol-verify run --config config.yaml --context prod
+  kubectl create job --from=cronjob/netpol-verify try-1 -n netpol-verify
+
+It reads the cluster with the kubeconfig or the pod's ServiceAccount, probes flows from the pods of productNamespaces and
+probeNamespaces, writes its state to the verifier's namespace, and tells the room of the configuration; the room's token is
+in MATRIX_TOKEN, or in the file that MATRIX_TOKEN_FILE names. The README has every key of the configuration.
+
+Outputs (-o): text, json: the report (docs/schemas/report.json).
+
+Exit codes: 0 verified; 1 an open finding or drift; 2 usage or bad configuration; 3 not applied, something could not be told,
+or a message is owed; 4 nothing to look at.";
 
 /// How often a run is followed by another one in the same process: somebody who merges all the time is no reason to stay
 /// for ever.

@@ -12,7 +12,19 @@ use crate::{
 
 /// Arguments of `status`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct StatusArgs {}
+
+const EXAMPLES: &str = "Examples:
+  netpol-verify status
+  netpol-verify status --context prod -o json | jq '.findings'
+
+It reads the state ConfigMap and the watcher's Lease of the verifier's namespace, with the kubeconfig or the pod's
+ServiceAccount, and changes nothing.
+
+Outputs (-o): text, json (docs/schemas/status.json).
+
+Exit codes: 0 printed, whatever it says; 2 usage; 3 the cluster or the state could not be read.";
 
 /// The schema of `-o json`.
 const SCHEMA: &str = "netpol-verify/status/v1";

@@ -23,6 +23,7 @@ const REREAD: Duration = Duration::from_secs(10);
 
 /// Arguments of `watch`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct WatchArgs {
     /// Configuration file; read again when it changes.
     #[arg(long, value_name = "FILE", env = "NETPOL_VERIFY_CONFIG", default_value = "/etc/netpol-verify/config.yaml")]
@@ -37,6 +38,15 @@ pub struct WatchArgs {
     #[arg(long, value_name = "NAME", env = "HOSTNAME", default_value = "by-hand", hide = true)]
     pod: String,
 }
+
+const EXAMPLES: &str = "Examples:
+  netpol-verify watch --config config.yaml
+  netpol-verify watch --config config.yaml --listen 127.0.0.1:8080 --log-format json
+
+It needs the cluster (the pod's ServiceAccount, or a kubeconfig) and the CronJob of the verifier's namespace; the Jobs that it
+makes do the rest. Its log is on standard error, its figures at /metrics.
+
+Exit codes: 0 told to end (SIGTERM, Ctrl-C); 2 usage or bad configuration.";
 
 /// Watches until it is told to end.
 pub async fn watch(args: WatchArgs, global: &Global) -> Result<u8, Failure> {

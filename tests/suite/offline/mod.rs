@@ -2,6 +2,7 @@
 
 mod commands;
 mod diff;
+mod help;
 mod lint;
 mod oracle_rows;
 mod other_tools;
