@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Failure, Global};
+use super::{Failure, Global, sets};
 use crate::{
     admission::{self, Policy},
     config::Config,
@@ -41,9 +41,6 @@ pub fn print(args: AdmissionArgs, global: &Global) -> Result<u8, Failure> {
     let policies = admission::policies(&which, &config, &global.namespace, &image);
     let policies = policies.map_err(Failure::usage)?;
     let roles = admission::roles(&config, &global.namespace).map_err(Failure::usage)?;
-    print!("{policies}");
-    if !roles.is_empty() && which.contains(&Policy::Namespaces) {
-        print!("---\n{roles}");
-    }
-    Ok(0)
+    let has_roles = !roles.is_empty() && which.contains(&Policy::Namespaces);
+    sets::printed(&if has_roles { format!("{policies}---\n{roles}") } else { policies })
 }

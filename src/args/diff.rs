@@ -58,6 +58,7 @@ compare.";
 /// Prints the flows that two sets decide otherwise.
 pub fn diff(args: DiffArgs, global: &Global) -> Result<u8, Failure> {
     let DiffArgs { before, after, workloads, reading } = args;
+    sets::once([Some(&before), Some(&after), workloads.as_ref()].into_iter().flatten())?;
     let names = [after.clone(), before.clone()];
     let [before, after] = reading.load_both(&before, &after)?;
     let on = workloads.map(|from| reading.load(&from)).transpose()?;

@@ -1,8 +1,7 @@
 //! `netpol-verify explain`.
 
 use std::{
-    fs,
-    io::{self, BufRead, BufReader, BufWriter, Write},
+    io::{self, BufRead, BufReader, BufWriter, Read, Write},
     path::{Path, PathBuf},
 };
 
@@ -14,12 +13,17 @@ use crate::{
         explain::{Answer, Question},
         reach::Reach,
     },
+    input::files::open,
     parallel,
     report::explain::{SCHEMA, to_json, to_text},
 };
 
 /// Flows that are answered at once.
 const PIECE: usize = 64;
+/// Flows that are read at once.
+const BATCH: usize = 8192;
+/// Bytes of a line: many times what a flow has.
+const LINE_LIMIT: u64 = 4096;
 
 /// Arguments of `explain`.
 #[derive(Debug, clap::Args)]
@@ -60,6 +64,7 @@ not understood; 4 nothing to ask about.";
 /// Explains one flow or many.
 pub fn explain(args: ExplainArgs, global: &Global) -> Result<u8, Failure> {
     let ExplainArgs { set, source, destination, port, flows } = args;
+    sets::once(set.files().iter().chain(&flows))?;
     let set = set.load()?;
     sets::not_empty(&set)?;
     let world = set.world(&set, None);
@@ -77,44 +82,78 @@ pub fn explain(args: ExplainArgs, global: &Global) -> Result<u8, Failure> {
 
 /// Explains the flows of a file, line by line; a line that means nothing is told in its place, and counts as bad input.
 fn many(question: &Question<'_>, file: &Path, output: Output) -> Result<u8, Failure> {
-    let unreadable =
-        |error: io::Error| Failure::usage(anyhow::Error::from(error).context(format!("{}", file.display())));
-    let lines: Box<dyn BufRead> = if file == Path::new("-") {
+    let file_name = file.display();
+    let unreadable = |error: io::Error| Failure::usage(anyhow::Error::from(error).context(file_name.to_string()));
+    let mut lines: Box<dyn BufRead> = if file == Path::new("-") {
         Box::new(io::stdin().lock())
     } else {
-        Box::new(BufReader::new(fs::File::open(file).map_err(unreadable)?))
-    };
-    let lines: Vec<String> = lines.lines().collect::<Result<_, _>>().map_err(unreadable)?;
-    let flows: Vec<(u64, &str)> =
-        (1..).zip(lines.iter().map(String::as_str)).filter(|(_, line)| is_flow(line)).collect();
-    let pieces: Vec<&[(u64, &str)]> = flows.chunks(PIECE).collect();
-    let worker = || {
-        |piece: usize| {
-            let flows = pieces.get(piece).copied().unwrap_or_default().iter();
-            flows.map(|(number, line)| (*number, answer(question, line, output))).collect::<Vec<_>>()
-        }
+        Box::new(BufReader::new(open(file).map_err(unreadable)?))
     };
     let mut out = BufWriter::new(io::stdout().lock());
     let mut code = 0;
-    let written = parallel::in_order(pieces.len(), worker, |answers| {
-        answers.into_iter().try_for_each(|(number, answer)| {
-            let text = answer.unwrap_or_else(|error| {
-                tracing::error!("{}:{number}: {error}", file.display());
-                code = USAGE;
-                bad(number, &error, output)
-            });
-            out.write_all(text.as_bytes())
-        })
-    });
-    sets::written(written.and_then(|()| out.flush()))?;
+    let mut number = 0;
+    loop {
+        let flows = batch(&mut lines, &mut number).map_err(unreadable)?;
+        if flows.is_empty() {
+            break;
+        }
+        let pieces: Vec<&[(u64, Vec<u8>)]> = flows.chunks(PIECE).collect();
+        let worker = || {
+            |piece: usize| {
+                let flows = pieces.get(piece).copied().unwrap_or_default().iter();
+                flows.map(|(number, line)| (*number, answer(question, line, output))).collect::<Vec<_>>()
+            }
+        };
+        let written = parallel::in_order(pieces.len(), worker, |answers| {
+            answers.into_iter().try_for_each(|(number, answer)| {
+                let text = answer.unwrap_or_else(|error| {
+                    tracing::error!("{file_name}:{number}: {error}");
+                    code = USAGE;
+                    bad(number, &error, output)
+                });
+                out.write_all(text.as_bytes())
+            })
+        });
+        if written.is_err() {
+            return sets::written(written);
+        }
+    }
+    sets::written(out.flush())?;
     Ok(code)
 }
 
-fn is_flow(line: &str) -> bool {
-    !line.trim().is_empty() && !line.trim_start().starts_with('#')
+/// The next lines with flows, each with its number; none at the end.
+fn batch(lines: &mut impl BufRead, number: &mut u64) -> io::Result<Vec<(u64, Vec<u8>)>> {
+    let (mut flows, mut line) = (Vec::new(), Vec::new());
+    while flows.len() < BATCH {
+        *number += 1;
+        if !next(lines, &mut line, *number)? {
+            break;
+        }
+        let flow = line.trim_ascii();
+        if !flow.is_empty() && !flow.starts_with(b"#") {
+            flows.push((*number, flow.to_vec()));
+        }
+    }
+    Ok(flows)
 }
 
-fn answer(question: &Question<'_>, line: &str, output: Output) -> Result<String, String> {
+/// Reads the next line, if there is one. One that is cut at its limit is no flow.
+fn next(lines: &mut impl BufRead, line: &mut Vec<u8>, number: u64) -> io::Result<bool> {
+    line.clear();
+    let is_there = lines.by_ref().take(LINE_LIMIT).read_until(b'\n', line)? > 0;
+    if line.len() as u64 == LINE_LIMIT {
+        let what = format!("line {number} is longer than any flow: is it the right file?");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+    }
+    Ok(is_there)
+}
+
+fn answer(question: &Question<'_>, line: &[u8], output: Output) -> Result<String, String> {
+    let line = std::str::from_utf8(line).map_err(|_| "the line is not UTF-8 text".to_owned())?;
+    if line.chars().any(|c| c.is_control() && c != '\t') {
+        return Err("the line has control characters: is it the right file?".to_owned());
+    }
     let words: Vec<&str> = line.split_whitespace().collect();
     let [source, destination, port] = words.as_slice() else {
         return Err(format!("`{line}` is no flow: write SRC DST PORT/PROTOCOL"));

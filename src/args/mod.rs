@@ -244,6 +244,8 @@ fn start_log(global: &Global) {
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
     // Standard output belongs to the result.
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A log that cannot be written is lost: to say so on the same standard error would be a panic.
+    let log = log.log_internal_errors(false);
     match global.log_format {
         LogFormat::Text => log.with_target(false).init(),
         LogFormat::Json => log.json().init(),

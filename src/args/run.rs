@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Adapters, Failure, Global, Output, client, outside::Environment};
+use super::{Adapters, Failure, Global, Output, client, outside::Environment, sets};
 use crate::{
     cluster::own_job,
     config::{Config, NamespaceSet},
@@ -61,8 +61,7 @@ pub async fn run(args: RunArgs, global: &Global) -> Result<u8, Failure> {
     let config = Config::load(&config).map_err(Failure::usage)?;
     if dry_run {
         let text = serde_saphyr::to_string(&config).map_err(Failure::usage)?;
-        print!("{text}");
-        return Ok(0);
+        return sets::printed(&text);
     }
     let namespaces = NamespaceSet::new(&config.product_namespaces, &config.probe_namespaces);
     let namespaces = namespaces.map_err(|error| Failure::usage(anyhow::anyhow!(error)))?;
@@ -87,9 +86,13 @@ pub async fn run(args: RunArgs, global: &Global) -> Result<u8, Failure> {
 fn print(ended: &Ended, settings: &Settings, global: &Global) {
     if let Some(report) = &ended.report {
         let options = MessageOptions { commit_url: settings.config.commit_url.clone(), ..MessageOptions::default() };
-        match global.output {
-            Output::Json => println!("{}", json::to_json(report)),
-            _ => println!("{}", text::to_text(report, &options)),
+        let text = match global.output {
+            Output::Json => json::to_json(report),
+            _ => text::to_text(report, &options),
+        };
+        // The verdict stands, and the room and the state have it.
+        if let Err(failure) = sets::printed(&format!("{text}\n")) {
+            tracing::warn!("{:#}", failure.error);
         }
     }
     tracing::info!(exit = ended.exit, note = ended.note, "run ended");

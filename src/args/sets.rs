@@ -1,16 +1,25 @@
 //! Sets of files on the command line.
 
-use std::{collections::BTreeSet, io, path::PathBuf, time::Instant};
+use std::{
+    collections::BTreeSet,
+    ffi::OsStr,
+    io::{self, Write},
+    path::PathBuf,
+    time::Instant,
+};
 
 use super::{Failure, NOT_TOLD, NOTHING, USAGE};
 use crate::{
-    input::{self, Faults, InputSet, Options},
+    input::{self, Fault, Faults, InputSet, Options},
     model::TieRule,
     parallel,
 };
 
 /// Faults that are told one by one.
 const SHOWN_FAULTS: usize = 50;
+
+/// Characters of a fault that are told.
+const SHOWN_CHARACTERS: usize = 1000;
 
 /// Where policies, workloads and namespaces come from.
 #[derive(Debug, clap::Args)]
@@ -117,10 +126,10 @@ fn refused(mut faults: Faults) -> Failure {
         faults.0.truncate(SHOWN_FAULTS);
         Some(anyhow::anyhow!("{rest} more"))
     } else {
-        faults.0.pop().map(anyhow::Error::from)
+        faults.0.pop().map(|fault| anyhow::anyhow!(shown(fault)))
     };
     for fault in faults.0 {
-        tracing::error!("{:#}", anyhow::Error::from(fault));
+        tracing::error!("{}", shown(fault));
     }
     Failure { code, error: last.unwrap_or_else(|| anyhow::anyhow!("the input cannot be used")) }
 }
@@ -131,6 +140,14 @@ pub(super) fn timed<T>(part: &'static str, work: impl FnOnce() -> T) -> T {
     let result = work();
     tracing::debug!(part, ms = start.elapsed().as_secs_f64() * 1e3, "took");
     result
+}
+
+/// A fault on one line of bounded length: it may repeat what is wrong, which may be anything.
+fn shown(fault: Fault) -> String {
+    let text = format!("{:#}", anyhow::Error::from(fault));
+    let mut characters = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let shown: String = characters.by_ref().take(SHOWN_CHARACTERS).collect();
+    if characters.next().is_some() { format!("{shown} …") } else { shown }
 }
 
 /// Refuses a set in which there is nothing to look at.
@@ -145,6 +162,20 @@ pub(super) fn not_empty(set: &InputSet) -> Result<(), Failure> {
         );
     }
     Ok(())
+}
+
+/// Refuses to read standard input twice: the second time it would be empty, in silence.
+pub(super) fn once(names: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<(), Failure> {
+    if names.into_iter().filter(|name| name.as_ref() == "-").count() > 1 {
+        return Err(Failure::usage(anyhow::anyhow!("standard input (`-`) can be read only once: give a file instead")));
+    }
+    Ok(())
+}
+
+/// Writes a result that is short enough to be a text.
+pub(super) fn printed(text: &str) -> Result<u8, Failure> {
+    let mut out = io::stdout().lock();
+    written(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
 }
 
 /// The end of a command whose output was written: a reader that has seen enough (`| head`) is no failure.

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Failure, Global, Output, client, outside::STATE};
+use super::{Failure, Global, Output, client, outside::STATE, sets};
 use crate::{
     model::{State, Unseen},
     state::ConfigMapStore,
@@ -39,11 +39,10 @@ pub async fn status(_: StatusArgs, global: &Global) -> Result<u8, Failure> {
     let state = state.map_err(|fault| Failure::not_told(anyhow::anyhow!(fault)))?;
     // Who may read the state may not read the Lease, perhaps: the rest is worth telling all the same.
     let sign = last_sign(client, &global.namespace, jiff::Timestamp::now()).await.map_err(|error| error.to_string());
-    match global.output {
-        Output::Json => println!("{:#}", as_json(&state, &sign)),
-        _ => print!("{}", as_text(&state, &sign)),
-    }
-    Ok(0)
+    sets::printed(&match global.output {
+        Output::Json => format!("{:#}\n", as_json(&state, &sign)),
+        _ => as_text(&state, &sign),
+    })
 }
 
 /// The watcher's last sign of life, or why it is not known.

@@ -9,7 +9,11 @@ mod selector;
 mod valid;
 mod weekly;
 
-use std::path::Path;
+use std::{
+    fs,
+    io::{self, Read},
+    path::Path,
+};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -25,6 +29,9 @@ use crate::{
 
 /// The schema name that the file must carry.
 pub const SCHEMA: &str = "netpol-verify/config/v1";
+
+/// Bytes of the file: many times what one for a large cluster has.
+const SIZE_LIMIT: u64 = 1024 * 1024;
 
 /// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -320,6 +327,16 @@ impl Default for Schedule {
     }
 }
 
+/// A text up to its limit: some devices have no end.
+fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    fs::File::open(path)?.take(SIZE_LIMIT + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > SIZE_LIMIT {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {SIZE_LIMIT} bytes")));
+    }
+    Ok(text)
+}
+
 impl Config {
     /// Reads a file.
     ///
@@ -327,7 +344,7 @@ impl Config {
     /// It cannot be read, or is not what formats.md says: with file, line and column.
     pub fn load(path: &Path) -> Result<Self, Invalid> {
         let file = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|source| Invalid::Read { file: file.clone(), source })?;
+        let text = read(path).map_err(|source| Invalid::Read { file: file.clone(), source })?;
         Self::parse(&file, &text)
     }
 

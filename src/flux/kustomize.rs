@@ -19,10 +19,13 @@ use super::{FluxFault, Tree, generate::Generated, path};
 
 /// Bytes of a rendering: many times what a cluster's policies have, and little enough that the Job's memory limit holds
 /// what is made of it.
-const OUTPUT_LIMIT: u64 = 32 * 1024 * 1024;
+pub(crate) const OUTPUT_LIMIT: u64 = 32 * 1024 * 1024;
+
+/// How long a build may take: one of a thousand policies takes two seconds on a slow node.
+pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(60);
 
 /// Bytes of its complaints that are read, and characters that are told.
-const COMPLAINT_LIMIT: u64 = 64 * 1024;
+pub(crate) const COMPLAINT_LIMIT: u64 = 64 * 1024;
 const COMPLAINT_SHOWN: usize = 1500;
 
 /// The command and how long it may take.
@@ -38,7 +41,10 @@ pub(super) struct Kustomize<'a> {
 /// `home` is the folder where it runs. Nothing of this process' secrets; and no way out: a remote base fails at once
 /// instead of hanging.
 pub(crate) fn command(binary: &Path, folder: &Path, home: &Path) -> std::process::Command {
-    let mut command = std::process::Command::new(binary);
+    // A path is meant from here, and the program runs elsewhere; a bare name is looked for on PATH.
+    let is_path = binary.components().count() > 1;
+    let program = Some(binary).filter(|_| is_path).and_then(|path| std::path::absolute(path).ok());
+    let mut command = std::process::Command::new(program.as_deref().unwrap_or(binary));
     command
         .args(["build", "--load-restrictor", "LoadRestrictionsNone", "--reorder", "none", "--"])
         .arg(folder)

@@ -207,7 +207,8 @@ fn read(file: &str, text: &str, options: Options) -> Result<Vec<Document>, Manif
     let roots = deserialized(text, options).map_err(|error| ManifestError {
         file: file.to_owned(),
         place: error.location().map(Place::from).filter(|place| place.line > 0),
-        message: error.without_snippet().to_string(),
+        // What its other users could set says nothing to ours.
+        message: error.without_snippet().to_string().replace(", set DuplicateKeyPolicy in Options if acceptable", ""),
     })?;
     Ok(objects(roots))
 }

@@ -16,7 +16,7 @@ use super::{
     artifact::{self, Way},
     declared::{decides, document, namespaces},
     generate::text,
-    path,
+    kustomize, path,
     rendering::render,
     status::judge,
     substitute::{Variables, references},
@@ -53,8 +53,7 @@ impl Default for FluxOptions {
             localhost: None,
             forward: false,
             kustomize: PathBuf::from("kustomize"),
-            // A build of a thousand policies takes two seconds on a slow node.
-            render_limit: Duration::from_secs(60),
+            render_limit: kustomize::TIME_LIMIT,
             substitute_from: Vec::new(),
             allowlist: None,
             limits: ArtifactLimits::default(),

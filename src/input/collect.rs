@@ -154,12 +154,18 @@ impl<'d> Collector<'d> {
         }
         let cursor = Cursor { file: &source.shown, node: &document.root, name: "the document" };
         let text = |key| cursor.node.get(key).and_then(Node::text).filter(|text| !text.is_empty());
-        let (Some(version), Some(_)) = (text("apiVersion"), text("kind")) else {
+        let (Some(version), Some(kind)) = (text("apiVersion"), text("kind")) else {
             let what =
                 "not a Kubernetes object: it lacks `apiVersion` or `kind` (give only manifests, or another folder)";
             self.faults.push(cursor.fault(what).into());
             return;
         };
+        // The items of a list are documents of their own. What is no list of objects has a name.
+        let has_none = cursor.node.get("items").is_some_and(Node::is_null);
+        if kind.ends_with("List") && document.name().is_empty() && !has_none {
+            self.faults.push(cursor.fault(format!("a {kind} whose `items` is no list")).into());
+            return;
+        }
         if let Err(fault) = self.object(source, document, cursor, group(version)) {
             self.faults.push(fault.into());
         }
@@ -206,6 +212,7 @@ impl<'d> Collector<'d> {
         if path.is_none() && !is_version && !(group.is_empty() && PLAIN.contains(&kind)) {
             return Ok(());
         }
+        cursor.names()?;
         let name = cursor.text_at(&["metadata", "name"])?;
         let name = name.map_or_else(|| cursor.text_at(&["metadata", "generateName"]), |name| Ok(Some(name)))?;
         let Some(name) = name else { return Err(cursor.fault(format!("a {kind} without `metadata.name`"))) };

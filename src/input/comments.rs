@@ -32,8 +32,9 @@ impl Comments {
     fn read(&self, name: &str) -> Option<Vec<String>> {
         let of_root = |root: &PathBuf| if root.is_dir() { root.join(name) } else { root.clone() };
         let is_named = |root: &&PathBuf| root.is_dir() || root.display().to_string() == name;
-        let texts =
-            self.roots.iter().filter(is_named).map(of_root).filter_map(|path| std::fs::read_to_string(path).ok());
+        // What a pipe held is gone, and reading it once more would wait for ever.
+        let files = self.roots.iter().filter(is_named).map(of_root).filter(|path| path.is_file());
+        let texts = files.filter_map(|path| std::fs::read_to_string(path).ok());
         texts.take(1).next().map(|text| text.lines().map(str::to_owned).collect())
     }
 }

@@ -9,6 +9,9 @@ use crate::{
     model::Labels,
 };
 
+/// Bytes of a name (Kubernetes API reference, object names).
+const NAME_LIMIT: usize = 253;
+
 /// A field of a document.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Cursor<'a> {
@@ -47,6 +50,21 @@ impl<'a> Cursor<'a> {
             }
         }
         Ok(Some(cursor))
+    }
+
+    /// Refuses names that no object has ("path segment names", Kubernetes' object names): they would be printed.
+    pub(super) fn names(self) -> Result<(), ManifestError> {
+        for key in ["name", "namespace", "generateName"] {
+            let Some(name) = self.at(&["metadata", key])? else { continue };
+            let text = name.text()?;
+            if text.len() > NAME_LIMIT {
+                return Err(name.fault(format!("`{key}` is longer than {NAME_LIMIT} characters")));
+            }
+            if text.contains(|c: char| c.is_control() || c.is_whitespace() || matches!(c, '/' | '%')) {
+                return Err(name.fault(format!("`{key}` has characters that no name has")));
+            }
+        }
+        Ok(())
     }
 
     /// The items of a list field; none where it is absent.

@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-use crate::flux::manifests::ManifestError;
+use crate::flux::manifests::{ManifestError, Place};
 
 /// One thing that is wrong with a set.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +49,15 @@ impl Fault {
     pub const fn is_not_understood(&self) -> bool {
         matches!(self, Self::NotUnderstood { .. })
     }
+}
+
+/// A fault of a text behind the part of it that is in order.
+pub(super) fn in_text(shown: &str, before: &[u8], what: &str) -> Fault {
+    let before = String::from_utf8_lossy(before);
+    let last = before.rsplit('\n').next().unwrap_or_default();
+    let number = |count: usize| u32::try_from(count + 1).unwrap_or(u32::MAX);
+    let place = Place { line: number(before.matches('\n').count()), column: number(last.chars().count()) };
+    Fault::Manifest(ManifestError { file: shown.to_owned(), place: Some(place), message: what.to_owned() })
 }
 
 /// All that is wrong with a set, in the order of its files. Never empty.

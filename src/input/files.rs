@@ -4,10 +4,14 @@ use std::{
     collections::BTreeSet,
     fs,
     io::{self, Read},
+    os::unix::fs::FileTypeExt,
     path::{Path, PathBuf},
+    sync::mpsc,
+    thread,
+    time::Duration,
 };
 
-use super::{Fault, Faults, git, kustomize};
+use super::{Fault, Faults, fault, git, kustomize};
 use crate::{model::Origins, parallel};
 
 /// Bytes of one file: dumps of large clusters are smaller, and what is made of it fits into memory.
@@ -16,6 +20,12 @@ const SIZE_LIMIT: u64 = 256 * 1024 * 1024;
 const FILE_LIMIT: usize = 100_000;
 /// Folders below folders.
 const DEPTH_LIMIT: usize = 64;
+/// Folders of one set: links that fork at each step lead to more than any disk has.
+const FOLDER_LIMIT: usize = 100_000;
+/// Bytes that are read before they are looked at.
+const CHUNK: u64 = 4 * 1024 * 1024;
+/// How long a named pipe may be without a writer.
+const PIPE_PATIENCE: Duration = Duration::from_secs(10);
 /// By these ends of a name a file in a folder counts.
 const ENDS: [&str; 3] = ["yaml", "yml", "json"];
 /// The names by which kustomize knows its file.
@@ -58,7 +68,7 @@ pub fn read(paths: &[PathBuf], kustomize: &Path) -> Result<Vec<Text>, Faults> {
         (None, _) => read_text(&file.source, io::stdin().lock()),
         (Some(path), Some(root)) => kustomize::render(path, root, &file.source, kustomize),
         (Some(path), None) => {
-            let opened = fs::File::open(path).map_err(|error| unreadable(&file.source.shown, error))?;
+            let opened = open(path).map_err(|error| unreadable(&file.source.shown, error))?;
             read_text(&file.source, opened)
         }
     }))?;
@@ -116,14 +126,22 @@ fn find(path: &Path, found: &mut Vec<Found>) -> Result<(), Fault> {
     let kind = fs::metadata(path).map_err(|error| unreadable(&shown, error))?;
     if kind.is_dir() {
         let real = path.canonicalize().map_err(|error| unreadable(&shown, error))?;
-        return walk(path, "", &mut vec![real], found);
+        return walk(path, "", &mut Way { above: vec![real], folders: 0 }, found);
     }
     found.push(Found { source: Source { name: shown.clone(), shown }, path: Some(path.to_owned()), root: None });
     Ok(())
 }
 
-/// Finds the files of a folder in the order of their names; `above` are the real paths of the folders that led here.
-fn walk(folder: &Path, name: &str, above: &mut Vec<PathBuf>, found: &mut Vec<Found>) -> Result<(), Fault> {
+/// How a walk came to where it is.
+struct Way {
+    /// The real paths of the folders that led here.
+    above: Vec<PathBuf>,
+    /// Folders that were entered so far.
+    folders: usize,
+}
+
+/// Finds the files of a folder in the order of their names.
+fn walk(folder: &Path, name: &str, way: &mut Way, found: &mut Vec<Found>) -> Result<(), Fault> {
     let shown = folder.display().to_string();
     let entries = fs::read_dir(folder).map_err(|error| unreadable(&shown, error))?;
     let names: BTreeSet<_> = entries
@@ -132,7 +150,7 @@ fn walk(folder: &Path, name: &str, above: &mut Vec<PathBuf>, found: &mut Vec<Fou
         .map_err(|error| unreadable(&shown, error))?;
     if KUSTOMIZATIONS.iter().any(|file| names.contains(std::ffi::OsStr::new(file))) {
         let source = Source { shown: format!("{shown} (rendered)"), name: name.to_owned() };
-        found.push(Found { source, path: Some(folder.to_owned()), root: above.first().cloned() });
+        found.push(Found { source, path: Some(folder.to_owned()), root: way.above.first().cloned() });
         return Ok(());
     }
     for entry in names {
@@ -142,32 +160,36 @@ fn walk(folder: &Path, name: &str, above: &mut Vec<PathBuf>, found: &mut Vec<Fou
         }
         let path = folder.join(&entry);
         let name = if name.is_empty() { text.into_owned() } else { format!("{name}/{text}") };
-        visit(&path, name, above, found)?;
+        visit(&path, name, way, found)?;
     }
     Ok(())
 }
 
-fn visit(path: &Path, name: String, above: &mut Vec<PathBuf>, found: &mut Vec<Found>) -> Result<(), Fault> {
+fn visit(path: &Path, name: String, way: &mut Way, found: &mut Vec<Found>) -> Result<(), Fault> {
     let shown = path.display().to_string();
     let counts = path.file_name().is_some_and(|file| counts(&file.to_string_lossy()));
     let kind = match fs::metadata(path) {
         Ok(kind) => kind,
-        // A link to nowhere, or into a ring: no matter where its name would not count.
-        Err(_) if !counts => return Ok(()),
+        // A link to nowhere: no matter where its name would not count.
+        Err(error) if !counts && error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(unreadable(&shown, error)),
     };
     let refused = |what: String| Err(Fault::Path { path: shown.clone(), what });
     if kind.is_dir() {
         let real = path.canonicalize().map_err(|error| unreadable(&shown, error))?;
-        if above.contains(&real) {
+        if way.above.contains(&real) {
             return refused(format!("the link leads back to `{}`, above it", real.display()));
         }
-        if above.len() >= DEPTH_LIMIT {
+        if way.above.len() >= DEPTH_LIMIT {
             return refused(format!("more than {DEPTH_LIMIT} folders deep"));
         }
-        above.push(real);
-        walk(path, &name, above, found)?;
-        above.pop();
+        if way.folders >= FOLDER_LIMIT {
+            return refused(format!("more than {FOLDER_LIMIT} folders: give fewer, and no links that fork"));
+        }
+        way.folders += 1;
+        way.above.push(real);
+        walk(path, &name, way, found)?;
+        way.above.pop();
     } else if counts && !kind.is_file() {
         return refused("neither a file nor a folder".to_owned());
     } else if counts && found.len() >= FILE_LIMIT {
@@ -183,27 +205,54 @@ pub(super) fn counts(file: &str) -> bool {
     file.rsplit_once('.').is_some_and(|(_, end)| ENDS.iter().any(|known| end.eq_ignore_ascii_case(known)))
 }
 
-fn read_text(source: &Source, from: impl Read) -> Result<Text, Fault> {
+/// Opens a file. A pipe that is named has a writer (`<(…)` of a shell always does), or this would wait for ever.
+///
+/// # Errors
+/// As the system says; a pipe that nobody writes to.
+pub(crate) fn open(path: &Path) -> io::Result<fs::File> {
+    if !fs::metadata(path)?.file_type().is_fifo() {
+        return fs::File::open(path);
+    }
+    let (to, opened) = mpsc::channel();
+    let path = path.to_owned();
+    // Where nobody waits any more, what was opened is closed again.
+    thread::spawn(move || drop(to.send(fs::File::open(path))));
+    opened
+        .recv_timeout(PIPE_PATIENCE)
+        .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "it is a pipe that nobody writes to")))
+}
+
+/// Reads a text up to its limit, and no further than where it is none: some devices have no end.
+fn read_text(source: &Source, mut from: impl Read) -> Result<Text, Fault> {
     let mut bytes = Vec::new();
-    from.take(SIZE_LIMIT + 1).read_to_end(&mut bytes).map_err(|error| unreadable(&source.shown, error))?;
-    text(source, bytes)
+    loop {
+        let known = bytes.len();
+        let read = from.by_ref().take(CHUNK).read_to_end(&mut bytes).map_err(|e| unreadable(&source.shown, e))?;
+        let is_text = !bytes.get(known..).unwrap_or_default().contains(&0);
+        if read == 0 || !is_text || bytes.len() as u64 > SIZE_LIMIT {
+            return text(source, bytes);
+        }
+    }
 }
 
 /// The text of a file's bytes.
 pub(super) fn text(source: &Source, bytes: Vec<u8>) -> Result<Text, Fault> {
-    let refused = |what: String| Err(Fault::Path { path: source.shown.clone(), what });
     if bytes.len() as u64 > SIZE_LIMIT {
-        return refused(format!("larger than {} MiB: split it", SIZE_LIMIT / 1024 / 1024));
+        let what = format!("larger than {} MiB: split it", SIZE_LIMIT / 1024 / 1024);
+        return Err(Fault::Path { path: source.shown.clone(), what });
+    }
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return Err(fault::in_text(&source.shown, &[], "UTF-16: save it as UTF-8"));
     }
     if bytes.contains(&0) {
-        return refused("not text (it has NUL bytes): give YAML or JSON in UTF-8".to_owned());
+        let before = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+        return Err(fault::in_text(&source.shown, before, "not text (a NUL byte): give YAML or JSON in UTF-8"));
     }
     match String::from_utf8(bytes) {
         Ok(content) => Ok(Text { source: source.clone(), content, origins: Vec::new(), made_of: BTreeSet::new() }),
         Err(error) => {
             let valid = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
-            let line = String::from_utf8_lossy(valid).lines().count().max(1);
-            refused(format!("line {line} is not UTF-8 text"))
+            Err(fault::in_text(&source.shown, valid, "not UTF-8: save it as UTF-8"))
         }
     }
 }

@@ -3,16 +3,19 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    io::Read,
+    io::{self, Read},
     path::{Component, Path, PathBuf},
+    process::Child,
+    sync::mpsc::{self, RecvTimeoutError},
     thread,
+    time::Instant,
 };
 
 use serde_json::{Value, json};
 
 use super::{Fault, Source, Text, files};
 use crate::{
-    flux::{kustomize as renderer, manifests, origins, origins_document},
+    flux::{FluxFault, kustomize as renderer, manifests, origins, origins_document},
     model::{Origin, Origins, Via},
 };
 
@@ -41,7 +44,7 @@ pub(super) fn render(folder: &Path, root: &Path, source: &Source, binary: &Path)
     Ok(text)
 }
 
-/// The output of `kustomize build`.
+/// The output of `kustomize build`, within the limits that a run has too.
 fn build(folder: &Path, source: &Source, binary: &Path) -> Result<Vec<u8>, Fault> {
     let missing = |error| Fault::Read {
         path: source.shown.clone(),
@@ -52,22 +55,58 @@ fn build(folder: &Path, source: &Source, binary: &Path) -> Result<Vec<u8>, Fault
         source: error,
     };
     let mut child = renderer::command(binary, folder, folder).spawn().map_err(missing)?;
-    let complaints = child.stderr.take();
-    // Read beside the output, so that neither pipe holds the program up.
-    let reading = thread::spawn(move || {
-        let mut bytes = Vec::new();
-        // What cannot be read is a complaint that is not told.
-        let _ = complaints.map(|mut pipe| pipe.read_to_end(&mut bytes));
-        bytes
-    });
-    let output = child.wait_with_output().map_err(missing)?;
-    let complaint = reading.join().unwrap_or_default();
-    if output.status.success() {
-        return Ok(output.stdout);
+    let ended = watched(&mut child, Instant::now() + renderer::TIME_LIMIT);
+    if ended.is_err() {
+        // One that has ended cannot be killed, and need not be.
+        let _ = child.kill();
+    }
+    let status = child.wait().map_err(missing)?;
+    let (output, complaint) = ended.map_err(|what| Fault::Path { path: source.shown.clone(), what })?;
+    if status.success() {
+        return Ok(output);
     }
     let text = String::from_utf8_lossy(&complaint);
     let told = renderer::told(text.lines().filter(|line| !line.contains("--reorder has been deprecated")));
     Err(Fault::Path { path: source.shown.clone(), what: format!("kustomize build failed: {told}") })
+}
+
+/// What a program says, on standard output and on standard error, until it closes both.
+fn watched(child: &mut Child, until: Instant) -> Result<(Vec<u8>, Vec<u8>), String> {
+    // Read beside each other, so that neither pipe holds the program up.
+    let output = beside(child.stdout.take(), renderer::OUTPUT_LIMIT + 1, false);
+    let complaint = beside(child.stderr.take(), renderer::COMPLAINT_LIMIT, true);
+    let wait = |said: mpsc::Receiver<io::Result<Vec<u8>>>| match said
+        .recv_timeout(until.saturating_duration_since(Instant::now()))
+    {
+        Ok(bytes) => bytes.map_err(|error| format!("kustomize cannot be read from: {error}")),
+        Err(RecvTimeoutError::Timeout) => Err(FluxFault::Slow { seconds: renderer::TIME_LIMIT.as_secs() }.to_string()),
+        Err(RecvTimeoutError::Disconnected) => Ok(Vec::new()),
+    };
+    let output = wait(output)?;
+    if output.len() as u64 > renderer::OUTPUT_LIMIT {
+        return Err(FluxFault::Output { limit: renderer::OUTPUT_LIMIT }.to_string());
+    }
+    Ok((output, wait(complaint)?))
+}
+
+/// Reads a pipe up to its limit, and where `to_its_end` what follows too, without keeping it.
+fn beside(
+    pipe: Option<impl Read + Send + 'static>,
+    limit: u64,
+    to_its_end: bool,
+) -> mpsc::Receiver<io::Result<Vec<u8>>> {
+    let (to, said) = mpsc::channel();
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let Some(mut pipe) = pipe else { return };
+        let mut read = pipe.by_ref().take(limit).read_to_end(&mut bytes).map(|_| ());
+        if to_its_end && read.is_ok() {
+            read = io::copy(&mut pipe, &mut io::sink()).map(|_| ());
+        }
+        // Who waits no longer has given the program up.
+        drop(to.send(read.map(|()| bytes)));
+    });
+    said
 }
 
 /// Adds the folders that a kustomization takes resources or components from, and theirs.

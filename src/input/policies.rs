@@ -48,6 +48,7 @@ pub(super) fn document(
     warnings: &mut Vec<ManifestError>,
 ) -> Result<PolicyDocument, Vec<Fault>> {
     let cursor = Cursor { file: &source.shown, node: &document.root, name: "" };
+    cursor.names().map_err(|fault| vec![Fault::from(fault)])?;
     if document.name().is_empty() {
         return Err(vec![cursor.fault(format!("a {} without `metadata.name`", document.kind())).into()]);
     }

@@ -253,7 +253,7 @@ fn what_cannot_be_read_is_told_and_never_skipped() {
     fs::write(at("binary.yaml"), [0, 1, 2]).unwrap();
     fs::write(at("latin.yaml"), b"a: b\nc: \xe9").unwrap();
     let told = read_error(&[folder.path().to_owned()]);
-    assert!(told.contains("binary.yaml: not text") && told.contains("latin.yaml: line 2 is not UTF-8"), "{told}");
+    assert!(told.contains("binary.yaml:1:1: not text") && told.contains("latin.yaml:2:4: not UTF-8"), "{told}");
     fs::write(at("k"), "").unwrap();
     fs::set_permissions(at("k"), fs::Permissions::from_mode(0o000)).unwrap();
     // Root reads everything.

@@ -2,6 +2,7 @@
 
 mod commands;
 mod diff;
+mod garbage;
 mod help;
 mod lint;
 mod oracle_rows;
