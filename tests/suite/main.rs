@@ -27,6 +27,7 @@ mod probe_script;
 mod probe_server;
 mod probe_target;
 mod schemas;
+mod semantics;
 mod state_lease;
 mod state_store;
 mod status;

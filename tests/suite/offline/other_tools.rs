@@ -200,3 +200,16 @@ fn an_empty_list_of_rules_allows_nothing_as_an_absent_one() {
         assert_eq!(explain(&objects, ["shop/web", "shop/db", "80"]), "denied", "{rules}");
     }
 }
+
+#[test]
+fn kubernetes_2_11_a_pod_reaches_itself_and_no_other_pod_of_its_workload() {
+    let replica = |name: &str, address: &str| {
+        let owned = "ownerReferences: [{kind: ReplicaSet, name: db, controller: true}]";
+        let pod = pod(&format!("shop/{name}"), "app: db", "", &format!("podIP: {address}"));
+        pod.replace("labels:", &format!("{owned}, labels:"))
+    };
+    let objects = replica("db-0", "10.0.0.2") + &replica("db-1", "10.0.0.3") + &policy("shop/deny", DENY);
+    assert_eq!(explain(&objects, ["shop/db-0", "shop/db-0", "5432"]), "allowed");
+    assert_eq!(explain(&objects, ["10.0.0.2", "shop/db-0", "5432"]), "allowed");
+    assert_eq!(explain(&objects, ["shop/db-0", "shop/db-1", "5432"]), "denied");
+}

@@ -18,6 +18,18 @@ fn kubernetes_2_4_types_default_to_ingress_and_to_egress_only_with_a_rule() {
 }
 
 #[test]
+fn kubernetes_2_6_a_rule_with_ports_never_matches_icmp() {
+    let ping = |ports: Value| {
+        let spec = json!({"podSelector": {"matchLabels": {"app": "api"}}, "ingress": [{"ports": ports}]});
+        let ends = ("shop/web", "shop/api");
+        let ping = Traffic::icmp(IpProtocol::ICMP, 8, 0);
+        ask(&cluster(), &[document("shop/p", spec)], TieRule::default(), ends, &ping).decision()
+    };
+    let every_port = json!([{"protocol": "TCP"}, {"protocol": "UDP"}, {"protocol": "SCTP"}]);
+    assert_eq!([ping(every_port), ping(json!([]))], [Denied, Allowed]);
+}
+
+#[test]
 fn kubernetes_2_14_policies_are_additive_in_any_order() {
     let on = |name: &str, port: u16| {
         document(
