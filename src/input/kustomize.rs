@@ -191,7 +191,23 @@ fn relative(from: &Path, to: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        process::{Command, Stdio},
+        time::Duration,
+    };
+
     use super::*;
+
+    #[test]
+    fn a_program_that_does_not_end_is_given_up_at_its_time() {
+        let piped = Stdio::piped;
+        let mut child = Command::new("sleep").arg("100").stdout(piped()).stderr(piped()).spawn().unwrap();
+        let told = watched(&mut child, Instant::now() + Duration::from_millis(100)).unwrap_err();
+        assert!(child.try_wait().unwrap().is_none(), "nothing waited for it");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(told, "kustomize did not finish within 60 s");
+    }
 
     #[test]
     fn the_way_from_one_folder_to_another_goes_up_and_down() {
