@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Failure, Global, NOTHING, Output, places, sets};
+use super::{Failure, Global, NOTHING, Output, allowlist, places, sets};
 use crate::{
     config::{Config, NamespaceSet},
     engine::lint::{self, Finding, Linted},
@@ -28,32 +28,43 @@ pub struct LintArgs {
     /// policies should (a warning).
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// The list of intended flows (allowlist.yaml), which the policies are held against. Without it the one that the
+    /// configuration names, from the current folder.
+    #[arg(long, value_name = "FILE")]
+    allowlist: Option<PathBuf>,
 }
 
 const EXAMPLES: &str = "Examples:
   netpol-verify lint -f infra/k8s -f workloads
   netpol-verify lint -f . --config config.yaml -o sarif > lint.sarif
+  netpol-verify lint -f infra/k8s -f workloads --allowlist infra/allowlist.yaml
   kubectl get ns,pods,deploy,rs,networkpolicy -A -o yaml | netpol-verify lint -f -
 
 What it finds:
-  missing-entry    error    a rule opens one side of flows that the other side denies; with the entry to paste
-  no-effect        error    a selector that matches nothing beside a label that almost does, or a namespace that is not there;
-                            a rule of which another one denies everything before; a warning where pods may be to come
-  baseline         error    a product namespace without default-deny (a warning without --config)
-  not-rendered     error    a policy beside kustomizations that none of them holds
-  shadowed         warning  a rule that another one of the same policy makes unnecessary
-  ignored          warning  what the API takes and nothing obeys: a direction that policyTypes leaves out, a port's name for
-                            addresses
-  broad            warning  every port towards every address or namespace
-  ambiguous-order  warning  policies of the same order that decide a flow otherwise: versions of Calico differ
+  missing-entry      error    a rule opens one side of flows that the other side denies; with the entry to paste
+  no-effect          error    a selector that matches nothing beside a label that almost does, or a namespace that is not
+                              there; a rule of which another one denies everything before; a warning where pods may be to
+                              come
+  baseline           error    a product namespace without default-deny (a warning without --config)
+  not-rendered       error    a policy beside kustomizations that none of them holds
+  allowlist-missing  error    a flow that the list of intended flows has, and that is not open; with the entry to paste
+  allowlist-excess   error    a rule that opens what the list does not intend
+  allowlist-untold   warning  what the list names is not known here, so that it is not looked at
+  shadowed           warning  a rule that another one of the same policy makes unnecessary
+  ignored            warning  what the API takes and nothing obeys: a direction that policyTypes leaves out, a port's name
+                              for addresses
+  broad              warning  every port towards every address or namespace
+  ambiguous-order    warning  policies of the same order that decide a flow otherwise: versions of Calico differ
 
 Outputs (-o): text, json (docs/schemas/lint.json), sarif: with the entries to paste as fixes.
 
 Exit codes: 0 no error; 1 at least one error; 2 usage or bad input; 3 a kind of policy is not understood; 4 no policy.";
 
 /// Prints what is wrong.
-pub fn lint(args: LintArgs, global: &Global) -> Result<u8, Failure> {
-    let namespaces = args.config.map(|path| product(&path)).transpose()?;
+pub async fn lint(args: LintArgs, global: &Global) -> Result<u8, Failure> {
+    let config = args.config.map(|path| Config::load(&path).map_err(Failure::usage)).transpose()?;
+    let namespaces = config.as_ref().map(product).transpose()?;
+    let list = allowlist::load(args.allowlist, config.as_ref())?;
     let (set, plain) = args.set.load_apart()?;
     if set.documents.is_empty() {
         let error = anyhow::anyhow!("the input has no policies: is it the right folder?");
@@ -66,12 +77,17 @@ pub fn lint(args: LintArgs, global: &Global) -> Result<u8, Failure> {
     }
     let world = set.world(&set, None);
     let product = namespaces.map(|namespaces| namespaces.product(&set.snapshot, &[]));
-    let Linted { findings, untold } = lint::lint(&lint::Input {
+    let mut linted = lint::lint(&lint::Input {
         world: &world,
         documents: &set.documents,
         product: product.as_ref(),
         not_rendered: &outside(&set, &plain),
     });
+    if let Some(list) = list {
+        let names = allowlist::names(&list, config.as_ref()).await;
+        linted.add(allowlist::compare(&list, &world, &set, &names));
+    }
+    let Linted { findings, untold } = linted;
     let findings =
         if matches!(global.output, Output::Sarif) { from_here(findings, args.set.files()) } else { findings };
     let text = print(&findings, global.output).map_err(Failure::not_told)?;
@@ -110,8 +126,7 @@ fn from_here(mut findings: Vec<Finding>, roots: &[PathBuf]) -> Vec<Finding> {
     findings
 }
 
-fn product(path: &Path) -> Result<NamespaceSet, Failure> {
-    let config = Config::load(path).map_err(Failure::usage)?;
+fn product(config: &Config) -> Result<NamespaceSet, Failure> {
     let namespaces = NamespaceSet::new(&config.product_namespaces, &config.probe_namespaces);
     namespaces.map_err(|error| Failure::usage(anyhow::anyhow!(error)))
 }

@@ -3,6 +3,7 @@
 //! The only module that knows every adapter.
 
 mod admission;
+mod allowlist;
 mod diff;
 mod endpoints;
 mod explain;
@@ -202,7 +203,7 @@ pub async fn parse_and_run() -> ExitCode {
         Command::List(args) => list::list(args, &global),
         Command::Diff(args) => diff::diff(args, &global),
         Command::Explain(args) => explain::explain(args, &global),
-        Command::Lint(args) => lint::lint(args, &global),
+        Command::Lint(args) => lint::lint(args, &global).await,
         Command::Table(args) => table::table(&args, &global),
         Command::AdmissionPolicy(args) => admission::print(args, &global),
     };

@@ -3,6 +3,7 @@
 //! [`Config`] is what was typed, strictly: unknown keys and impossible values are errors with their place. What the
 //! use case asks of it is in `namespaces` and in the plain values of the engine.
 
+pub mod allowlist;
 mod duration;
 mod namespaces;
 mod selector;
@@ -76,8 +77,8 @@ pub struct Config {
     /// Further namespaces in which probes may start; globs.
     #[serde(default, deserialize_with = "valid::globs")]
     pub probe_namespaces: Vec<String>,
-    /// The allow-list's path in the artifact. Refused until it is looked at.
-    #[serde(default, deserialize_with = "valid::not_yet")]
+    /// The path, in the artifact, of the list of intended flows ([`allowlist`]).
+    #[serde(default, deserialize_with = "valid::artifact_path")]
     pub allowlist: Option<String>,
     /// ConfigMaps that `postBuild.substituteFrom` may read.
     #[serde(default)]
@@ -353,18 +354,7 @@ impl Config {
     /// # Errors
     /// See [`Config::load`].
     pub fn parse(file: &str, text: &str) -> Result<Self, Invalid> {
-        serde_saphyr::from_str(text).map_err(|error| {
-            let location = error.location();
-            let place = location.map_or_else(|| " ".to_owned(), |l| format!("{}:{}: ", l.line(), l.column()));
-            let again = location.map(|l| format!(" at line {}, column {}", l.line(), l.column())).unwrap_or_default();
-            let message = error.without_snippet().to_string();
-            let message = message.lines().next().unwrap_or_default();
-            Invalid::Content {
-                file: file.to_owned(),
-                place,
-                message: message.strip_suffix(&again).unwrap_or(message).to_owned(),
-            }
-        })
+        serde_saphyr::from_str(text).map_err(|error| invalid(file, &error))
     }
 
     /// The bounds of a plan.
@@ -377,6 +367,17 @@ impl Config {
             never: never.map(|n| NeverProbe { cidr: n.cidr, name: n.name.clone(), port: n.port }).collect(),
         }
     }
+}
+
+/// A parser's error with its place, once.
+fn invalid(file: &str, error: &serde_saphyr::Error) -> Invalid {
+    let location = error.location();
+    let place = location.map_or_else(|| " ".to_owned(), |l| format!("{}:{}: ", l.line(), l.column()));
+    let again = location.map(|l| format!(" at line {}, column {}", l.line(), l.column())).unwrap_or_default();
+    let message = error.without_snippet().to_string();
+    let message = message.lines().next().unwrap_or_default();
+    let message = message.strip_suffix(&again).unwrap_or(message).to_owned();
+    Invalid::Content { file: file.to_owned(), place, message }
 }
 
 #[cfg(test)]

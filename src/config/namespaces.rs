@@ -65,7 +65,7 @@ impl NamespaceSet {
 }
 
 /// Letters, digits, `-`, and the wildcards `*` and `?`.
-fn is_pattern(pattern: &str) -> bool {
+pub(super) fn is_pattern(pattern: &str) -> bool {
     !pattern.is_empty() && pattern.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-*?".contains(c))
 }
 

@@ -70,7 +70,6 @@ fn what_is_wrong_is_named_with_its_place() {
 #[test]
 fn a_key_whose_feature_is_not_there_yet_is_refused() {
     for (line, place) in [
-        ("allowlist: infra/k8s/allowlist.yaml", "4:12"),
         ("evidence: {namespace: calico-system, selector: k8s-app=calico-node}", "4:11"),
         ("probe: {ephemeral: true}", "4:20"),
         ("probe: {image: registry.example.org/probe:1}", "4:16"),
@@ -78,8 +77,18 @@ fn a_key_whose_feature_is_not_there_yet_is_refused() {
         let error = Config::parse("config.yaml", &format!("{SMALL}{line}\n")).unwrap_err().to_string();
         assert!(error.starts_with(&format!("config.yaml:{place}: this version")), "{error}");
     }
-    let off = format!("{SMALL}allowlist: null\nevidence: null\nprobe: {{ephemeral: false, image: null}}\n");
+    let off = format!("{SMALL}evidence: null\nprobe: {{ephemeral: false, image: null}}\n");
     assert!(Config::parse("config.yaml", &off).is_ok(), "without a promise they are as good as not there");
+}
+
+#[test]
+fn the_allowlist_is_a_path_in_the_artifact() {
+    let config = Config::parse("config.yaml", &format!("{SMALL}allowlist: infra/k8s/allowlist.yaml\n")).unwrap();
+    assert_eq!(config.allowlist.as_deref(), Some("infra/k8s/allowlist.yaml"));
+    for path in ["/etc/passwd", "../allowlist.yaml", "infra/../../a.yaml", "\"\""] {
+        let error = Config::parse("config.yaml", &format!("{SMALL}allowlist: {path}\n")).unwrap_err().to_string();
+        assert!(error.starts_with("config.yaml:4:12: allowlist `"), "{error}");
+    }
 }
 
 #[test]

@@ -89,6 +89,20 @@ pub(super) fn destinations<'de, D: Deserializer<'de>>(deserializer: D) -> Result
     })
 }
 
+/// A file of the artifact: nothing outside of it is ever read.
+pub(super) fn artifact_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    checked(deserializer, |path: &Option<String>| {
+        let leaves =
+            |path: &String| path.is_empty() || path.starts_with('/') || path.split('/').any(|part| part == "..");
+        match path.as_ref().filter(|path| leaves(path)) {
+            Some(path) => {
+                Err(format!("allowlist `{path}` is no path in the artifact: write it from the artifact's root"))
+            }
+            None => Ok(()),
+        }
+    })
+}
+
 /// A key whose feature this version does not have: to read it and do nothing would be a promise that nobody keeps.
 pub(super) fn not_yet<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     checked(deserializer, |value: &Option<T>| match value {

@@ -8,12 +8,13 @@
 //! ```
 //!
 //! [`drift`] (over [`normal`] forms) says where live differs from Git, [`blame`] what to add, [`near_miss`] what was
-//! meant, [`accept`] what counts as accepted. [`conditions`] and [`surroundings`] are what Calico's rules ask and look
+//! meant, [`accept`] what counts as accepted, [`allowlist`] how intended flows and open ones differ. [`conditions`] and [`surroundings`] are what Calico's rules ask and look
 //! at; [`evaluate`] is the short way from documents of any kind to a verdict. [`reach`] gives every allowed flow,
 //! [`asked`] says what an endpoint on the command line means. One evaluator for everything, with Calico's tier semantics (see
 //! [`crate::model`]'s policy form).
 
 pub mod accept;
+pub mod allowlist;
 pub mod asked;
 pub mod baseline;
 pub mod blame;

@@ -194,7 +194,14 @@ impl FluxSource {
         let decides = |object: &Value| decides(&text(object, "apiVersion"), &text(object, "kind"));
         let objects = rendered.objects.into_iter().zip(rendered.origins).filter(|(object, _)| decides(object));
         let policies = objects.filter_map(|(object, origins)| document(object, origins, spec, &status.id)).collect();
-        Ok(Declared { status: status.clone(), rendering: rendered.rendering, policies, namespaces, allowlist })
+        Ok(Declared {
+            status: status.clone(),
+            rendering: rendered.rendering,
+            policies,
+            namespaces,
+            allowlist,
+            remembered: false,
+        })
     }
 }
 

@@ -27,6 +27,9 @@ use crate::{
 /// The label that the API server sets on every namespace.
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
+/// How the schemas of the program's own files begin: its configuration, and the list of intended flows.
+const OWN_SCHEMAS: &str = "netpol-verify/";
+
 /// How a set is read.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
@@ -154,6 +157,10 @@ impl<'d> Collector<'d> {
         }
         let cursor = Cursor { file: &source.shown, node: &document.root, name: "the document" };
         let text = |key| cursor.node.get(key).and_then(Node::text).filter(|text| !text.is_empty());
+        // The program's own files may stand beside the policies that they are about.
+        if text("schema").is_some_and(|schema| schema.starts_with(OWN_SCHEMAS)) {
+            return;
+        }
         let (Some(version), Some(kind)) = (text("apiVersion"), text("kind")) else {
             let what =
                 "not a Kubernetes object: it lacks `apiVersion` or `kind` (give only manifests, or another folder)";

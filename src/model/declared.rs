@@ -86,6 +86,8 @@ pub struct Declared {
     pub policies: Vec<PolicyDocument>,
     /// Namespaces that the rendering itself declares.
     pub namespaces: Vec<String>,
-    /// The allow-list file's text, if configured and present in the artifact.
+    /// The text of the list of intended flows, if configured and present in the artifact.
     pub allowlist: Option<String>,
+    /// Whether the artifact could not be had, so that the policies are those that the state remembers.
+    pub remembered: bool,
 }

@@ -40,8 +40,12 @@ pub enum Rule {
     Expectation,
     /// Flux did not apply a revision.
     Flux,
-    /// A flow that no table intends.
-    Excess,
+    /// An intended flow is not open.
+    AllowlistMissing,
+    /// Flows are open that no table intends.
+    AllowlistExcess,
+    /// The list of intended flows, or something that it names, could not be looked at.
+    AllowlistUntold,
     /// A name resolves to other addresses than the rule allows.
     MovedName,
     /// The rendering could not be proven.
@@ -63,7 +67,9 @@ impl Rule {
             Self::Enforcement => "enforcement",
             Self::Expectation => "expectation",
             Self::Flux => "flux",
-            Self::Excess => "excess",
+            Self::AllowlistMissing => "allowlist-missing",
+            Self::AllowlistExcess => "allowlist-excess",
+            Self::AllowlistUntold => "allowlist-untold",
             Self::MovedName => "moved-name",
             Self::Rendering => "rendering",
         }

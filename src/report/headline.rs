@@ -175,7 +175,11 @@ fn clauses(report: &Report, judged: &Judged<'_>) -> Vec<String> {
     add(baseline, "namespace has no default-deny", "namespaces have no default-deny");
     add(expectation, "expectation is not met", "expectations are not met");
     add(relabelled, "change of labels flipped flows", "changes of labels flipped flows");
-    add(judged.errors.len() - baseline - expectation - relabelled, "finding", "findings");
+    let (shut, excess) = (is(FindingRule::AllowlistMissing), is(FindingRule::AllowlistExcess));
+    add(shut, "intended flow is not open", "intended flows are not open");
+    add(excess, "rule opens what no table intends", "rules open what no table intends");
+    let named = baseline + expectation + relabelled + shut + excess;
+    add(judged.errors.len() - named, "finding", "findings");
     if !judged.untold.is_empty() {
         clauses.push(format!("{} could not be verified", weights(&judged.untold)));
     }

@@ -3,6 +3,7 @@
 use super::{
     compare::Comparison,
     conclude::{open_keys, waiting_key},
+    intended,
 };
 use crate::model::{
     Cleared, FindingRule, FlowRecord, FlowReport, FlowResult, RecordedFlow, Report, RuleRef, Severity, State, Unseen,
@@ -23,12 +24,13 @@ impl Clearing<'_> {
     #[must_use]
     pub fn cleared(&self) -> Vec<Cleared> {
         let open = open_keys(self.report);
+        let is_blind = intended::is_unusable(self.report);
         let mut cleared = Vec::new();
         for (key, finding) in self.state.findings.iter().filter(|(key, _)| !open.contains(*key)) {
             let cured = match &finding.flow {
                 Some(flow) => self.is_cured(flow),
                 // Everything else is looked at in each run: what is not there any more is cured.
-                None => self.comparison.is_some(),
+                None => self.comparison.is_some() && !(is_blind && intended::is_of_list(key)),
             };
             if cured {
                 cleared.push(Cleared {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    findings,
+    findings, intended,
     recall::{self, Recall},
     relabelled,
 };
@@ -97,6 +97,7 @@ pub fn compare(material: &Material<'_>) -> Comparison {
     let worlds = Worlds::new(material, declared_set, live_set, old);
     let drift = counted(outcome.clone(), &documents, (&worlds, &tiers));
     findings.extend(findings::without_probes(material, &product, &worlds.live));
+    findings.extend(intended::look(material, &worlds.declared, &documents));
     let ids: BTreeSet<PolicyRef> = git.iter().map(|d| d.id.clone()).collect();
     let relabelled = worlds.relabelled(material, &product, &ids);
     findings.extend(relabelled.iter().map(|(finding, _)| finding.clone()));

@@ -243,7 +243,7 @@ fn is_inconclusive(report: &Report) -> bool {
         f.accepted_until.is_none()
             && match f.rule {
                 FindingRule::Rendering | FindingRule::Flux => true,
-                FindingRule::NotUnderstood | FindingRule::NotReadable => f.new,
+                FindingRule::NotUnderstood | FindingRule::NotReadable | FindingRule::AllowlistUntold => f.new,
                 // One that is seen otherwise is an error; a warning is one that nobody could look at.
                 FindingRule::Expectation => f.severity == Severity::Warning,
                 FindingRule::NoEffect => f.new && f.key.starts_with(WAITING) && !report.first_run,

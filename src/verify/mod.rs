@@ -16,6 +16,7 @@ pub mod conclude;
 pub mod deliver;
 pub mod expect;
 pub mod findings;
+pub mod intended;
 pub mod probing;
 pub mod recall;
 pub mod relabelled;

@@ -11,6 +11,7 @@ mod tests;
 use std::collections::BTreeSet;
 
 use super::{
+    allowlist::{Kind, Told},
     baseline, blame,
     touched::{self, ABSENT, Origin as From, SilentRule, Target, TouchedFlow},
     world::{End, World},
@@ -36,11 +37,17 @@ pub enum Rule {
     AmbiguousOrder,
     /// A policy that no rendered kustomization holds, so that Flux does not apply it.
     NotRendered,
+    /// An intended flow is not open.
+    AllowlistMissing,
+    /// Flows are open that are not intended.
+    AllowlistExcess,
+    /// What the list of intended flows names is not known here.
+    AllowlistUntold,
 }
 
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::MissingEntry,
         Self::NoEffect,
         Self::Baseline,
@@ -49,6 +56,9 @@ impl Rule {
         Self::Broad,
         Self::AmbiguousOrder,
         Self::NotRendered,
+        Self::AllowlistMissing,
+        Self::AllowlistExcess,
+        Self::AllowlistUntold,
     ];
 
     /// The stable word.
@@ -63,6 +73,9 @@ impl Rule {
             Self::Broad => "broad",
             Self::AmbiguousOrder => "ambiguous-order",
             Self::NotRendered => "not-rendered",
+            Self::AllowlistMissing => "allowlist-missing",
+            Self::AllowlistExcess => "allowlist-excess",
+            Self::AllowlistUntold => "allowlist-untold",
         }
     }
 
@@ -78,6 +91,9 @@ impl Rule {
             Self::Broad => "A rule lets through more than its policy can mean.",
             Self::AmbiguousOrder => "Policies of the same order decide a flow otherwise.",
             Self::NotRendered => "No kustomization holds a policy, so that it is not applied.",
+            Self::AllowlistMissing => "A flow that the allow-list intends is not open.",
+            Self::AllowlistExcess => "Flows are open that the allow-list does not intend.",
+            Self::AllowlistUntold => "What the allow-list names is not known, and not looked at.",
         }
     }
 }
@@ -134,6 +150,24 @@ pub fn lint(input: &Input<'_>) -> Linted {
     findings.sort();
     findings.dedup();
     Linted { findings, untold }
+}
+
+impl Linted {
+    /// Adds what is told of a list of intended flows.
+    pub fn add(&mut self, told: Vec<Told>) {
+        self.findings.extend(told.into_iter().map(intended));
+        self.findings.sort();
+    }
+}
+
+fn intended(told: Told) -> Finding {
+    let Told { kind, message, origin, fix, .. } = told;
+    let (rule, severity) = match kind {
+        Kind::Missing => (Rule::AllowlistMissing, Severity::Error),
+        Kind::Excess => (Rule::AllowlistExcess, Severity::Error),
+        Kind::Untold => (Rule::AllowlistUntold, Severity::Warning),
+    };
+    Finding { origin, rule, severity, message, fix }
 }
 
 /// All rules, as a merge of them would be looked at.

@@ -90,9 +90,15 @@ pub fn ranges<'p>(
 /// The parts of a range that none of `policies` tells apart, in order.
 #[must_use]
 pub fn within<'p>(around: &Surroundings, policies: impl Iterator<Item = &'p Policy>, all: Range) -> Vec<Range> {
+    cut(&all, &blocks_of(around, policies))
+}
+
+/// The parts of a range that none of these blocks tells apart, in order.
+#[must_use]
+pub fn cut(all: &Range, blocks: &[IpNet]) -> Vec<Range> {
     let family = all.family;
     let mut starts = BTreeSet::from([all.from]);
-    for range in blocks_of(around, policies).into_iter().map(Range::of).filter(|range| range.family == family) {
+    for range in blocks.iter().copied().map(Range::of).filter(|range| range.family == family) {
         let after = range.to.checked_add(1);
         let cuts = std::iter::once(range.from).chain(after);
         starts.extend(cuts.filter(|cut| (all.from..=all.to).contains(cut)));

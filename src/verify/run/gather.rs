@@ -140,5 +140,6 @@ fn remembered(state: &State, status: &KustomizationStatus) -> Option<Declared> {
         policies: known.policies.clone(),
         namespaces: Vec::new(),
         allowlist: None,
+        remembered: true,
     })
 }

@@ -1,5 +1,6 @@
 //! The commands that need no cluster: list, explain and diff over files.
 
+mod allowlist;
 mod commands;
 mod diff;
 mod garbage;

@@ -1,6 +1,7 @@
 //! The use case over a world in memory: what a user gets to read, the exit code, what was probed, what is remembered.
 
 mod admin;
+mod allowlist;
 mod calico;
 mod controls;
 mod drift;

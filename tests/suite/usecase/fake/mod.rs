@@ -107,6 +107,8 @@ pub struct World {
     pub lag: Duration,
     pub outside: BTreeSet<(IpAddr, u16)>,
     pub names: BTreeMap<String, Vec<IpAddr>>,
+    /// The list of intended flows in the artifact.
+    pub allowlist: Option<String>,
     pub room: Vec<Event>,
     pub room_is_down: bool,
     pub kubernetes_events: Vec<String>,

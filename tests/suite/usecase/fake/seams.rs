@@ -71,7 +71,8 @@ impl Source for Fake {
             rendering: kustomization.rendering.clone(),
             policies: kustomization.documents.clone(),
             namespaces: Vec::new(),
-            allowlist: None,
+            allowlist: world.allowlist.clone(),
+            remembered: false,
         })
     }
 
