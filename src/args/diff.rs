@@ -28,15 +28,15 @@ use crate::{
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct DiffArgs {
-    /// The first set: a file or folder, `-` for standard input, or REV:PATH of the Git repository around the current
-    /// folder, with PATH from its root (./PATH from the current folder).
+    /// The first set: a file or folder, `-` for standard input, REV:PATH of the Git repository around the current folder,
+    /// with PATH from its root (./PATH from the current folder), or `live`: the cluster of the kubeconfig.
     #[arg(value_name = "BEFORE")]
     before: String,
     /// The second set: the same.
     #[arg(value_name = "AFTER")]
     after: String,
     /// Take pods, workloads, namespaces and Services from there for both, in place of those among the policies.
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH|live")]
     workloads: Option<String>,
     #[command(flatten)]
     reading: sets::Reading,
@@ -46,22 +46,39 @@ const EXAMPLES: &str = "Examples:
   netpol-verify diff origin/main:infra/k8s infra/k8s
   netpol-verify diff main:policies feature:policies --workloads cluster.yaml -o markdown
   netpol-verify diff origin/main:infra/k8s infra/k8s -o svg > flows.svg
+  netpol-verify diff live infra/k8s --workloads live
   kubectl get ns,pods,deploy,rs,svc -A -o yaml | netpol-verify diff old new --workloads -
 
 A flow is added (+), removed (-) or changed (~), with the rules and policies that make the difference by file:line.
 Outputs (-o): text, json (docs/schemas/diff.json), markdown: a table for the pull request, sarif: for what code hosts show
 beside the lines of a change, svg: a picture.
 
-Exit codes: 0 no flow differs; 1 flows differ; 2 usage or bad input; 3 a kind of policy is not understood; 4 nothing to
-compare.";
+Exit codes: 0 no flow differs; 1 flows differ; 2 usage or bad input; 3 a kind of policy is not understood, or the
+cluster could not be read; 4 nothing to compare.";
 
 /// Prints the flows that two sets decide otherwise.
-pub fn diff(args: DiffArgs, global: &Global) -> Result<u8, Failure> {
+pub async fn diff(args: DiffArgs, global: &Global) -> Result<u8, Failure> {
     let DiffArgs { before, after, workloads, reading } = args;
-    sets::once([Some(&before), Some(&after), workloads.as_ref()].into_iter().flatten())?;
+    sets::once(
+        [Some(&before), Some(&after), workloads.as_ref()].into_iter().flatten().filter(|name| *name != sets::LIVE),
+    )?;
     let names = [after.clone(), before.clone()];
-    let [before, after] = reading.load_both(&before, &after)?;
-    let on = workloads.map(|from| reading.load(&from)).transpose()?;
+    // One look at the cluster, whatever is asked of it.
+    let is_asked = [Some(&before), Some(&after), workloads.as_ref()].iter().flatten().any(|name| *name == sets::LIVE);
+    let live = if is_asked { Some(reading.load(sets::LIVE, global).await?) } else { None };
+    let load = async |name: &str| match &live {
+        Some(live) if name == sets::LIVE => Ok(live.clone()),
+        _ => reading.load(name, global).await,
+    };
+    let [before, after] = if [&before, &after].iter().any(|name| *name == sets::LIVE) {
+        [load(&before).await?, load(&after).await?]
+    } else {
+        reading.load_both(&before, &after)?
+    };
+    let on = match &workloads {
+        Some(from) => Some(load(from).await?),
+        None => None,
+    };
     for (name, set) in [("first", &before), ("second", &after)] {
         if set.is_empty() {
             tracing::warn!("the {name} set has no policies and no workloads: is it the right path?");

@@ -51,6 +51,7 @@ const EXAMPLES: &str = "Examples:
   netpol-verify explain -f infra/k8s shop/deploy/web svc/shop/cart http -o json
   netpol-verify explain -f infra/k8s shop/web 203.0.113.7 443/TCP
   netpol-verify explain -f infra/k8s --flows flows.txt -o jsonl
+  netpol-verify explain --live shop/web svc/redis/redis 6379
 
 Each side is answered with the rules that pass it on, let it through or deny it, or with the policies that isolate, by tier
 and file:line:column; where a NetworkPolicy isolates and no rule denies, with the entry to add.
@@ -59,13 +60,13 @@ Outputs (-o): text, json or jsonl (docs/schemas/explain.json): one object a line
 block of addresses that the policies tell apart, has an answer for each of its parts.
 
 Exit codes: 0 allowed (with --flows: every line could be answered); 1 denied; 2 usage or bad input; 3 a kind of policy is
-not understood; 4 nothing to ask about.";
+not understood, or the cluster could not be read; 4 nothing to ask about.";
 
 /// Explains one flow or many.
-pub fn explain(args: ExplainArgs, global: &Global) -> Result<u8, Failure> {
+pub async fn explain(args: ExplainArgs, global: &Global) -> Result<u8, Failure> {
     let ExplainArgs { set, source, destination, port, flows } = args;
     sets::once(set.files().iter().chain(&flows))?;
-    let set = set.load()?;
+    let set = set.load(global).await?;
     sets::not_empty(&set)?;
     let world = set.world(&set, None);
     let reach = Reach::new(&world);

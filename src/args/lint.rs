@@ -58,14 +58,15 @@ What it finds:
 
 Outputs (-o): text, json (docs/schemas/lint.json), sarif: with the entries to paste as fixes.
 
-Exit codes: 0 no error; 1 at least one error; 2 usage or bad input; 3 a kind of policy is not understood; 4 no policy.";
+Exit codes: 0 no error; 1 at least one error; 2 usage or bad input; 3 a kind of policy is not understood, or the
+cluster could not be read; 4 no policy.";
 
 /// Prints what is wrong.
 pub async fn lint(args: LintArgs, global: &Global) -> Result<u8, Failure> {
     let config = args.config.map(|path| Config::load(&path).map_err(Failure::usage)).transpose()?;
     let namespaces = config.as_ref().map(product).transpose()?;
     let list = allowlist::load(args.allowlist, config.as_ref())?;
-    let (set, plain) = args.set.load_apart()?;
+    let (set, plain) = args.set.load_apart(global).await?;
     if set.documents.is_empty() {
         let error = anyhow::anyhow!("the input has no policies: is it the right folder?");
         return Err(Failure { code: NOTHING, error });

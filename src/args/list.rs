@@ -39,6 +39,8 @@ const EXAMPLES: &str = "Examples:
   netpol-verify list -f infra/k8s --to shop/StatefulSet/db --port 5432 -o markdown
   netpol-verify list -f infra/k8s --from shop/web -o svg > web.svg
   kubectl get ns,pods,deploy,rs,networkpolicy -A -o yaml | netpol-verify list -f -
+  netpol-verify list --live --context prod
+  netpol-verify list -f infra/k8s --workloads live
 
 Outputs (-o): text, json (docs/schemas/list.json), markdown, svg: a picture in which each line is a set of flows; of a large
 set draw a part, with --from, --to or --port.
@@ -51,13 +53,14 @@ are listed where a rule names them.
 A workload without pods has no known address: of blocks only 0.0.0.0/0 and ::/0 hold it, also without link-local addresses.
 Addresses outside are the largest sets that the policies of an endpoint do not tell apart; known pods are not among them.
 
-Exit codes: 0 listed; 2 usage or bad input; 3 a kind of policy is not understood; 4 nothing to list.";
+Exit codes: 0 listed; 2 usage or bad input; 3 a kind of policy is not understood, or the cluster could not be read;
+4 nothing to list.";
 
 /// Prints every allowed flow.
-pub fn list(args: ListArgs, global: &Global) -> Result<u8, Failure> {
+pub async fn list(args: ListArgs, global: &Global) -> Result<u8, Failure> {
     let ListArgs { set, from, to, port } = args;
     let format = global.output.format();
-    let set = set.load()?;
+    let set = set.load(global).await?;
     sets::not_empty(&set)?;
     let world = sets::timed("classes", || set.world(&set, None));
     let reach = sets::timed("compile", || Reach::new(&world));

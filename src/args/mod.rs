@@ -73,7 +73,7 @@ enum Command {
     Watch(watch::WatchArgs),
     /// Print what was checked and verified last, what is pending, and what is owed.
     Status(status::StatusArgs),
-    /// Print every allowed flow of a set of manifests, between workloads and with addresses outside.
+    /// Print every allowed flow of a set of manifests, or of the live cluster, between workloads and with addresses outside.
     List(list::ListArgs),
     /// Print the flows that two sets of manifests decide otherwise.
     ///
@@ -200,11 +200,11 @@ pub async fn parse_and_run() -> ExitCode {
         Command::Run(args) => run::run(args, &global).await,
         Command::Watch(args) => watch::watch(args, &global).await,
         Command::Status(args) => status::status(args, &global).await,
-        Command::List(args) => list::list(args, &global),
-        Command::Diff(args) => diff::diff(args, &global),
-        Command::Explain(args) => explain::explain(args, &global),
+        Command::List(args) => list::list(args, &global).await,
+        Command::Diff(args) => diff::diff(args, &global).await,
+        Command::Explain(args) => explain::explain(args, &global).await,
         Command::Lint(args) => lint::lint(args, &global).await,
-        Command::Table(args) => table::table(&args, &global),
+        Command::Table(args) => table::table(&args, &global).await,
         Command::AdmissionPolicy(args) => admission::print(args, &global),
     };
     match result {
@@ -253,12 +253,27 @@ fn start_log(global: &Global) {
     }
 }
 
+/// A kubeconfig; the environment may name several files, of which those that are there count together, as kubectl has it.
+fn kubeconfig(paths: &std::path::Path) -> Result<kube::config::Kubeconfig, Failure> {
+    use kube::config::Kubeconfig;
+    let all: Vec<_> = std::env::split_paths(paths).filter(|path| !path.as_os_str().is_empty()).collect();
+    let mut merged: Option<Kubeconfig> = None;
+    for path in all.iter().filter(|path| all.len() == 1 || path.exists()) {
+        let one = Kubeconfig::read_from(path).map_err(Failure::usage)?;
+        merged = Some(match merged {
+            None => one,
+            Some(merged) => merged.merge(one).map_err(Failure::usage)?,
+        });
+    }
+    merged.ok_or_else(|| Failure::usage(anyhow::anyhow!("{}: none of these files is there", paths.display())))
+}
+
 /// A client for the API server.
 async fn client(global: &Global) -> Result<kube::Client, Failure> {
     let options = kube::config::KubeConfigOptions { context: global.context.clone(), ..Default::default() };
     let config = match &global.kubeconfig {
-        Some(path) => {
-            let kubeconfig = kube::config::Kubeconfig::read_from(path).map_err(Failure::usage)?;
+        Some(paths) => {
+            let kubeconfig = kubeconfig(paths)?;
             kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(Failure::usage)?
         }
         None if global.context.is_some() => kube::Config::from_kubeconfig(&options).await.map_err(Failure::usage)?,

@@ -1,4 +1,4 @@
-//! Sets of files on the command line.
+//! Sets of files, and the live cluster, on the command line.
 
 use std::{
     collections::BTreeSet,
@@ -8,12 +8,17 @@ use std::{
     time::Instant,
 };
 
-use super::{Failure, NOT_TOLD, NOTHING, USAGE};
+use super::{Failure, Global, NOT_TOLD, NOTHING, USAGE};
 use crate::{
+    cluster::LiveCluster,
     input::{self, Fault, Faults, InputSet, Options},
     model::TieRule,
     parallel,
+    verify::seams::Cluster as _,
 };
+
+/// The name of the live cluster where a set is named.
+pub(super) const LIVE: &str = "live";
 
 /// Faults that are told one by one.
 const SHOWN_FAULTS: usize = 50;
@@ -26,8 +31,15 @@ const SHOWN_CHARACTERS: usize = 1000;
 pub struct SetArgs {
     /// A file, a folder (every *.yaml, *.yml and *.json below it, hidden ones left out), or `-` for standard input; more
     /// than once: all of them together. Several documents a file and List kinds are fine.
-    #[arg(short, long = "file", value_name = "PATH", required = true)]
+    #[arg(short, long = "file", value_name = "PATH", required_unless_present = "live", conflicts_with = "live")]
     files: Vec<PathBuf>,
+    /// The live cluster, by the kubeconfig (--kubeconfig, --context) or in a pod by its ServiceAccount, in place of files.
+    #[arg(long)]
+    live: bool,
+    /// Take pods, workloads, namespaces and Services from there in place of those among the policies: a file or folder,
+    /// `-`, REV:PATH of the Git repository around the current folder, or `live`.
+    #[arg(long, value_name = "PATH|live")]
+    workloads: Option<String>,
     #[command(flatten)]
     reading: Reading,
 }
@@ -54,28 +66,42 @@ impl SetArgs {
         &self.files
     }
 
-    /// The set of all files, and the names of those that stand beside kustomizations: none where there is none.
-    pub(super) fn load_apart(&self) -> Result<(InputSet, BTreeSet<String>), Failure> {
-        let texts = input::files::read(&self.files, &self.reading.kustomize).map_err(refused)?;
+    /// The set, and the names of files that stand beside kustomizations: none where there is none.
+    pub(super) async fn load_apart(&self, global: &Global) -> Result<(InputSet, BTreeSet<String>), Failure> {
+        if self.live {
+            return Ok((self.over(self.reading.live(global).await?, global).await?, BTreeSet::new()));
+        }
+        let texts = timed("read", || input::files::read(&self.files, &self.reading.kustomize)).map_err(refused)?;
         let (rendered, plain): (Vec<_>, Vec<_>) = texts.iter().partition(|text| !text.made_of.is_empty());
         let plain = plain.into_iter().filter(|_| !rendered.is_empty()).map(|text| text.source.name.clone()).collect();
-        Ok((self.reading.understand(&texts)?, plain))
+        Ok((self.over(self.reading.understand(&texts)?, global).await?, plain))
     }
 
-    /// The set of all files.
-    pub(super) fn load(&self) -> Result<InputSet, Failure> {
-        let texts = timed("read", || input::files::read(&self.files, &self.reading.kustomize)).map_err(refused)?;
-        self.reading.understand(&texts)
+    /// The set.
+    pub(super) async fn load(&self, global: &Global) -> Result<InputSet, Failure> {
+        Ok(self.load_apart(global).await?.0)
+    }
+
+    /// The set over the workloads that were asked for.
+    async fn over(&self, set: InputSet, global: &Global) -> Result<InputSet, Failure> {
+        match self.workloads.as_deref() {
+            None => Ok(set),
+            Some(LIVE) if self.live => Ok(set),
+            Some(from) => Ok(set.over(self.reading.load(from, global).await?)),
+        }
     }
 }
 
 impl Reading {
     /// One set by its name.
-    pub(super) fn load(&self, name: &str) -> Result<InputSet, Failure> {
+    pub(super) async fn load(&self, name: &str, global: &Global) -> Result<InputSet, Failure> {
+        if name == LIVE {
+            return self.live(global).await;
+        }
         self.understand(&self.texts(name)?)
     }
 
-    /// Two sets by their names.
+    /// Two sets of files by their names.
     pub(super) fn load_both(&self, before: &str, after: &str) -> Result<[InputSet; 2], Failure> {
         let [before, after] = [self.texts(before)?, self.texts(after)?];
         let [before, after] = timed("parse", || input::parse_all([&before, &after])).map_err(refused)?;
@@ -84,12 +110,20 @@ impl Reading {
     }
 
     fn texts(&self, name: &str) -> Result<Vec<input::Text>, Failure> {
-        if name == "live" {
-            let error =
-                anyhow::anyhow!("the live cluster cannot be compared yet: give a dump of it (kubectl get … -o yaml)");
-            return Err(Failure::usage(error));
-        }
         timed("read", || input::files::read_set(name, &self.kustomize)).map_err(refused)
+    }
+
+    /// The live cluster.
+    async fn live(&self, global: &Global) -> Result<InputSet, Failure> {
+        let cluster = LiveCluster::new(super::client(global).await?, &global.namespace);
+        let snapshot = cluster.snapshot().await.map_err(|fault| Failure::not_told(anyhow::anyhow!(fault)))?;
+        let set = InputSet::of_cluster(snapshot, self.options()).map_err(Failure::not_told)?;
+        tell(&set);
+        Ok(set)
+    }
+
+    const fn options(&self) -> Options {
+        Options { lenient: self.lenient, ties: self.calico_version }
     }
 
     /// The set that texts make.
@@ -98,12 +132,15 @@ impl Reading {
     }
 
     fn collected(&self, parsed: &[input::Parsed]) -> Result<InputSet, Failure> {
-        let options = Options { lenient: self.lenient, ties: self.calico_version };
-        let set = timed("understand", || input::collect(parsed, options)).map_err(refused)?;
-        for warning in &set.warnings {
-            tracing::warn!("{warning}");
-        }
+        let set = timed("understand", || input::collect(parsed, self.options())).map_err(refused)?;
+        tell(&set);
         Ok(set)
+    }
+}
+
+fn tell(set: &InputSet) {
+    for warning in &set.warnings {
+        tracing::warn!("{warning}");
     }
 }
 

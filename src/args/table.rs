@@ -31,11 +31,12 @@ its policy. `# pg01.example.org: PostgreSQL` above a rule for addresses also nam
 
 Outputs (-o): text and markdown: the tables; json (docs/schemas/table.json): one object a line for each namespace.
 
-Exit codes: 0 printed; 2 usage or bad input; 3 a kind of policy is not understood; 4 no policy.";
+Exit codes: 0 printed; 2 usage or bad input; 3 a kind of policy is not understood, or the
+cluster could not be read; 4 no policy.";
 
 /// Prints the allow-lists.
-pub fn table(args: &TableArgs, global: &Global) -> Result<u8, Failure> {
-    let set = args.set.load()?;
+pub async fn table(args: &TableArgs, global: &Global) -> Result<u8, Failure> {
+    let set = args.set.load(global).await?;
     let asked = Some(global.namespace.as_str()).filter(|name| *name != NAMESPACE);
     let namespaces = namespaces(asked, &set)?;
     let mut comments = Comments::of(args.set.files());

@@ -68,6 +68,15 @@ impl InputSet {
         !(self.snapshot.pods.is_empty() && self.snapshot.workloads.is_empty())
     }
 
+    /// This set's policies with the workloads, namespaces and Services of another set in place of its own.
+    #[must_use]
+    pub fn over(self, on: Self) -> Self {
+        let warnings = self.warnings.into_iter().chain(on.warnings).collect();
+        let mut set = Self { snapshot: on.snapshot, ties: self.ties.or(on.ties), warnings, ..self };
+        declare(&mut set);
+        set
+    }
+
     /// This set's policies over the workloads of `on`, told apart as those of `with` need them too.
     #[must_use]
     pub fn world(&self, on: &Self, with: Option<&Self>) -> World {

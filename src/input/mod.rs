@@ -4,6 +4,8 @@
 //! paths, standard input ─[files, git, kustomize]─▶ texts ─[flux::manifests]─▶ documents ─[collect]─▶ InputSet
 //! ```
 //!
+//! A snapshot of the live cluster makes a set, too ([`InputSet::of_cluster`]).
+//!
 //! The rule: what may decide a flow is understood in full, or the whole set is refused with file, line and column.
 //! Nothing is skipped in silence. Only [`files`] reads anything, with what it
 //! needs of Git and kustomize.
@@ -15,6 +17,7 @@ mod fault;
 pub mod files;
 mod git;
 mod kustomize;
+mod live;
 mod owners;
 mod pods;
 mod policies;
@@ -27,6 +30,7 @@ pub use collect::{InputSet, Options, collect};
 pub use comments::Comments;
 pub use fault::{Fault, Faults};
 pub use files::{Source, Text};
+pub use live::Unusable;
 
 use std::sync::Arc;
 

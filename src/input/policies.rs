@@ -141,8 +141,9 @@ impl Places {
         self.0.insert(id.clone(), (source.shown.clone(), document.root.place, is_rendered));
     }
 
+    /// The place with what follows it in a message; nothing for a live object.
     fn of(&self, id: &PolicyRef) -> String {
-        self.0.get(id).map(|(file, at, _)| place(file, *at)).unwrap_or_default()
+        self.0.get(id).map(|(file, at, _)| format!("{}: ", place(file, *at))).unwrap_or_default()
     }
 
     fn fault(&self, error: Unreadable) -> Fault {
@@ -170,7 +171,7 @@ pub(super) fn notes(
     places: &Places,
 ) -> Vec<String> {
     let mut notes = Vec::new();
-    let mut note = |id: &PolicyRef, what: &str| notes.push(format!("{}: {id} {what}", places.of(id)));
+    let mut note = |id: &PolicyRef, what: &str| notes.push(format!("{}{id} {what}", places.of(id)));
     for staged in &set.staged {
         let what = match staged.action {
             StagedAction::Set => "is staged: it is not enforced, and decides nothing here",

@@ -15,6 +15,7 @@ mod cluster_live;
 mod engine_oracle;
 mod engine_tiers;
 mod flux_source;
+mod live_sets;
 mod manifests;
 mod matrix_faults;
 mod matrix_golden;

@@ -86,7 +86,7 @@ impl Api {
         self.world.lock().unwrap()
     }
 
-    /// Where it listens.
+    /// The server's URL, for a kubeconfig.
     pub fn url(&self) -> String {
         self.server.uri()
     }
