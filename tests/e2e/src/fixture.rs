@@ -32,20 +32,35 @@ pub struct Fixture {
 impl Fixture {
     /// Reads a folder below `tests/`. `prefix` takes the place of `xx` in the names of namespaces.
     ///
+    /// Without Calico the files that hold its kinds are left out, and those of the folder `…-without-calico` beside it,
+    /// where there is one, take the places of others.
+    ///
     /// # Errors
     /// A file cannot be read, or is not YAML.
-    pub fn load(folder: &str, prefix: &str) -> Result<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder);
+    pub fn load(folder: &str, prefix: &str, calico: bool) -> Result<Self> {
+        let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let mut fixture = Self { repository: BTreeMap::new(), objects: Vec::new(), config: Value::Null };
-        for file in files_below(&root)? {
-            let path = file.strip_prefix(&root)?.to_string_lossy().into_owned();
-            let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-            fixture.add(path, &text.replace(PLACEHOLDER, &format!("{prefix}-")))?;
+        fixture.add_all(&tests.join(folder), prefix)?;
+        if !calico {
+            fixture.repository.retain(|_, text| !text.contains("apiVersion: projectcalico.org/"));
+            let instead = tests.join(format!("{folder}-without-calico"));
+            if instead.is_dir() {
+                fixture.add_all(&instead, prefix)?;
+            }
         }
         // Namespaces come first, whatever their file is called.
         fixture.objects.sort_by_key(|object| text(object, "/kind") != "Namespace");
         ensure!(!fixture.repository.is_empty(), "fixture `{folder}` is empty");
         Ok(fixture)
+    }
+
+    fn add_all(&mut self, root: &Path, prefix: &str) -> Result<()> {
+        for file in files_below(root)? {
+            let path = file.strip_prefix(root)?.to_string_lossy().into_owned();
+            let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+            self.add(path, &text.replace(PLACEHOLDER, &format!("{prefix}-")))?;
+        }
+        Ok(())
     }
 
     fn add(&mut self, path: String, content: &str) -> Result<()> {

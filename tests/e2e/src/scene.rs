@@ -125,9 +125,10 @@ fn fresh_prefix() -> String {
 impl Scene {
     async fn make(cluster: Cluster, setup: &Setup) -> Result<Self> {
         let prefix = fresh_prefix();
-        let mut fixture = Fixture::load(setup.fixture, &prefix)?;
+        let calico = cluster.data_plane()? == DataPlane::Calico;
+        let mut fixture = Fixture::load(setup.fixture, &prefix, calico)?;
         if let Some(folder) = setup.repository {
-            fixture.repository = Fixture::load(folder, &prefix)?.repository;
+            fixture.repository = Fixture::load(folder, &prefix, calico)?.repository;
         }
         let room = Room::create(&cluster, &prefix).await?;
         let (source, kustomization) = if setup.real_names {

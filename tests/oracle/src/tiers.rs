@@ -163,6 +163,20 @@ pub fn verdicts(world: &World, questions: &[Question<'_>]) -> Vec<Verdict> {
     questions.iter().map(|question| answer(world, &tiers, question)).collect()
 }
 
+/// Answers whether some policy of any kind applies to the pod at `end` in that direction. No policy applies to an address
+/// that is no pod's.
+#[must_use]
+pub fn isolated(world: &World, end: End<'_>, direction: Direction) -> bool {
+    let End::Pod(pod, _) = end else { return false };
+    if pod::host_network(pod) || pod::finished(pod) {
+        return false;
+    }
+    let question = Question::new(end, end, "TCP", 1);
+    let case = Case { world, question: &question, source: known_at(world, end), destination: known_at(world, end) };
+    let tiers = order::tiers(world);
+    tiers.iter().flat_map(|tier| &tier.policies).any(|&policy| applies(&case, policy, pod, direction))
+}
+
 fn answer(world: &World, tiers: &[Tier<'_>], question: &Question<'_>) -> Verdict {
     let side = |by: By| Side { allowed: true, by };
     for end in [question.src, question.dst] {

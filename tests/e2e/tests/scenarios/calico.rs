@@ -1,7 +1,7 @@
-//! Calico's own policies of Git, in the real Calico's order: what they close and open is seen by packets.
+//! Calico's own policies of Git, in Calico's order: what they close and open is seen by packets.
 
+use crate::world::{Setup, scenario};
 use anyhow::Result;
-use e2e::{Setup, scenario};
 
 use crate::edits::{DB, WEB, append, cut, row, web_to_db};
 

@@ -133,6 +133,12 @@ impl Api {
         found.cloned().ok_or_else(|| Refusal::new(404, format!("no matches for kind \"{kind}\" in \"{api_version}\"")))
     }
 
+    /// A served kind by its group and name, as Flux' inventory has it.
+    #[must_use]
+    pub fn kind_in(&self, group: &str, kind: &str) -> Option<Kind> {
+        self.inner().kinds.iter().find(|known| known.group == group && known.kind == kind).cloned()
+    }
+
     /// Creates an object, or merges it into the one that is there.
     ///
     /// # Errors

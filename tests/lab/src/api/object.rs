@@ -56,8 +56,8 @@ pub fn merge_patch(value: &mut Value, patch: &Value) {
 pub fn defaulted(kind: &Kind, mut object: Value) -> Value {
     match kind.kind.as_str() {
         "NetworkPolicy" if kind.group == "networking.k8s.io" => policy(&mut object),
-        "GlobalNetworkPolicy" if kind.group == "projectcalico.org" => {
-            member(&mut object, "spec").entry("tier").or_insert_with(|| "default".into());
+        "NetworkPolicy" | "GlobalNetworkPolicy" if kind.group == "projectcalico.org" => {
+            calico_policy(member(&mut object, "spec"));
         }
         "Namespace" => {
             let name = text(&object, "/metadata/name").to_owned();
@@ -87,6 +87,19 @@ fn policy(object: &mut Value) {
             as_map(port).entry("protocol").or_insert_with(|| "TCP".into());
         }
     }
+}
+
+/// <https://docs.tigera.io/calico/latest/reference/resources/globalnetworkpolicy>: the tier, and the directions that the
+/// policy has rules for.
+fn calico_policy(spec: &mut Map<String, Value>) {
+    let has = |rules: &str| spec.get(rules).and_then(Value::as_array).is_some_and(|rules| !rules.is_empty());
+    let types = match (has("ingress"), has("egress")) {
+        (true, true) => json!(["Ingress", "Egress"]),
+        (false, true) => json!(["Egress"]),
+        (_, false) => json!(["Ingress"]),
+    };
+    spec.entry("tier").or_insert_with(|| "default".into());
+    spec.entry("types").or_insert(types);
 }
 
 /// Go's `omitempty`: lists and the maps of selectors.
@@ -201,6 +214,21 @@ mod tests {
             "podSelector": {}, "policyTypes": ["Ingress", "Egress"], "egress": [{"ports": [{"port": 53, "protocol": "TCP"}]}],
         });
         assert_eq!(stored["spec"], expected);
+    }
+
+    #[test]
+    fn a_policy_of_calico_is_stored_with_its_tier_and_the_directions_that_it_has_rules_for() {
+        let kind = Kind::new("projectcalico.org/v3", "GlobalNetworkPolicy", "*globalnetworkpolicies");
+        let rules = json!([{"action": "Deny"}]);
+        for (spec, types) in [
+            (json!({}), json!(["Ingress"])),
+            (json!({"egress": rules}), json!(["Egress"])),
+            (json!({"ingress": rules, "egress": rules}), json!(["Ingress", "Egress"])),
+            (json!({"types": ["Ingress"], "egress": rules}), json!(["Ingress"])),
+        ] {
+            let stored = defaulted(&kind, json!({ "spec": spec }));
+            assert_eq!((&stored["spec"]["types"], &stored["spec"]["tier"]), (&types, &json!("default")), "{spec}");
+        }
     }
 
     #[test]

@@ -26,7 +26,7 @@ async fn story() -> Result<()> {
     let began = Instant::now();
     // All targets of a pod at once: who looks on waits for silence once, not three times.
     let config = serde_json::json!({"probe": {"settle": "1s", "probesPerPod": 32}});
-    let lab = Lab::start(Setup { fixture: "plana", config, ..Setup::default() }).await?;
+    let lab = Lab::start(Setup { fixture: "plana", config, calico: true, ..Setup::default() }).await?;
     let (pods, policies) = (lab.api.all("pods").len(), lab.api.all("networkpolicies.networking.k8s.io").len());
     println!(
         "A cluster of {pods} pods and {policies} policies, Git, Flux and a Matrix room are up after {:.1?}.",

@@ -232,8 +232,7 @@ impl Flux {
 
     fn prune(&self, id: &str) -> Option<()> {
         let (namespace, name, group, kind) = status::parse_id(id)?;
-        let served =
-            crate::api::kinds::built_in().into_iter().find(|known| known.group == group && known.kind == kind)?;
+        let served = self.api.kind_in(group, kind)?;
         self.api.store(|store| store.delete(&served, namespace, name)).ok().map(drop)
     }
 

@@ -5,7 +5,9 @@ use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use oracle::{Answer, Cluster, Direction, End};
+use oracle::tiers::{self, Question, World};
+use oracle::{Answer, Direction, End};
+use serde_json::Value;
 
 /// What may pass. Between two ends of which neither is isolated in the direction in question, everything may.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -41,10 +43,14 @@ const PROTOCOLS: [(&str, &str); 3] = [("TCP", "tcp"), ("UDP", "udp"), ("SCTP", "
 ///
 /// An address that is neither a pod's nor in `outside` is denied to and from isolated pods. Nodes are `outside` too.
 /// What the API leaves undefined (pods in their node's network) is not restricted.
+///
+/// Where the world has documents beside namespaces, pods and NetworkPolicy, all kinds of policy are read tier by tier.
+/// The filter sees neither the port that a connection comes from nor the type of an ICMP message: rules of Calico that
+/// ask for one are taken as they answer a client's usual port, and a ping.
 #[must_use]
-pub fn rules(cluster: &Cluster, outside: &[IpAddr]) -> Rules {
-    let ends = ends(cluster, outside);
-    let starts = starts(cluster);
+pub fn rules(world: &World, outside: &[IpAddr]) -> Rules {
+    let ends = ends(world, outside);
+    let starts = starts(world);
     let mut rules = Rules::default();
     for &(end, egress, ingress) in &ends {
         if egress {
@@ -59,7 +65,7 @@ pub fn rules(cluster: &Cluster, outside: &[IpAddr]) -> Rules {
     // Thousands of pairs, each asked slowly.
     std::thread::scope(|scope| {
         let parts = ends.chunks(part);
-        let asked: Vec<_> = parts.map(|sources| scope.spawn(move || pairs(cluster, sources, ends, starts))).collect();
+        let asked: Vec<_> = parts.map(|sources| scope.spawn(move || pairs(world, sources, ends, starts))).collect();
         for part in asked {
             // A part that panicked is the evaluator's: then nothing is known, and nothing more may pass.
             rules.allowed.extend(part.join().unwrap_or_default());
@@ -70,18 +76,21 @@ pub fn rules(cluster: &Cluster, outside: &[IpAddr]) -> Rules {
 
 type Isolated<'a> = (End<'a>, bool, bool);
 
-fn ends<'a>(cluster: &'a Cluster, outside: &[IpAddr]) -> Vec<Isolated<'a>> {
+/// Whether only Kubernetes' own policies are there.
+fn is_plain(world: &World) -> bool {
+    world.others.is_empty()
+}
+
+fn ends<'a>(world: &'a World, outside: &[IpAddr]) -> Vec<Isolated<'a>> {
     let mut addresses: BTreeSet<IpAddr> = outside.iter().copied().collect();
-    addresses.extend(cluster.pods.iter().flat_map(addresses_of));
+    addresses.extend(world.plain.pods.iter().flat_map(addresses_of));
     let isolated = |address| {
-        let end = cluster.end_at(address);
-        match end {
-            End::Pod(pod, _) => {
-                let isolated = |direction| oracle::isolated(cluster, pod, direction);
-                (end, isolated(Direction::Egress), isolated(Direction::Ingress))
-            }
-            End::Address(_) => (end, false, false),
-        }
+        let end = world.end_at(address);
+        let isolated = |direction| match end {
+            End::Pod(pod, _) if is_plain(world) => oracle::isolated(&world.plain, pod, direction),
+            _ => tiers::isolated(world, end, direction),
+        };
+        (end, isolated(Direction::Egress), isolated(Direction::Ingress))
     };
     addresses.into_iter().map(isolated).collect()
 }
@@ -93,9 +102,15 @@ fn addresses_of(pod: &Pod) -> Vec<IpAddr> {
 }
 
 /// Ports at which what a policy's numbers say may begin to differ from what they say of the port before.
-fn starts(cluster: &Cluster) -> BTreeSet<u16> {
+fn starts(world: &World) -> BTreeSet<u16> {
     let mut starts = BTreeSet::from([1]);
-    for spec in cluster.policies.iter().filter_map(|policy| policy.spec.as_ref()) {
+    for document in &world.others {
+        // Of a policy, or of the endpoints of a Service.
+        for part in ["spec", "ports"].iter().filter_map(|part| document.get(part)) {
+            numbers(part, &mut starts);
+        }
+    }
+    for spec in world.plain.policies.iter().filter_map(|policy| policy.spec.as_ref()) {
         let ingress = spec.ingress.iter().flatten().flat_map(|rule| rule.ports.iter().flatten());
         let egress = spec.egress.iter().flatten().flat_map(|rule| rule.ports.iter().flatten());
         for port in ingress.chain(egress) {
@@ -105,6 +120,25 @@ fn starts(cluster: &Cluster) -> BTreeSet<u16> {
         }
     }
     starts
+}
+
+/// Calico writes a port as a number, or two with a colon. Other numbers only part a range where nothing differs.
+fn numbers(value: &Value, starts: &mut BTreeSet<u16>) {
+    let number = |text: &str| text.parse::<i32>().ok();
+    match value {
+        Value::Number(one) => {
+            let port = one.as_i64().and_then(|port| i32::try_from(port).ok());
+            starts.extend(port.into_iter().flat_map(|port| bounds(port, port)));
+        }
+        Value::String(text) => {
+            let (first, last) = text.split_once(':').unwrap_or((text, text));
+            let ends = number(first).zip(number(last));
+            starts.extend(ends.into_iter().flat_map(|(first, last)| bounds(first, last)));
+        }
+        Value::Array(items) => items.iter().for_each(|item| numbers(item, starts)),
+        Value::Object(fields) => fields.values().for_each(|field| numbers(field, starts)),
+        Value::Null | Value::Bool(_) => {}
+    }
 }
 
 /// The same for names, which are of the destination's own ports.
@@ -123,7 +157,7 @@ fn bounds(first: i32, last: i32) -> impl Iterator<Item = u16> {
 }
 
 fn pairs(
-    cluster: &Cluster,
+    world: &World,
     sources: &[Isolated<'_>],
     ends: &[Isolated<'_>],
     starts: &BTreeSet<u16>,
@@ -133,24 +167,28 @@ fn pairs(
         for &(destination, _, ingress) in ends {
             let (from, to) = (source.address(), destination.address());
             if from.is_ipv4() == to.is_ipv4() && (egress || ingress) {
-                allowed.insert((from, to), pair(cluster, source, destination, starts));
+                allowed.insert((from, to), pair(world, source, destination, starts));
             }
         }
     }
     allowed
 }
 
-fn pair(cluster: &Cluster, source: End<'_>, destination: End<'_>, starts: &BTreeSet<u16>) -> BTreeSet<PortRange> {
+fn pair(world: &World, source: End<'_>, destination: End<'_>, starts: &BTreeSet<u16>) -> BTreeSet<PortRange> {
     let starts: BTreeSet<u16> = starts | &named_starts(destination);
-    let may = |protocol, port| oracle::allowed(cluster, source, destination, protocol, port) != Answer::Denied;
+    let mut asked = vec![("ICMP", 0)];
+    for (name, _) in PROTOCOLS {
+        asked.extend(starts.iter().map(|&port| (name, port)));
+    }
+    let mut may = answers(world, source, destination, &asked).into_iter().map(|answer| answer != Answer::Denied);
     let mut ranges = BTreeSet::new();
-    if may("ICMP", 0) {
+    if may.next() == Some(true) {
         ranges.insert(PortRange::Icmp);
     }
-    for (name, protocol) in PROTOCOLS {
+    for (_, protocol) in PROTOCOLS {
         let mut open: Option<u16> = None;
-        for &port in &starts {
-            match (open, may(name, port)) {
+        for (&port, may) in starts.iter().zip(may.by_ref()) {
+            match (open, may) {
                 (None, true) => open = Some(port),
                 (Some(first), false) => {
                     ranges.insert(PortRange::Ports { protocol, first, last: port - 1 });
@@ -164,4 +202,18 @@ fn pair(cluster: &Cluster, source: End<'_>, destination: End<'_>, starts: &BTree
         }
     }
     ranges
+}
+
+/// One answer for each protocol and port, in their order.
+fn answers(world: &World, source: End<'_>, destination: End<'_>, asked: &[(&str, u16)]) -> Vec<Answer> {
+    if is_plain(world) {
+        let allowed = |&(name, port): &(&str, u16)| oracle::allowed(&world.plain, source, destination, name, port);
+        return asked.iter().map(allowed).collect();
+    }
+    let question = |&(name, port): &(&str, u16)| match name {
+        "ICMP" => Question::icmp(source, destination, 8, 0),
+        _ => Question::new(source, destination, name, port),
+    };
+    let questions: Vec<Question<'_>> = asked.iter().map(question).collect();
+    tiers::verdicts(world, &questions).into_iter().map(|verdict| verdict.answer).collect()
 }

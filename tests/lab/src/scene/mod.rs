@@ -21,17 +21,13 @@ pub use self::{
     parts::{Audit, Flux, Git, Room, Started, Verifier},
 };
 use crate::{
-    api::{
-        Kind,
-        object::{labels_fit, text},
-    },
+    api::object::{labels_fit, text},
     net::Denial,
     world::{self, Lab, workloads::is_workload},
 };
 
 /// What fixtures begin the names of namespaces with. Nobody else is in a lab, so it stays.
 const PREFIX: &str = "xx";
-const CALICO: &str = "projectcalico.org/v3";
 
 /// Everything a scenario needs, as on the real cluster.
 pub struct Scene {
@@ -79,31 +75,13 @@ async fn play(setup: &Setup, data_plane: DataPlane, story: &impl AsyncFn(&Scene)
     result
 }
 
-/// The part of Calico's API that tells that it is there: its tier, a kind of policy, and how it denies (by default: it
-/// drops).
-fn serve_calico(lab: &Lab) -> Result<()> {
-    for (kind, plural) in [
-        ("Tier", "*tiers"),
-        ("GlobalNetworkPolicy", "*globalnetworkpolicies"),
-        ("FelixConfiguration", "*felixconfigurations"),
-    ] {
-        lab.api.serve(Kind::new(CALICO, kind, plural));
-    }
-    for (kind, spec) in [("Tier", json!({"order": 1_000_000})), ("FelixConfiguration", json!({}))] {
-        lab.put(&json!({"apiVersion": CALICO, "kind": kind, "metadata": {"name": "default"}, "spec": spec}))?;
-    }
-    Ok(())
-}
-
 impl Scene {
     async fn make(setup: &Setup, data_plane: DataPlane) -> Result<Self> {
         let denial = if data_plane == DataPlane::KubeRouter { Denial::Reject } else { Denial::Drop };
         let (fixture, config) = (setup.fixture, setup.config.clone());
-        let mut lab = Lab::start(world::Setup { fixture, config, denial }).await?;
+        let calico = data_plane == DataPlane::Calico;
+        let mut lab = Lab::start(world::Setup { fixture, config, denial, calico }).await?;
         lab.verifier.set("NETPOL_VERIFY_MATRIX_SECONDS", "3");
-        if data_plane == DataPlane::Calico {
-            serve_calico(&lab)?;
-        }
         let lab = Arc::new(lab);
         Ok(Self {
             data_plane,

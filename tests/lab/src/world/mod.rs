@@ -7,6 +7,7 @@
 //!                    artifact server    API server ◀──▶ netpol-verify run ──▶ Matrix room
 //! ```
 
+mod calico;
 mod names;
 mod verifier;
 mod watcher;
@@ -18,6 +19,7 @@ use anyhow::{Context, Result, anyhow};
 use e2e::{Fixture, flux::merge};
 use futures::{FutureExt, future::BoxFuture};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
+use oracle::tiers::World;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -45,11 +47,13 @@ pub struct Setup {
     pub config: Value,
     /// How a denied connection looks.
     pub denial: Denial,
+    /// Whether Calico is there: its kinds are served, and enforced in its order.
+    pub calico: bool,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { fixture: "e2e/fixtures/shop", config: json!({}), denial: Denial::Drop }
+        Self { fixture: "e2e/fixtures/shop", config: json!({}), denial: Denial::Drop, calico: false }
     }
 }
 
@@ -70,6 +74,7 @@ pub struct Lab {
     /// The commit that is applied at the start.
     pub first_commit: String,
     denial: Denial,
+    calico: bool,
     names: names::Names,
     _folder: TempDir,
 }
@@ -98,7 +103,7 @@ impl Lab {
     /// # Errors
     /// Something that is needed is not installed, or the fixture is not right.
     pub async fn start(setup: Setup) -> Result<Self> {
-        let mut fixture = Fixture::load(setup.fixture, "xx")?;
+        let mut fixture = Fixture::load(setup.fixture, "xx", setup.calico)?;
         let folder = tempfile::tempdir()?;
         let kustomize = find_kustomize()?;
         let net = Arc::new(Net::start().await?);
@@ -117,8 +122,11 @@ impl Lab {
         let names = names::Names::of(setup.fixture)?;
         let verifier = Verifier::prepare(folder.path(), &api, &flux, &kustomize, &names, &fixture.config)?;
         let first_commit = git.merge("The network policies so far");
-        let denial = setup.denial;
-        let lab = Self { api, git, flux, matrix, net, verifier, first_commit, denial, names, _folder: folder };
+        let Setup { denial, calico, .. } = setup;
+        let lab = Self { api, git, flux, matrix, net, verifier, first_commit, denial, calico, names, _folder: folder };
+        if calico {
+            lab.serve_calico()?;
+        }
         lab.populate(&fixture.objects).await?;
         lab.apply(&lab.first_commit).await?;
         Ok(lab)
@@ -158,12 +166,13 @@ impl Lab {
     /// # Errors
     /// An object is not one, or the packet filter does not take the rules.
     pub async fn sync(&self) -> Result<()> {
-        let cluster = oracle::Cluster {
+        let plain = oracle::Cluster {
             namespaces: typed(self.api.all("namespaces"))?,
             pods: typed(self.api.all("pods"))?,
             policies: typed::<NetworkPolicy>(self.api.all("networkpolicies.networking.k8s.io"))?,
         };
-        let rules = rules(&cluster, &self.names.outside());
+        let others = if self.calico { self.seen_by_calico() } else { Vec::new() };
+        let rules = rules(&World { plain, others }, &self.names.outside());
         Ok(self.net.enforce(&rules, self.denial).await?)
     }
 

@@ -13,6 +13,7 @@ use lab::{
     net::{Denial, Net, PodSpec, Protocol, Shell, Tools, rules},
     world::Lab,
 };
+use oracle::tiers::World;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -126,12 +127,13 @@ async fn replace(api: &Api, net: &Net, old: &Value) -> Result<()> {
     api.store(|store| store.delete(&Kind::new("v1", "Pod", "pods"), namespace, name)).map_err(told)?;
     api.apply(&new).map_err(told)?;
     net.remove_pod(&format!("{namespace}/{name}")).await?;
-    let cluster = oracle::Cluster {
+    let plain = oracle::Cluster {
         namespaces: typed::<Namespace>(api, "namespaces"),
         pods: typed::<Pod>(api, "pods"),
         policies: typed::<NetworkPolicy>(api, "networkpolicies.networking.k8s.io"),
     };
-    Ok(net.enforce(&rules(&cluster, &[]), Denial::Drop).await?)
+    let world = World { plain, ..World::default() };
+    Ok(net.enforce(&rules(&world, &[]), Denial::Drop).await?)
 }
 
 fn replaced(app: &'static str) -> Result<()> {

@@ -13,7 +13,7 @@ use netpol_verify::engine::verdict;
 use netpol_verify::engine::world::{self, End, Family, World};
 use netpol_verify::model::{Decision, PodRef, Protocol as Named};
 use oracle::random::{self, Flow, Shape};
-use oracle::{Answer, Cluster};
+use oracle::{Answer, Cluster, tiers};
 
 /// A denied flow takes all of it, and all take it at once.
 const LIMIT: Duration = Duration::from_secs(1);
@@ -101,7 +101,7 @@ async fn agree(seed: u64, denial: Denial, denied: Seen) {
     let flows = random::flows(&cluster, &shape());
     let net = build(&cluster).await;
     let evaluating = Instant::now();
-    let rules = lab::net::rules(&cluster, &shape().outside);
+    let rules = lab::net::rules(&tiers::World { plain: cluster.clone(), others: Vec::new() }, &shape().outside);
     let (evaluated, loading) = (evaluating.elapsed(), Instant::now());
     net.enforce(&rules, denial).await.unwrap();
     let loaded = loading.elapsed();
@@ -169,7 +169,7 @@ async fn thousands_of_rules_load() {
     let cluster = random::cluster(3, &large);
     let net = Net::start().await.unwrap();
     let evaluating = Instant::now();
-    let rules = lab::net::rules(&cluster, &large.outside);
+    let rules = lab::net::rules(&tiers::World { plain: cluster, others: Vec::new() }, &large.outside);
     let (evaluated, loading) = (evaluating.elapsed(), Instant::now());
     net.enforce(&rules, Denial::Drop).await.unwrap();
     let pairs = rules.allowed.len();

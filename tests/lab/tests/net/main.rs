@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test's helpers may")]
 
 mod agreement;
+mod calico;
 mod exec;
 mod lifetime;
 mod names;

@@ -5,6 +5,7 @@
 //! | three data planes | a dropped and a rejected denial | the lab has one reading of the policies, `tests/oracle` |
 //! | Flux' controllers | the status that they write, at once | nobody waits for an interval; the renderer is the same |
 //! | the API server's validation | that of NetworkPolicy, one error at a time | nothing else is refused in a scenario |
+//! | Calico 3.28, without tiers of its own | the kinds of 3.29, with the tier `default` | tiers are listed one by one |
 //! | pods take seconds to come and go | they are there at once; a person's Job starts after a second | there is no kubelet |
 //! | the report's `cluster` is `test`, times to settle and to wait are 10 s to 30 s | `lab`, 2 s to 5 s | a test is to be short |
 //!
@@ -18,6 +19,8 @@ use anyhow::{Context, Result, ensure};
 mod acceptance;
 #[path = "../../../e2e/tests/scenarios/apply.rs"]
 mod apply;
+#[path = "../../../e2e/tests/scenarios/calico.rs"]
+mod calico;
 #[path = "../../../e2e/tests/scenarios/delivery.rs"]
 mod delivery;
 #[path = "../../../e2e/tests/scenarios/drift.rs"]
@@ -44,7 +47,6 @@ mod world {
 /// Files of scenarios that the lab does not play, each with its reason.
 const NOT_PLAYED: &[(&str, &str)] = &[
     ("artifact", "Flux's own pods and policies; that what cannot be fetched is said is held by `faults`"),
-    ("calico", "Calico's order of policies, which the real Felix is the judge of"),
     (
         "rendering",
         "targetNamespace, commonMetadata and postBuild are what the real kustomize-controller is the judge of",

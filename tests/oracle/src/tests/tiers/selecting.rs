@@ -2,8 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::{assert_flow, assert_reached_by, from_client, gnp, np, on_server, set, world};
-use crate::tests::pod_with;
+use super::{
+    assert_flow, assert_reached_by, calico, from_client, gnp, kubernetes_default_deny, np, on_server, set, world,
+};
+use crate::{
+    Direction,
+    tests::{end, pod_with},
+};
 
 const OUTSIDE: &str = "203.0.113.9";
 
@@ -45,6 +50,20 @@ fn c07_a_policy_selects_pods() {
     let namespaced = world([np("a/p", spec(json!({})))]);
     assert_flow(&namespaced, OUTSIDE, "a/server", "TCP", 80, false);
     assert_flow(&namespaced, OUTSIDE, "b/client", "TCP", 80, true);
+}
+
+#[test]
+fn c03_a_pod_is_isolated_by_policies_of_any_kind_in_their_directions_alone() {
+    let staged = calico("StagedGlobalNetworkPolicy", json!({"name": "s"}), json!({"types": ["Egress"]}));
+    let pass = gnp("p", json!({"selector": "app == 'server'", "types": ["Egress"], "egress": [{"action": "Pass"}]}));
+    let plain = kubernetes_default_deny(world([staged, pass]));
+    for (name, ingress, egress) in
+        [("a/server", true, true), ("a/client", true, false), ("b/client", false, false), (OUTSIDE, false, false)]
+    {
+        let end = end(&plain.plain, name);
+        let is = |direction| crate::tiers::isolated(&plain, end, direction);
+        assert_eq!((is(Direction::Ingress), is(Direction::Egress)), (ingress, egress), "{name}");
+    }
 }
 
 #[test]
