@@ -2,7 +2,7 @@
 
 use crate::model::{
     Drift, Finding, FindingRule, FlowReport, FlowResult, KustomizationReport, RenderingState, Report, Revision,
-    Severity, Trigger, Verdict, Why,
+    Severity, Trigger, Unseen, Verdict, Why,
 };
 
 /// A report, sorted.
@@ -104,6 +104,8 @@ impl<'a> Judged<'a> {
         for flow in report.flows.iter().filter(|flow| flow.accepted_until.is_none()) {
             let own = is_own(report, flow.new, flow.since.as_ref());
             let place = match flow.result {
+                // The first line says of how many rules it is seen, and the last line how many are not provable.
+                FlowResult::Inconclusive if report.first_run && is_counted(flow) => continue,
                 FlowResult::Inconclusive if own || report.trigger == Trigger::Manual => &mut self.untold,
                 // What could not be told stands in the last line once it was said.
                 FlowResult::Verified | FlowResult::Inconclusive => continue,
@@ -203,6 +205,11 @@ impl<'a> Judged<'a> {
 /// Whether a flow is in the report for this merge's sake.
 pub fn is_of_merge(flow: &FlowReport) -> bool {
     matches!(flow.why, Why::Changed | Why::Rule | Why::OneSided | Why::Closure | Why::FirstRun | Why::Manual)
+}
+
+/// Whether a first run counts a flow without being in doubt for it: no retry helps, and nobody changed it (design §4).
+fn is_counted(flow: &FlowReport) -> bool {
+    flow.why == Why::FirstRun && matches!(flow.state, Some(Unseen::Waiting | Unseen::Unprobeable))
 }
 
 /// Whether trouble was first seen in this run, or came with a revision that is the applied one still.

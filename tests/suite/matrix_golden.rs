@@ -198,6 +198,30 @@ fn first_run() {
     golden_run("first_run", &report);
 }
 
+/// Its verdict is `verified`, and so is what the room sees: how many rules are not seen stands beside it.
+#[test]
+fn a_first_run_is_fine_though_a_rule_cannot_be_proven_by_any_probe_and_in_doubt_while_one_is_pending() {
+    let mut report = story::first_run();
+    let unseen = |state| FlowReport { state: Some(state), ..story::replaced_target() };
+    let mut dns = FlowReport { why: Why::FirstRun, before: None, ..unseen(Unseen::Unprobeable) };
+    let rule = |name: &str| RuleRef {
+        policy: PolicyRef::network_policy("shop", name),
+        direction: Direction::Egress,
+        index: 0,
+    };
+    dns.rules = vec![rule("dns")];
+    report.flows.push(dns);
+    report.standing.unprobeable = 1;
+    let body = message::root(&report, &options(), true).plain;
+    assert!(body.starts_with("✅ infra main@"), "{body}");
+    assert!(body.contains("first state taken, 3 of 4 rules seen as declared"), "{body}");
+    assert!(body.ends_with("1 not provable"), "{body}");
+    report.verdict = Verdict::Inconclusive;
+    report.flows.push(FlowReport { why: Why::FirstRun, before: None, ..unseen(Unseen::Pending) });
+    let body = message::root(&report, &options(), true).plain;
+    assert!(body.starts_with("⚠️") && body.contains("1 of 5 flows could not be verified"), "{body}");
+}
+
 #[test]
 fn not_applied() {
     let mut report = report();
