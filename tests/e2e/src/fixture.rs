@@ -151,3 +151,24 @@ pub async fn scale(client: &Client, kind: &str, namespace: &str, name: &str, rep
     objects::merge_patch(client, &object).await?;
     wait_until_ready(client, &[namespace.to_owned()]).await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_calico_the_customers_tree_is_made_of_network_policy_alone_and_opens_the_same_namespaces() {
+        let (wide, list) = ("- cluster-wide.yaml", "infra/k8s/network-policies/kustomization.yaml");
+        let holds = |fixture: &Fixture, text: &str| fixture.repository.values().any(|file| file.contains(text));
+        let calico = Fixture::load("plana", "xx", true).unwrap();
+        assert!(holds(&calico, "kind: GlobalNetworkPolicy") && calico.repository[list].contains(wide));
+        let plain = Fixture::load("plana", "xx", false).unwrap();
+        assert!(!holds(&plain, "projectcalico.org/v3") && !plain.repository[list].contains(wide));
+        let opened = &plain.repository["infra/k8s/network-policies/dns-and-api-server.yaml"];
+        let is_closed = |name: &String| name != "redis";
+        for namespace in plain.namespaces().iter().filter(|name| is_closed(name)) {
+            assert!(opened.contains(&format!("namespace: {namespace}}}")), "{namespace}");
+        }
+        assert_eq!(plain.objects, calico.objects);
+    }
+}
