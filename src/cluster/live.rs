@@ -25,7 +25,8 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     model::{
-        LivePolicy, NamespaceInfo, NotReadable, NotUnderstood, PodInfo, PodRef, PolicyRef, Snapshot, WorkloadInfo,
+        LivePolicy, NamespaceInfo, NotReadable, NotUnderstood, PodInfo, PodRef, PolicyRef, ServiceEnd, ServiceEnds,
+        ServiceInfo, Snapshot, WorkloadInfo,
     },
     verify::seams::{Cluster, Fault},
 };
@@ -270,10 +271,11 @@ impl LiveCluster {
     }
 
     async fn look(&self) -> Result<Snapshot, ClusterError> {
-        let (core, workloads, services, nodes, Beside { others, admin, calico, deny_action }) = tokio::join!(
+        let (core, workloads, services, slices, nodes, Beside { others, admin, calico, deny_action }) = tokio::join!(
             self.core(),
             self.all_workloads(),
             self.typed("services", things::service),
+            self.typed("endpointslices.discovery.k8s.io", things::slice),
             self.typed("nodes", things::node),
             self.beside()
         );
@@ -286,13 +288,15 @@ impl LiveCluster {
         let workloads = lists.flat_map(|(resource, list)| optional(&mut not_readable, resource, list)).collect();
         let nodes = optional(&mut not_readable, "nodes", nodes).into_iter();
         let (nodes, node_labels) = nodes.map(|(name, ips, labels)| ((name.clone(), ips), (name, labels))).unzip();
+        let slices = optional(&mut not_readable, "endpointslices.discovery.k8s.io", slices);
+        let services = with_ends(optional(&mut not_readable, "services", services), slices);
         let (policies, unknown): (Vec<_>, Vec<_>) = policies.into_iter().unzip();
         let unknown = unknown.into_iter().flatten().chain(admin.not_understood).chain(calico.not_understood);
         let snapshot = Snapshot {
             namespaces: namespaces.into_iter().collect(),
             pods: pods.into_iter().map(|pod| pod.owned(&owners)).collect(),
             workloads,
-            services: optional(&mut not_readable, "services", services),
+            services,
             nodes,
             node_labels,
             policies: policies.into_iter().chain(admin.policies).chain(calico.policies).collect(),
@@ -304,6 +308,18 @@ impl LiveCluster {
         };
         Ok(sorted(snapshot))
     }
+}
+
+/// Services without a selector with the endpoints that somebody else gives them.
+fn with_ends(mut services: Vec<ServiceInfo>, slices: Vec<((String, String), Vec<ServiceEnd>)>) -> Vec<ServiceInfo> {
+    let mut ends = ServiceEnds::new();
+    for (service, of_slice) in slices {
+        ends.entry(service).or_default().extend(of_slice);
+    }
+    for service in &mut services {
+        service.with_ends(&mut ends);
+    }
+    services
 }
 
 /// In an order that does not depend on the API server's.

@@ -1,7 +1,7 @@
 //! What an endpoint on the command line means: `NS/POD`, `NS/KIND/NAME`, `svc/NS/NAME`, an address (a Service's too), a
 //! CIDR, a host name.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use ipnet::IpNet;
 
@@ -215,10 +215,15 @@ fn service<'s>(namespace: &str, name: &str, reach: &Reach<'_>, snapshot: &'s Sna
         return Err(Unknown(format!("there is no Service `{namespace}/{name}` in the input")));
     };
     let Some(selector) = &service.selector else {
-        let hint = "ask about one of its addresses";
-        return Err(Unknown(format!(
-            "Service `{namespace}/{name}` has no selector, so that its endpoints are not known: {hint}"
-        )));
+        let addresses: BTreeSet<IpAddr> = service.ends.iter().map(|end| end.address).collect();
+        if addresses.is_empty() {
+            let hint = "give its EndpointSlices too, or ask about one of its addresses";
+            return Err(Unknown(format!(
+                "Service `{namespace}/{name}` has no selector, so that its endpoints are not known: {hint}"
+            )));
+        }
+        let ends = addresses.into_iter().map(|address| of_address(address, reach, snapshot)).collect();
+        return Ok(Meaning { ends, service: Some(service) });
     };
     let has = |labels: &Labels| selector.iter().all(|(key, value)| labels.get(key) == Some(value));
     let is_endpoint = |point: &&Point| {
@@ -274,18 +279,46 @@ pub fn numbers(
     let Some(service) = service.filter(|service| !service.headless) else {
         return declared(end, *protocol, port, reach);
     };
+    let names = service.port_names.iter().map(String::as_str).chain(std::iter::repeat(""));
+    let mut ports = service.ports.iter().zip(names).filter(|((_, p, _), _)| p == protocol);
     let wanted = match port {
-        Port::Number(number) => service.ports.iter().find(|(own, p, _)| own == number && p == protocol),
-        // The names of a Service's ports are not kept; a target's name is what is meant most often.
-        Port::Name(name) => service.ports.iter().find(|(_, p, target)| target == name && p == protocol),
+        Port::Number(number) => ports.find(|((own, _, _), _)| own == number),
+        // A target's name is what is meant most often.
+        Port::Name(name) => {
+            ports.clone().find(|((_, _, target), _)| target == name).or_else(|| ports.find(|(_, own)| own == name))
+        }
     };
-    let Some((_, _, target)) = wanted else {
+    let Some(((_, _, target), name)) = wanted else {
         let ports: Vec<String> = service.ports.iter().map(|(number, p, _)| format!("{number}/{p}")).collect();
         let (namespace, name) = (&service.namespace, &service.name);
         return Err(Unknown(format!("Service `{namespace}/{name}` has no such port (it has {})", ports.join(", "))));
     };
+    if service.selector.is_none() {
+        return of_slices(end, service, (*protocol, name), reach);
+    }
     let target = target.parse().map_or_else(|_| Port::Name(target.clone()), Port::Number);
     declared(end, *protocol, &target, reach)
+}
+
+/// The ports that EndpointSlices have at an endpoint for the Service's port of this name.
+fn of_slices(
+    end: &Asked,
+    service: &ServiceInfo,
+    (protocol, name): (Protocol, &str),
+    reach: &Reach<'_>,
+) -> Result<Vec<u16>, Unknown> {
+    let ips = end.class.and_then(|class| reach.matrix.class(class)).map_or(&[][..], |class| &class.ips);
+    let is_here = |address: IpAddr| ips.contains(&address) || end.nets.contains(&IpNet::from(address));
+    let here = service.ends.iter().filter(|one| is_here(one.address) && one.protocol == protocol && one.name == name);
+    let numbers: BTreeSet<u16> = here.filter_map(|one| one.port).collect();
+    if numbers.is_empty() {
+        let (namespace, service) = (&service.namespace, &service.name);
+        return Err(Unknown(format!(
+            "`{}` is no endpoint of that port of Service `{namespace}/{service}`",
+            end.endpoint
+        )));
+    }
+    Ok(numbers.into_iter().collect())
 }
 
 fn declared(end: &Asked, protocol: Protocol, port: &Port, reach: &Reach<'_>) -> Result<Vec<u16>, Unknown> {

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use super::world::{Class, End, World};
 use crate::model::{
     ACCOUNT_LABEL, CalicoSelector, ContainerPort, LabelSource, Labels, NAMESPACE_LABEL, NetworkSet, Peer, Phase,
-    PodInfo, Policy, Protocol, Rule, Selector, ServiceInfo, ServiceName, Snapshot, TieRule,
+    PodInfo, Policy, Protocol, Rule, Selector, ServiceEnd, ServiceInfo, ServiceName, Snapshot, TieRule,
 };
 
 /// The prefix under which an endpoint has the labels of its namespace (semantics: "Injected labels").
@@ -35,7 +35,7 @@ pub enum ServiceEnds {
     /// Addresses with ports, whether ready or not, and each address once with port 0, for none. The cluster address is
     /// none of them.
     Known(BTreeSet<(IpAddr, Protocol, u16)>),
-    /// A Service without a selector: somebody else writes its endpoints.
+    /// A Service without a selector whose endpoints, which somebody else writes, are not known.
     Unknown,
 }
 
@@ -96,7 +96,11 @@ fn node_labels(snapshot: &Snapshot, name: &str) -> Labels {
 
 fn service_ends(snapshot: &Snapshot, service: &ServiceInfo) -> ServiceEnds {
     let Some(selector) = service.selector.as_ref().filter(|labels| !labels.is_empty()) else {
-        return ServiceEnds::Unknown;
+        let end = |end: &ServiceEnd| (end.address, end.protocol, end.port.unwrap_or(NO_PORT));
+        return match service.ends.as_slice() {
+            [] => ServiceEnds::Unknown,
+            ends => ServiceEnds::Known(ends.iter().map(end).collect()),
+        };
     };
     let selected = |pod: &&PodInfo| {
         pod.id.namespace == service.namespace

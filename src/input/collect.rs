@@ -20,7 +20,10 @@ use crate::{
         world::{self, World},
     },
     flux::manifests::{Document, ManifestError, Node, Place},
-    model::{NamespaceInfo, NetworkSet, PodInfo, Policy, PolicyDocument, Snapshot, TieRule, Workload, WorkloadInfo},
+    model::{
+        NamespaceInfo, NetworkSet, PodInfo, Policy, PolicyDocument, ServiceEnds, Snapshot, TieRule, Workload,
+        WorkloadInfo,
+    },
     parallel,
 };
 
@@ -141,6 +144,7 @@ struct Collector<'d> {
     templates: Vec<Template>,
     pods: Vec<(PodInfo, Option<super::owners::Owner>)>,
     places: Places,
+    ends: ServiceEnds,
     seen: BTreeMap<(String, Workload), (&'d Source, &'d Node)>,
     faults: Vec<Fault>,
 }
@@ -224,8 +228,10 @@ impl<'d> Collector<'d> {
     ) -> Result<(), ManifestError> {
         let kind = document.kind();
         let path = template_path(group, kind);
+        let is_slice = group == "discovery.k8s.io" && kind == "EndpointSlice";
         let is_version = policies::CALICO.contains(&group) && kind == "ClusterInformation";
-        if path.is_none() && !is_version && !(group.is_empty() && PLAIN.contains(&kind)) {
+        let is_plain = group.is_empty() && PLAIN.contains(&kind);
+        if !(path.is_some() || is_version || is_slice || is_plain) {
             return Ok(());
         }
         cursor.names()?;
@@ -244,6 +250,11 @@ impl<'d> Collector<'d> {
             ("ServiceAccount", _) => {
                 let labels = cursor.labels(&["metadata", "labels"])?;
                 self.set.snapshot.service_accounts.insert((id.namespace, id.name), labels);
+            }
+            ("EndpointSlice", _) => {
+                if let Some((service, ends)) = things::slice(cursor)? {
+                    self.ends.entry((id.namespace, service)).or_default().extend(ends);
+                }
             }
             ("Node", _) => self.node(cursor, name)?,
             ("ClusterInformation", _) => {
@@ -317,7 +328,7 @@ impl<'d> Collector<'d> {
     }
 
     fn finished(self) -> Result<InputSet, Faults> {
-        let Self { mut set, owners, templates, pods, places, mut faults, options, .. } = self;
+        let Self { mut set, owners, templates, pods, places, mut ends, mut faults, options, .. } = self;
         match policies::read(&set.documents, &places) {
             Ok(read) => set.read = read,
             Err(errors) => faults.extend(errors),
@@ -332,6 +343,9 @@ impl<'d> Collector<'d> {
         set.snapshot.pods = pods.into_iter().map(owned).collect();
         set.snapshot.pods.sort_by(|a, b| a.id.cmp(&b.id));
         set.snapshot.workloads = workloads(templates, &owners);
+        for service in &mut set.snapshot.services {
+            service.with_ends(&mut ends);
+        }
         set.snapshot.services.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
         set.ties = options.ties.or(set.ties);
         declare(&mut set);

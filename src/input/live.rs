@@ -35,10 +35,11 @@ impl InputSet {
     }
 }
 
-/// Whether a flow may hang on the kind: all but what is done with denied packets, and policies that are not enforced.
+/// Whether a flow may hang on the kind: all but what is done with denied packets, policies that are not enforced, and the
+/// endpoints of Services without a selector, which are then said to be not known.
 fn decides(kind: &NotReadable) -> bool {
-    let beside =
-        kind.resource.starts_with("felixconfigurations") || kind.resource.to_ascii_lowercase().contains("staged");
+    let beside = ["felixconfigurations.", "endpointslices."].iter().any(|name| kind.resource.starts_with(name))
+        || kind.resource.to_ascii_lowercase().contains("staged");
     kind.policies || !beside
 }
 
@@ -67,6 +68,7 @@ mod tests {
             ("globalnetworkpolicies.projectcalico.org", true, true),
             ("felixconfigurations.projectcalico.org", false, false),
             ("stagednetworkpolicies.projectcalico.org", false, false),
+            ("endpointslices.discovery.k8s.io", false, false),
         ] {
             let set = InputSet::of_cluster(unread(resource, policies), Options::default());
             match set {

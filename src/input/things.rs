@@ -5,18 +5,19 @@ use std::net::IpAddr;
 use super::cursor::Cursor;
 use crate::{
     flux::manifests::ManifestError,
-    model::{Protocol, ServiceInfo, Workload},
+    model::{Protocol, ServiceEnd, ServiceInfo, Workload},
 };
 
 /// Reads a Service.
 pub(super) fn service(object: Cursor<'_>, id: &Workload) -> Result<ServiceInfo, ManifestError> {
     let spec = object.get("spec")?;
-    let mut ports = Vec::new();
+    let (mut ports, mut port_names) = (Vec::new(), Vec::new());
     let mut cluster_ips = Vec::new();
     let mut headless = false;
     if let Some(spec) = spec {
         for port in spec.items("ports")? {
             ports.push(service_port(port)?);
+            port_names.push(port.text_at(&["name"])?.unwrap_or_default().to_owned());
         }
         headless = spec.text_at(&["clusterIP"])? == Some("None");
         let texts = spec.get("clusterIP")?.into_iter().chain(spec.items("clusterIPs")?);
@@ -33,7 +34,45 @@ pub(super) fn service(object: Cursor<'_>, id: &Workload) -> Result<ServiceInfo, 
         cluster_ips,
         headless,
         ports,
+        port_names,
+        ends: Vec::new(),
     })
+}
+
+/// The label by which an EndpointSlice names its Service.
+const SERVICE_LABEL: &str = "kubernetes.io/service-name";
+
+/// Reads an EndpointSlice: its Service's name, where it has one, and its endpoints.
+pub(super) fn slice(object: Cursor<'_>) -> Result<Option<(String, Vec<ServiceEnd>)>, ManifestError> {
+    let Some(service) = object.text_at(&["metadata", "labels", SERVICE_LABEL])? else { return Ok(None) };
+    let mut ports = Vec::new();
+    for port in object.items("ports")? {
+        ports.push(end_port(port)?);
+    }
+    // Host names (FQDN) are no addresses: nothing routes to them.
+    let is_named = object.text_at(&["addressType"])? == Some("FQDN");
+    let mut ends = Vec::new();
+    for endpoint in object.items("endpoints")?.into_iter().filter(|_| !is_named) {
+        for field in endpoint.items("addresses")? {
+            let address = field.parsed::<IpAddr>("IP address")?;
+            let end = |(name, protocol, port)| ServiceEnd { address, name, protocol, port };
+            ends.push(end((String::new(), Protocol::Tcp, None)));
+            ends.extend(ports.iter().cloned().map(end));
+        }
+    }
+    Ok(Some((service.to_owned(), ends)))
+}
+
+fn end_port(port: Cursor<'_>) -> Result<(String, Protocol, Option<u16>), ManifestError> {
+    let number = match port.get("port")? {
+        None => None,
+        Some(field) => {
+            let number = u16::try_from(field.number()?).ok().filter(|number| *number > 0);
+            Some(number.ok_or_else(|| field.fault("`port` is not between 1 and 65535"))?)
+        }
+    };
+    let protocol = port.get("protocol")?.map(|p| p.parsed("protocol (TCP, UDP, SCTP)")).transpose()?;
+    Ok((port.text_at(&["name"])?.unwrap_or_default().to_owned(), protocol.unwrap_or(Protocol::Tcp), number))
 }
 
 fn service_port(port: Cursor<'_>) -> Result<(u16, Protocol, String), ManifestError> {

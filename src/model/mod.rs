@@ -38,7 +38,7 @@ pub use report::{
 pub use selector::{InvalidSelector, Selector};
 pub use snapshot::{
     Calico, Container, ContainerPort, LivePolicy, Manager, NamespaceInfo, NotReadable, NotUnderstood, Phase, PodInfo,
-    ServiceInfo, Snapshot, WorkloadInfo,
+    ServiceEnd, ServiceEnds, ServiceInfo, Snapshot, WorkloadInfo,
 };
 pub use standing::{Cleared, Standing};
 pub use state::{

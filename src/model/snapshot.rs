@@ -126,6 +126,41 @@ pub struct ServiceInfo {
     pub headless: bool,
     /// Port, protocol and the target port's number or name.
     pub ports: Vec<(u16, Protocol, String)>,
+    /// The names of `ports`, in their order; empty for a port without one.
+    pub port_names: Vec<String>,
+    /// The endpoints that its EndpointSlices have, for a Service without a selector: nobody else knows them. Empty where
+    /// there are none, or none are known.
+    pub ends: Vec<ServiceEnd>,
+}
+
+/// An endpoint of a Service, as an EndpointSlice has it; ready or not.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ServiceEnd {
+    /// Its address.
+    pub address: IpAddr,
+    /// The name of the Service's port that is there.
+    pub name: String,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The port, whatever number the Service gives it; `None` for an address without one.
+    pub port: Option<u16>,
+}
+
+/// Endpoints by the namespace and name of their Service.
+pub type ServiceEnds = BTreeMap<(String, String), Vec<ServiceEnd>>;
+
+impl ServiceInfo {
+    /// Takes what `ends` has for it, if it has no selector: the pods that one selects are known better than through
+    /// slices, which follow them.
+    pub fn with_ends(&mut self, ends: &mut ServiceEnds) {
+        if self.selector.is_none()
+            && let Some(mut own) = ends.remove(&(self.namespace.clone(), self.name.clone()))
+        {
+            own.sort();
+            own.dedup();
+            self.ends = own;
+        }
+    }
 }
 
 /// Who last wrote fields of an object.

@@ -249,3 +249,38 @@ async fn the_snapshot_of_a_real_cluster() {
     assert!(seen.pods.iter().all(|pod| again.get(&pod.id).is_none_or(|now| now.workload == pod.workload)));
     assert_eq!(cluster.policy_versions().await.unwrap().len(), seen.deciding().count());
 }
+
+#[tokio::test]
+async fn the_endpoints_of_a_service_without_a_selector_are_those_of_its_slices() {
+    let api = shop().await;
+    let ports = json!([{"name": "sql", "port": 5432}]);
+    api.put("services", json!({"metadata": {"namespace": "shop", "name": "db"}, "spec": {"ports": ports}}));
+    for (name, service, address) in
+        [("db-1", "db", "192.0.2.7"), ("db-2", "db", "192.0.2.8"), ("cart-1", "cart", "10.0.0.1")]
+    {
+        api.put(
+            "endpointslices.discovery.k8s.io",
+            json!({"metadata": {"namespace": "shop", "name": name, "labels": {"kubernetes.io/service-name": service}},
+            "addressType": "IPv4", "endpoints": [{"addresses": [address]}],
+            "ports": [{"name": "sql", "port": 15432, "protocol": "TCP"}]}),
+        );
+    }
+    let seen = snapshot(&api).await;
+    let ends = |name: &str| -> Vec<String> {
+        let service = seen.services.iter().find(|service| service.name == name).unwrap();
+        let text = |end: &netpol_verify::model::ServiceEnd| format!("{} {} {:?}", end.address, end.name, end.port);
+        service.ends.iter().map(text).collect()
+    };
+    assert_eq!(
+        ends("db"),
+        ["192.0.2.7  None", "192.0.2.7 sql Some(15432)", "192.0.2.8  None", "192.0.2.8 sql Some(15432)"]
+    );
+    assert_eq!(ends("cart"), [""; 0], "its selector says more");
+    api.fault("GET", "/apis/discovery.k8s.io/v1/endpointslices", Fault::Status(403), 9);
+    let blind = snapshot(&api).await;
+    assert!(
+        blind.not_readable[0].reason.contains("add list on endpointslices.discovery.k8s.io"),
+        "{:?}",
+        blind.not_readable
+    );
+}

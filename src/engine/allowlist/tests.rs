@@ -31,6 +31,8 @@ fn service(name: &str, port: u16, target: &str) -> ServiceInfo {
         cluster_ips: Vec::new(),
         headless: false,
         ports: vec![(port, Protocol::Tcp, target.to_owned())],
+        port_names: Vec::new(),
+        ends: Vec::new(),
     }
 }
 

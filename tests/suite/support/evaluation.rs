@@ -73,6 +73,8 @@ fn service(object: &Value) -> ServiceInfo {
         cluster_ips: Vec::new(),
         headless: false,
         ports: object["spec"]["ports"].as_array().into_iter().flatten().map(port).collect(),
+        port_names: Vec::new(),
+        ends: Vec::new(),
     }
 }
 

@@ -150,6 +150,8 @@ fn calico_4_12_services_are_their_endpoints_and_never_the_cluster_address() {
         cluster_ips: vec!["10.96.0.9".parse().unwrap()],
         headless: false,
         ports: vec![(6379, Protocol::Tcp, "http".to_owned()), (9090, Protocol::Tcp, "9090".to_owned())],
+        port_names: Vec::new(),
+        ends: Vec::new(),
     };
     cluster.snapshot.services = vec![service("redis", Some(&[("app", "redis")])), service("manual", None)];
     let traffic = |port| Traffic::to_port(Protocol::Tcp, port);
@@ -189,6 +191,8 @@ fn calico_4_12_a_service_as_the_source_is_addresses_for_packets_without_ports_to
         cluster_ips: Vec::new(),
         headless: false,
         ports: vec![(80, Protocol::Tcp, "http".to_owned())],
+        port_names: Vec::new(),
+        ends: Vec::new(),
     }];
     let rule = json!({"source": {"services": {"name": "web", "namespace": "shop"}}});
     let into = open(rule);
@@ -211,6 +215,8 @@ fn calico_4_12_a_pod_without_the_target_port_is_a_source_and_no_destination() {
         cluster_ips: Vec::new(),
         headless: false,
         ports: vec![(80, Protocol::Tcp, "nobody-has-it".to_owned())],
+        port_names: Vec::new(),
+        ends: Vec::new(),
     }];
     let services = json!({"services": {"name": "web", "namespace": "shop"}});
     let into = open(json!({"source": services}));
