@@ -10,5 +10,5 @@ for target in "${targets[@]}"; do
   echo "$target: $minutes minutes, seed $seed, new inputs in $found" >&2
   nice cargo +nightly fuzz run --sanitizer none "$target" "$found" "corpus/$target" -- \
     -seed="$seed" -max_total_time=$((minutes * 60)) -timeout=5 -rss_limit_mb=1024 \
-    -max_len=4096 -dict="$target.dict" -print_final_stats=1
+    -max_len=4096 -len_control=20 -dict="$target.dict" -print_final_stats=1
 done
