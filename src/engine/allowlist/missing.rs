@@ -61,9 +61,12 @@ pub(super) fn missing(side: &Side<'_>, intent: &Intent, far: &Far<'_>) -> Option
         None => "open it, or take the entry out of the list".to_owned(),
     };
     let flow = side.flow(intent, &closed);
+    let (word, to) = (side.direction.word(), preposition(side.direction));
+    // Of two entries of one peer each stands by its own ports.
+    let ports: Vec<String> = wants(intent).into_iter().map(text).collect();
     Some(Told {
         kind: Kind::Missing,
-        key: format!("{} {} {} {}", side.namespace, side.direction.word(), preposition(side.direction), intent.peer),
+        key: format!("{} {word} {to} {}:{}", side.namespace, intent.peer, ports.join(",")),
         namespace: Some(side.namespace.to_owned()),
         message: format!("the intended flow {flow} ({}) is not open: {why}: {todo}", intent.reason),
         origin: Some(intent.origin.clone()),

@@ -158,7 +158,9 @@ impl Side<'_> {
     fn untold(&self, intent: &Intent, reason: &str) -> Told {
         let Intent { peer, origin, .. } = intent;
         let message = format!("the intended flow {} `{peer}` is not looked at: {reason}", preposition(self.direction));
-        let key = format!("{} {peer}", self.direction.word());
+        // What follows names what there is instead, which is another thing tomorrow.
+        let about = reason.split(':').next().unwrap_or_default();
+        let key = format!("{} {peer}: {about}", self.direction.word());
         Told { kind: Kind::Untold, key, namespace: None, message, origin: Some(origin.clone()), fix: None }
     }
 }

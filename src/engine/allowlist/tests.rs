@@ -124,6 +124,16 @@ fn every_port_and_every_address_that_is_intended_must_be_open() {
 }
 
 #[test]
+fn two_entries_of_one_peer_are_two() {
+    let lines = told(Vec::new(), shop(vec![intent("redis.redis", &["6379"]), intent("redis.redis", &["http"])]));
+    assert_eq!(lines.iter().filter(|line| line.starts_with("Missing")).count(), 2, "{lines:#?}");
+    let lost = || intent("lost.example.org", &["postgres"]);
+    let both = Intent { addresses: vec!["192.0.2.7/32".parse().unwrap()], ..lost() };
+    let lines = told(Vec::new(), shop(vec![lost(), both, lost()]));
+    assert_eq!(lines.iter().filter(|line| line.starts_with("Untold")).count(), 2, "each reason once: {lines:#?}");
+}
+
+#[test]
 fn a_block_is_a_bound_of_which_a_part_must_be_open() {
     let internet = || shop(vec![intent("0.0.0.0/0", &["443"])]);
     let but = json!([{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["10.0.0.0/8"]}}]);
