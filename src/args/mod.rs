@@ -277,7 +277,10 @@ async fn client(global: &Global) -> Result<kube::Client, Failure> {
             kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(Failure::usage)?
         }
         None if global.context.is_some() => kube::Config::from_kubeconfig(&options).await.map_err(Failure::usage)?,
-        None => kube::Config::infer().await.map_err(Failure::usage)?,
+        None => kube::Config::infer().await.map_err(|error| {
+            let hint = "no cluster is named: give --kubeconfig FILE, set KUBECONFIG, or run in a pod";
+            Failure::usage(anyhow::Error::from(error).context(hint))
+        })?,
     };
     kube::Client::try_from(config).map_err(Failure::usage)
 }
