@@ -23,7 +23,7 @@ fn global(name: &str, spec: &Value) -> Value {
     json!({"apiVersion": "projectcalico.org/v3", "kind": "GlobalNetworkPolicy", "metadata": {"name": name}, "spec": spec})
 }
 
-/// Ingress of the database: what the shop's NetworkPolicy (order 1000) lets in is TCP from web.
+/// Ingress of the database: the shop's NetworkPolicy (order 1000) lets in what comes from web.
 fn world(calico: impl IntoIterator<Item = Value>) -> World {
     let spec = json!({
         "podSelector": {"matchLabels": {"app": "db"}}, "policyTypes": ["Ingress"],
