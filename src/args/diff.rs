@@ -93,11 +93,14 @@ pub async fn diff(args: DiffArgs, global: &Global) -> Result<u8, Failure> {
     let questions = Questions::of(&[&was, &is]);
     let (was, is) = sets::timed("compile", || (Reach::asking(&was, questions.clone()), Reach::asking(&is, questions)));
     let comparison = sets::timed("compare", || Comparison::new(&was, &is));
+    let place = places::first(&after.documents).or_else(|| places::first(&before.documents));
     let (policies, mut flows) = (sets::timed("policies", || policies(&before, &after)), 0);
     let mut out = BufWriter::new(io::stdout().lock());
     let written = sets::timed("decide and print", || match global.output {
         Output::Svg => draw(&comparison, &policies, &mut flows, &mut out),
-        Output::Sarif => sarif(&comparison, policies, &names.each_ref().map(String::as_str), &mut flows, &mut out),
+        Output::Sarif => {
+            sarif(&comparison, policies, (&names.each_ref().map(String::as_str), place), &mut flows, &mut out)
+        }
         output => print(&comparison, &policies, output.format(), &mut flows, &mut out),
     });
     sets::written(written.and_then(|()| out.flush()))?;
@@ -141,11 +144,11 @@ fn draw(
     out.write_all(diff::picture(arrows, policies, &workloads(comparison)).as_bytes())
 }
 
-/// SARIF, with files as the current folder has them.
+/// SARIF, with files as the current folder has them; what has no place of its own is at `place`, a file of the sets.
 fn sarif(
     comparison: &Comparison<'_, '_>,
     mut policies: Vec<PolicyChange>,
-    sets: &[&str],
+    (sets, place): (&[&str], Option<&str>),
     flows: &mut usize,
     out: &mut impl Write,
 ) -> io::Result<()> {
@@ -153,12 +156,12 @@ fn sarif(
     *flows = changes.len();
     let of_flows = changes.iter_mut().flat_map(|change| &mut change.because);
     let of_policies = policies.iter_mut().flat_map(|change| [&mut change.before, &mut change.after]).flatten();
+    let shown = |file: &str| places::in_sets(file, sets).unwrap_or_else(|| file.to_owned());
     for origin in of_flows.chain(of_policies) {
-        if let Some(path) = places::in_sets(&origin.file, sets) {
-            origin.file = path;
-        }
+        origin.file = shown(&origin.file);
     }
-    serde_json::to_writer_pretty(&mut *out, &diff::sarif(&changes, &policies, env!("CARGO_PKG_VERSION")))?;
+    let place = place.map_or_else(|| sets.first().copied().unwrap_or_default().to_owned(), shown);
+    serde_json::to_writer_pretty(&mut *out, &diff::sarif(&changes, &policies, &place, env!("CARGO_PKG_VERSION")))?;
     out.write_all(b"\n")
 }
 

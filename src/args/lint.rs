@@ -89,9 +89,11 @@ pub async fn lint(args: LintArgs, global: &Global) -> Result<u8, Failure> {
         linted.add(allowlist::compare(&list, &world, &set, &names));
     }
     let Linted { findings, untold } = linted;
-    let findings =
-        if matches!(global.output, Output::Sarif) { from_here(findings, args.set.files()) } else { findings };
-    let text = print(&findings, global.output).map_err(Failure::not_told)?;
+    let text = match global.output {
+        Output::Json => format!("{}\n", report::json(&findings)),
+        Output::Sarif => sarif(&findings, &set.documents, args.set.files()).map_err(Failure::not_told)?,
+        _ => report::text(&findings),
+    };
     let code = if findings.iter().any(|finding| finding.severity == Severity::Error) { FINDING } else { 0 };
     if matches!(global.output, Output::Text) {
         tracing::info!("{}", report::summary(&findings));
@@ -102,29 +104,18 @@ pub async fn lint(args: LintArgs, global: &Global) -> Result<u8, Failure> {
     sets::written(io::stdout().lock().write_all(text.as_bytes())).map(|_| code)
 }
 
-fn print(findings: &[Finding], output: Output) -> serde_json::Result<String> {
-    Ok(match output {
-        Output::Json | Output::Jsonl => format!("{}\n", report::json(findings)),
-        Output::Sarif => {
-            format!("{}\n", serde_json::to_string_pretty(&report::sarif(findings, env!("CARGO_PKG_VERSION")))?)
-        }
-        Output::Text | Output::Markdown | Output::Svg => report::text(findings),
-    })
-}
-
-/// The same with files as the current folder has them: code hosts show findings beside those.
-fn from_here(mut findings: Vec<Finding>, roots: &[PathBuf]) -> Vec<Finding> {
+/// SARIF, with files as the current folder has them: code hosts show findings beside those.
+fn sarif(findings: &[Finding], documents: &[PolicyDocument], roots: &[PathBuf]) -> serde_json::Result<String> {
     let roots: Vec<&Path> = roots.iter().map(PathBuf::as_path).collect();
-    let shown = |file: &mut String| {
-        if let Some(path) = places::in_folders(file, &roots) {
-            *file = path;
-        }
-    };
+    let shown = |file: &str| places::in_folders(file, &roots).unwrap_or_else(|| file.to_owned());
+    let mut findings = findings.to_vec();
     for finding in &mut findings {
-        finding.origin.iter_mut().for_each(|origin| shown(&mut origin.file));
-        finding.fix.iter_mut().filter_map(|fix| fix.file.as_mut()).for_each(shown);
+        let fixed = finding.fix.iter_mut().filter_map(|fix| fix.file.as_mut());
+        finding.origin.iter_mut().map(|origin| &mut origin.file).chain(fixed).for_each(|file| *file = shown(file));
     }
-    findings
+    let place = places::first(documents).map(shown).unwrap_or_default();
+    let log = report::sarif(&findings, &place, env!("CARGO_PKG_VERSION"));
+    Ok(format!("{}\n", serde_json::to_string_pretty(&log)?))
 }
 
 fn product(config: &Config) -> Result<NamespaceSet, Failure> {

@@ -2,6 +2,13 @@
 
 use std::path::Path;
 
+use crate::model::PolicyDocument;
+
+/// The file of the first policy that stands in one.
+pub(super) fn first(documents: &[PolicyDocument]) -> Option<&str> {
+    documents.iter().find_map(|document| Some(document.origins.document.as_ref()?.file.as_str()))
+}
+
 /// The path of a file of one of these folders, from the current folder; `None` where none of them has it.
 pub(super) fn in_folders(file: &str, folders: &[&Path]) -> Option<String> {
     let here = std::env::current_dir().and_then(|here| here.canonicalize()).ok()?;

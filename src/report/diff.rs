@@ -67,9 +67,10 @@ pub fn kind(change: &Change) -> Kind {
     }
 }
 
-/// SARIF: a result for each flow, with what makes the difference as its places, and for each policy.
+/// SARIF: a result for each flow, with what makes the difference as its places, and for each policy. A flow that differs
+/// for its workload alone is at the file `place`.
 #[must_use]
-pub fn sarif(changes: &[Change], policies: &[PolicyChange], version: &str) -> Value {
+pub fn sarif(changes: &[Change], policies: &[PolicyChange], place: &str, version: &str) -> Value {
     let flow = |change: &Change| {
         let kind = kind(change);
         let [from, to] = [&change.source, &change.destination].map(endpoint_text);
@@ -81,13 +82,13 @@ pub fn sarif(changes: &[Change], policies: &[PolicyChange], version: &str) -> Va
         let message = format!("policy {}: {}", change.kind.word(), change.policy);
         sarif::result(change.kind.word(), "note", &message, change.after.as_ref().or(change.before.as_ref()))
     };
-    let results: Vec<Value> = changes.iter().map(flow).chain(policies.iter().map(policy)).collect();
+    let results = changes.iter().map(flow).chain(policies.iter().map(policy)).collect();
     let rules = [
         (Kind::Added.word(), "Only the second set allows the flow, or has the policy."),
         (Kind::Removed.word(), "Only the first set allows the flow, or has the policy."),
         (Kind::Changed.word(), "The flow is allowed on other ports, or the policy has another meaning."),
     ];
-    sarif::log(rules, &results, version)
+    sarif::log(rules, results, place, version)
 }
 
 /// What stands before the flows.

@@ -52,11 +52,11 @@ pub fn json(findings: &[Finding]) -> Value {
     json!({"schema": SCHEMA, "findings": findings.iter().map(one).collect::<Vec<_>>()})
 }
 
-/// SARIF, with what can be pasted.
+/// SARIF, with what can be pasted; findings that are at no place of a file are at the file `place`.
 #[must_use]
-pub fn sarif(findings: &[Finding], version: &str) -> Value {
-    let results: Vec<Value> = findings.iter().map(result).collect();
-    sarif::log(Rule::ALL.map(|rule| (rule.word(), rule.description())), &results, version)
+pub fn sarif(findings: &[Finding], place: &str, version: &str) -> Value {
+    let results = findings.iter().map(result).collect();
+    sarif::log(Rule::ALL.map(|rule| (rule.word(), rule.description())), results, place, version)
 }
 
 fn result(finding: &Finding) -> Value {

@@ -8,11 +8,23 @@ use crate::model::Origin;
 
 const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
 
-/// A log of one run of this program: `rules` are ids with what they mean, `results` are of [`result`].
+/// A log of one run of this program: `rules` are ids with what they mean, `results` are of [`result`]. Those without a
+/// place of their own stand at the file `place`: GitHub refuses a log in which a result has none.
 #[must_use]
-pub fn log(rules: impl IntoIterator<Item = (&'static str, &'static str)>, results: &[Value], version: &str) -> Value {
+pub fn log(
+    rules: impl IntoIterator<Item = (&'static str, &'static str)>,
+    mut results: Vec<Value>,
+    place: &str,
+    version: &str,
+) -> Value {
     let rule = |(id, text): (&str, &str)| json!({"id": id, "shortDescription": {"text": text}});
     let rules: Vec<Value> = rules.into_iter().map(rule).collect();
+    let whole = location(&Origin { file: place.to_owned(), line: None, column: None, via: None });
+    for locations in results.iter_mut().filter_map(|result| result.get_mut("locations")?.as_array_mut()) {
+        if locations.is_empty() {
+            locations.push(whole.clone());
+        }
+    }
     json!({
         "$schema": SCHEMA,
         "version": "2.1.0",
@@ -62,6 +74,16 @@ mod tests {
     fn files_become_references() {
         assert_eq!(uri("infra/k8s/np.yaml"), "infra/k8s/np.yaml");
         assert_eq!(uri("a b/ü%:?#.yaml"), "a%20b/%C3%BC%25%3A%3F%23.yaml");
+    }
+
+    #[test]
+    fn a_result_without_a_place_stands_at_the_file_that_is_given() {
+        let at = [Origin::at("a.yaml", 3, 5)];
+        let results = vec![result("x", "note", "x", []), result("x", "note", "x", &at)];
+        let log = log([("x", "x.")], results, "b c.yaml", "1");
+        let files =
+            |n: usize| log["runs"][0]["results"][n]["locations"][0]["physicalLocation"]["artifactLocation"].clone();
+        assert_eq!([files(0), files(1)], [json!({"uri": "b%20c.yaml"}), json!({"uri": "a.yaml"})]);
     }
 
     #[test]

@@ -80,6 +80,26 @@ fn sarif_has_a_result_for_each_flow_and_policy_at_the_files_of_the_change() {
     }
 }
 
+/// GitHub refuses a whole log for one result without a place.
+#[test]
+fn a_flow_that_differs_for_its_workload_alone_is_shown_at_a_file_of_the_sets() {
+    let more = pods() + &pod("shop/new", "", "", "");
+    let places = |policies: &str| {
+        let files = folder(&[("old/p.yaml", &pods()), ("new/p.yaml", &more), ("new/np.yaml", policies)]);
+        let ran = run_in(files.path(), &["diff", "old", "new", "-o", "sarif"], "");
+        let results = ran.json()["runs"][0]["results"].as_array().unwrap().clone();
+        let place =
+            |result: &serde_json::Value| result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"].clone();
+        assert!(!results.is_empty(), "{ran:?}");
+        results
+            .iter()
+            .map(|result| place(result).as_str().unwrap().to_owned())
+            .collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(places(&policy("ops/deny", DENY)).into_iter().collect::<Vec<_>>(), ["new/np.yaml"]);
+    assert_eq!(places("").into_iter().collect::<Vec<_>>(), ["new"]);
+}
+
 #[test]
 fn what_means_the_same_does_not_differ() {
     let before = base() + &policy("shop/web", TO_DB);

@@ -104,6 +104,12 @@ matrix: {homeserver: \"https://matrix.example.org\", room: \"!a:example.org\"}
     let ran = run_in(files.path(), &args, "");
     assert!(ran.out.contains("error: namespace bank has no default-deny policy for ingress and egress"), "{ran:?}");
     assert!(!ran.out.contains("namespace shop has"), "{ran:?}");
+    // GitHub refuses a whole log for one result without a place.
+    let log = run_in(files.path(), &[&args[..], &["-o", "sarif"]].concat(), "").json();
+    for result in log["runs"][0]["results"].as_array().unwrap() {
+        let uri = &result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"];
+        assert_eq!(uri, "policies.yaml", "{result:#}");
+    }
 }
 
 #[test]
