@@ -58,32 +58,8 @@ cluster could not be read; 4 nothing to compare.";
 
 /// Prints the flows that two sets decide otherwise.
 pub async fn diff(args: DiffArgs, global: &Global) -> Result<u8, Failure> {
-    let DiffArgs { before, after, workloads, reading } = args;
-    sets::once(
-        [Some(&before), Some(&after), workloads.as_ref()].into_iter().flatten().filter(|name| *name != sets::LIVE),
-    )?;
-    let names = [after.clone(), before.clone()];
-    // One look at the cluster, whatever is asked of it.
-    let is_asked = [Some(&before), Some(&after), workloads.as_ref()].iter().flatten().any(|name| *name == sets::LIVE);
-    let live = if is_asked { Some(reading.load(sets::LIVE, global).await?) } else { None };
-    let load = async |name: &str| match &live {
-        Some(live) if name == sets::LIVE => Ok(live.clone()),
-        _ => reading.load(name, global).await,
-    };
-    let [before, after] = if [&before, &after].iter().any(|name| *name == sets::LIVE) {
-        [load(&before).await?, load(&after).await?]
-    } else {
-        reading.load_both(&before, &after)?
-    };
-    let on = match &workloads {
-        Some(from) => Some(load(from).await?),
-        None => None,
-    };
-    for (name, set) in [("first", &before), ("second", &after)] {
-        if set.is_empty() {
-            tracing::warn!("the {name} set has no policies and no workloads: is it the right path?");
-        }
-    }
+    let names = [args.after.clone(), args.before.clone()];
+    let (before, after, on) = loaded(args, global).await?;
     let (here, there) = (on.as_ref().unwrap_or(&before), on.as_ref().unwrap_or(&after));
     if !here.has_workloads() && !there.has_workloads() {
         let what = "there are no pods or workloads that flows could be between: give them with --workloads";
@@ -105,6 +81,35 @@ pub async fn diff(args: DiffArgs, global: &Global) -> Result<u8, Failure> {
     });
     sets::written(written.and_then(|()| out.flush()))?;
     Ok(u8::from(flows > 0))
+}
+
+/// The two sets, and the one that has the workloads for both. There is one look at the cluster, whatever is asked of it.
+async fn loaded(args: DiffArgs, global: &Global) -> Result<(InputSet, InputSet, Option<InputSet>), Failure> {
+    let DiffArgs { before, after, workloads, reading } = args;
+    let all = || [Some(&before), Some(&after), workloads.as_ref()].into_iter().flatten();
+    sets::once(all().filter(|name| *name != sets::LIVE))?;
+    let is_asked = all().any(|name| name == sets::LIVE);
+    let live = if is_asked { Some(reading.load(sets::LIVE, global).await?) } else { None };
+    let load = async |name: &str| match &live {
+        Some(live) if name == sets::LIVE => Ok(live.clone()),
+        _ => reading.load(name, global).await,
+    };
+    let sets = if [&before, &after].iter().any(|name| *name == sets::LIVE) {
+        [load(&before).await?, load(&after).await?]
+    } else {
+        reading.load_both(&before, &after)?
+    };
+    let on = match &workloads {
+        Some(from) => Some(load(from).await?),
+        None => None,
+    };
+    for (name, set) in ["first", "second"].iter().zip(&sets) {
+        if set.is_empty() {
+            tracing::warn!("the {name} set has no policies and no workloads: is it the right path?");
+        }
+    }
+    let [before, after] = sets;
+    Ok((before, after, on))
 }
 
 fn print(

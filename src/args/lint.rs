@@ -64,12 +64,14 @@ cluster could not be read; 4 no policy.";
 /// Prints what is wrong.
 pub async fn lint(args: LintArgs, global: &Global) -> Result<u8, Failure> {
     let config = args.config.map(|path| Config::load(&path).map_err(Failure::usage)).transpose()?;
-    let namespaces = config.as_ref().map(product).transpose()?;
+    let products = config.as_ref().map(product).transpose()?;
     let list = allowlist::load(args.allowlist, config.as_ref())?;
     let (set, plain) = args.set.load_apart(global).await?;
     if set.documents.is_empty() {
-        let error = anyhow::anyhow!("the input has no policies: is it the right folder?");
-        return Err(Failure { code: NOTHING, error });
+        return Err(Failure {
+            code: NOTHING,
+            error: anyhow::anyhow!("the input has no policies: is it the right folder?"),
+        });
     }
     if !set.has_workloads() {
         tracing::warn!(
@@ -77,7 +79,7 @@ pub async fn lint(args: LintArgs, global: &Global) -> Result<u8, Failure> {
         );
     }
     let world = set.world(&set, None);
-    let product = namespaces.map(|namespaces| namespaces.product(&set.snapshot, &[]));
+    let product = products.map(|products| products.product(&set.snapshot, &[]));
     let mut linted = lint::lint(&lint::Input {
         world: &world,
         documents: &set.documents,
@@ -96,12 +98,16 @@ pub async fn lint(args: LintArgs, global: &Global) -> Result<u8, Failure> {
     };
     let code = if findings.iter().any(|finding| finding.severity == Severity::Error) { FINDING } else { 0 };
     if matches!(global.output, Output::Text) {
-        tracing::info!("{}", report::summary(&findings));
-        if untold > 0 {
-            tracing::info!("{untold} rules are about pods that are not in the input: what they match is not looked at");
-        }
+        summary(&findings, untold);
     }
     sets::written(io::stdout().lock().write_all(text.as_bytes())).map(|_| code)
+}
+
+fn summary(findings: &[Finding], untold: usize) {
+    tracing::info!("{}", report::summary(findings));
+    if untold > 0 {
+        tracing::info!("{untold} rules are about pods that are not in the input: what they match is not looked at");
+    }
 }
 
 /// SARIF, with files as the current folder has them: code hosts show findings beside those.

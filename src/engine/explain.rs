@@ -200,15 +200,9 @@ impl<'a> Question<'a> {
         if let [(_, _)] = parts.as_slice() {
             return parts.into_iter().map(|(answer, _)| answer).collect();
         }
-        let name = |ranges: &[Range]| match &peer.endpoint {
-            Endpoint::External { name, .. } => {
-                Endpoint::External { name: name.clone(), cidrs: outside::blocks(ranges) }
-            }
-            other => other.clone(),
-        };
         let told = |(answer, ranges): (Answer, Vec<Range>)| match direction {
-            Direction::Egress => Answer { destination: name(&ranges), ..answer },
-            Direction::Ingress => Answer { source: name(&ranges), ..answer },
+            Direction::Egress => Answer { destination: part(&peer.endpoint, &ranges), ..answer },
+            Direction::Ingress => Answer { source: part(&peer.endpoint, &ranges), ..answer },
         };
         parts.into_iter().map(told).collect()
     }
@@ -368,6 +362,14 @@ impl<'a> Question<'a> {
         let (rule, _) = rules.first()?;
         let document = self.declared.get(&rule.policy)?;
         document.object.pointer(&format!("/spec/{}/{}", rule.direction.word(), rule.index))
+    }
+}
+
+/// Some of an endpoint's addresses.
+fn part(endpoint: &Endpoint, ranges: &[Range]) -> Endpoint {
+    match endpoint {
+        Endpoint::External { name, .. } => Endpoint::External { name: name.clone(), cidrs: outside::blocks(ranges) },
+        other => other.clone(),
     }
 }
 

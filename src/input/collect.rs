@@ -244,8 +244,18 @@ impl<'d> Collector<'d> {
         if !self.is_new(source, document, group, &id)? {
             return Ok(());
         }
-        match (kind, path) {
-            ("Namespace", _) => self.namespace(cursor, name)?,
+        self.put(cursor, id, path)
+    }
+
+    /// Takes an object that was not there before; where it has a pod template, `path` is the template's.
+    fn put(
+        &mut self,
+        cursor: Cursor<'_>,
+        id: Workload,
+        path: Option<&'static [&'static str]>,
+    ) -> Result<(), ManifestError> {
+        match (id.kind.as_str(), path) {
+            ("Namespace", _) => self.namespace(cursor, &id.name)?,
             ("Service", _) => self.set.snapshot.services.push(things::service(cursor, &id)?),
             ("ServiceAccount", _) => {
                 let labels = cursor.labels(&["metadata", "labels"])?;
@@ -256,7 +266,7 @@ impl<'d> Collector<'d> {
                     self.ends.entry((id.namespace, service)).or_default().extend(ends);
                 }
             }
-            ("Node", _) => self.node(cursor, name)?,
+            ("Node", _) => self.node(cursor, &id.name)?,
             ("ClusterInformation", _) => {
                 let version = cursor.text_at(&["spec", "calicoVersion"])?;
                 self.set.ties = version.map(TieRule::of_version);

@@ -21,6 +21,7 @@ mod matrix_faults;
 mod matrix_golden;
 mod matrix_page;
 mod matrix_property;
+mod matrix_weekly;
 mod offline;
 mod probe_exec;
 mod probe_lab;
