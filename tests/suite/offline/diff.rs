@@ -199,7 +199,6 @@ fn revisions_are_compared_with_each_other_and_with_the_folder() {
         ("--unknown=x:k8s", "unexpected argument"),
         (":k8s", "`` is no revision"),
         ("nowhere", "there is no such file or folder"),
-        ("live", "cannot be compared yet"),
     ] {
         let ran = run_in(folder.path(), &["diff", bad, "k8s"], "");
         assert_eq!(ran.code, 2, "{ran:?}");
