@@ -16,10 +16,10 @@ const GAP: usize = 8;
 const CHARACTER: usize = 7;
 /// The height of a line of a name.
 pub(super) const LINE: usize = 15;
-/// Characters of a line of a name, where it can be broken.
-const WRAP: usize = 17;
+/// Characters of a line of a name, where it can be broken: `169.254.169.254/32,` fits.
+const WRAP: usize = 19;
 /// Lines of a name.
-const LINES: usize = 7;
+const LINES: usize = 9;
 /// The least width: the legend has to fit.
 const LEAST: usize = 800;
 
@@ -209,7 +209,9 @@ mod tests {
         assert_eq!(wrap("envoy-gateway-system", OF_NAMES), ["envoy-gateway-", "system"]);
         let outside = "0.0.0.0/0 but 10.0.0.0/8,192.168.77.1/32";
         assert_eq!(wrap(outside, OF_BLOCKS), ["0.0.0.0/0 but", "10.0.0.0/8,", "192.168.77.1/32"]);
-        assert_eq!(wrap(&"x".repeat(40), OF_NAMES), ["x".repeat(17), "x".repeat(17), "x".repeat(6)]);
+        let metadata = "10.0.0.0/8,169.254.169.254/32,192.168.77.1/32";
+        assert_eq!(wrap(metadata, OF_BLOCKS), ["10.0.0.0/8,", "169.254.169.254/32,", "192.168.77.1/32"]);
+        assert_eq!(wrap(&"x".repeat(40), OF_NAMES), ["x".repeat(19), "x".repeat(19), "x".repeat(2)]);
         let long = wrap(&"name-that-never-ends-".repeat(20), OF_NAMES);
         assert!(long.len() == LINES && long[LINES - 1].ends_with('…'), "{long:?}");
     }
