@@ -9,7 +9,7 @@ use crate::support::{
     sample,
     schemas::{View, assert_documented, check, names, schema},
 };
-use netpol_verify::model::Report;
+use netpol_verify::{engine::lint::Rule, model::Report};
 
 fn report() -> Value {
     let mut report = sample::report();
@@ -89,6 +89,15 @@ fn every_schema_names_its_output_and_stands_in_the_documentation() {
         assert!(text.contains(&format!("\"netpol-verify/{name}/v1\"")), "{name}");
         assert!(page.contains(&format!("({name}.json)")), "{name} is not linked");
         assert!(check(&name, View::Shipped, &json!({})).is_err(), "{name} says nothing");
+    }
+}
+
+#[test]
+fn every_rule_of_lint_is_a_word_of_its_schema() {
+    let schema = schema("lint");
+    let words = schema.pointer("/properties/findings/items/properties/rule/enum").and_then(Value::as_array).unwrap();
+    for rule in Rule::ALL {
+        assert!(words.contains(&json!(rule.word())), "{}", rule.word());
     }
 }
 
