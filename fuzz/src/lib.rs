@@ -44,16 +44,17 @@ pub fn use_up(set: &InputSet) {
     let world = set.world(set, None);
     let reach = Reach::new(&world);
     for format in [Format::Text, Format::Json] {
-        let mut length = 0;
+        let (mut printer, mut text) = (list::Printer::new(format), String::new());
         let done: Result<(), Infallible> = reach.rows(|row| {
-            length += list::row(format, &row, length == 0).len();
+            text.clear();
+            printer.row(&row, &mut text);
             Ok(())
         });
         assert!(done.is_ok());
     }
     let linted =
         lint::lint(&lint::Input { world: &world, documents: &set.documents, product: None, not_rendered: &[] });
-    let _ = (findings::text(&linted.findings), findings::sarif(&linted.findings, "0"));
+    let _ = (findings::text(&linted.findings), findings::sarif(&linted.findings, FILE, "0"));
     for (name, namespace) in &set.snapshot.namespaces {
         let labels: &Labels = &namespace.labels;
         let _ = table::rows(&set.read.policies, name, labels);
