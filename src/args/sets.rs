@@ -71,6 +71,7 @@ impl SetArgs {
         if self.live {
             return Ok((self.over(self.reading.live(global).await?, global).await?, BTreeSet::new()));
         }
+        once(self.files.iter().map(|file| file.as_os_str()).chain(self.workloads.iter().map(OsStr::new)))?;
         let texts = timed("read", || input::files::read(&self.files, &self.reading.kustomize)).map_err(refused)?;
         let (rendered, plain): (Vec<_>, Vec<_>) = texts.iter().partition(|text| !text.made_of.is_empty());
         let plain = plain.into_iter().filter(|_| !rendered.is_empty()).map(|text| text.source.name.clone()).collect();

@@ -298,6 +298,7 @@ fn standard_input_is_read_once_alone() {
         &["diff", "-", "-"][..],
         &["diff", "-", "x.yaml", "--workloads", "-"],
         &["list", "-f", "-", "-f", "-"],
+        &["list", "-f", "-", "--workloads", "-"],
         &["explain", "-f", "-", "--flows", "-"],
     ] {
         let ran = run_in(file(shop()).path(), args, &shop());
