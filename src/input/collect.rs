@@ -8,7 +8,7 @@ use std::{
 use super::{
     Fault, Faults, Parsed, Source,
     cursor::Cursor,
-    owners::Owners,
+    owners::{self, Owners},
     pods::{self, Template},
     policies::{self, Places},
     things,
@@ -20,10 +20,7 @@ use crate::{
         world::{self, World},
     },
     flux::manifests::{Document, ManifestError, Node, Place},
-    model::{
-        NamespaceInfo, NetworkSet, PodInfo, Policy, PolicyDocument, ServiceEnds, Snapshot, TieRule, Workload,
-        WorkloadInfo,
-    },
+    model::{NamespaceInfo, NetworkSet, PodInfo, Policy, PolicyDocument, ServiceEnds, Snapshot, TieRule, Workload},
     parallel,
 };
 
@@ -352,7 +349,7 @@ impl<'d> Collector<'d> {
         };
         set.snapshot.pods = pods.into_iter().map(owned).collect();
         set.snapshot.pods.sort_by(|a, b| a.id.cmp(&b.id));
-        set.snapshot.workloads = workloads(templates, &owners);
+        set.snapshot.workloads = owners::workloads(templates, &owners);
         for service in &mut set.snapshot.services {
             service.with_ends(&mut ends);
         }
@@ -362,31 +359,6 @@ impl<'d> Collector<'d> {
         set.warnings.extend(policies::notes(&set.read, &set.documents, &set.snapshot, &places));
         Ok(set)
     }
-}
-
-/// The templates by their top-most owners: the owner's own where it has one, else that of an object which wants pods.
-fn workloads(templates: Vec<Template>, owners: &Owners) -> Vec<WorkloadInfo> {
-    let mut best: BTreeMap<Workload, ((bool, bool), Template)> = BTreeMap::new();
-    for template in templates {
-        let top = owners.top(&template.object, template.owner.as_ref());
-        let rank = (top == template.object, !template.idle);
-        // Of two equals the first by name, so that the order of the files decides nothing.
-        let is_better = |(known, other): &((bool, bool), Template)| {
-            rank > *known || rank == *known && template.object < other.object
-        };
-        if best.get(&top).is_none_or(is_better) {
-            best.insert(top, (rank, template));
-        }
-    }
-    let info = |(id, (_, template)): (Workload, (_, Template))| WorkloadInfo {
-        id,
-        replicas: None,
-        labels: template.labels,
-        ports: template.ports,
-        host_network: template.host_network,
-        service_account: template.service_account,
-    };
-    best.into_iter().map(info).collect()
 }
 
 /// "A namespace that no object declares exists with the one label `kubernetes.io/metadata.name`."

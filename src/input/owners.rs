@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::cursor::Cursor;
-use crate::{flux::manifests::ManifestError, model::Workload};
+use super::{cursor::Cursor, pods::Template};
+use crate::{
+    flux::manifests::ManifestError,
+    model::{Workload, WorkloadInfo},
+};
 
 /// Owners above owners; more than this is a ring or malice.
 const LEVELS: usize = 8;
@@ -55,4 +58,29 @@ impl Owners {
         }
         first
     }
+}
+
+/// The templates by their top-most owners: the owner's own where it has one, else that of an object which wants pods.
+pub(super) fn workloads(templates: Vec<Template>, owners: &Owners) -> Vec<WorkloadInfo> {
+    let mut best: BTreeMap<Workload, ((bool, bool), Template)> = BTreeMap::new();
+    for template in templates {
+        let top = owners.top(&template.object, template.owner.as_ref());
+        let rank = (top == template.object, !template.idle);
+        // Of two equals the first by name, so that the order of the files decides nothing.
+        let is_better = |(known, other): &((bool, bool), Template)| {
+            rank > *known || rank == *known && template.object < other.object
+        };
+        if best.get(&top).is_none_or(is_better) {
+            best.insert(top, (rank, template));
+        }
+    }
+    let info = |(id, (_, template)): (Workload, (_, Template))| WorkloadInfo {
+        id,
+        replicas: None,
+        labels: template.labels,
+        ports: template.ports,
+        host_network: template.host_network,
+        service_account: template.service_account,
+    };
+    best.into_iter().map(info).collect()
 }

@@ -14,8 +14,10 @@ pub(super) struct Declared<'d> {
     by_id: HashMap<&'d PolicyRef, &'d PolicyDocument>,
     by_namespace: HashMap<&'d str, Vec<&'d PolicyDocument>>,
     /// By direction and by the places of the policies that isolate.
-    homes: Mutex<HashMap<(Direction, Vec<usize>), Arc<Home<'d>>>>,
+    homes: Mutex<Homes<'d>>,
 }
+
+type Homes<'d> = HashMap<(Direction, Vec<usize>), Arc<Home<'d>>>;
 
 /// The policies that isolate, and the one of them that an entry goes into: many flows have the same.
 pub(super) struct Home<'d> {

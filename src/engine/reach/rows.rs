@@ -78,9 +78,12 @@ pub struct Rows<'r, 'w> {
     blocks: HashMap<Vec<IpNet>, usize>,
     /// By what decides it.
     outside: HashMap<OutsideKey, Outside>,
-    /// The destinations of the last source, and what decides them.
-    destinations: Option<(Vec<u32>, Option<Rc<[usize]>>)>,
+    /// What decides the destinations of the last source, and these.
+    destinations: Option<(Vec<u32>, Destinations)>,
 }
+
+/// The endpoints that anything passes to, in order; `None` where all have to be asked about.
+type Destinations = Option<Rc<[usize]>>;
 
 /// Two endpoints with the same have the same sets outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -224,8 +227,7 @@ impl<'r, 'w> Rows<'r, 'w> {
         })
     }
 
-    /// The endpoints that anything passes to, in order; `None` where all have to be asked about.
-    fn destinations(&mut self, point: &Point) -> Option<Rc<[usize]>> {
+    fn destinations(&mut self, point: &Point) -> Destinations {
         let sides = &self.reach.egress.sides;
         let groups: Vec<u32> = sides.iter().map(|(_, sides)| sides.group_number(point.class).0).collect();
         if let Some((known, destinations)) = &self.destinations

@@ -2,7 +2,7 @@
 //!
 //! Each endpoint is a column and each set of flows a line of its own, as messages are in a sequence diagram: no line
 //! lies upon another one, so that every arrow can be followed however many there are. Flows with the same ports share a
-//! line where it tells exactly them ([`lanes`]).
+//! line where it tells exactly them (`lanes`).
 
 mod draw;
 mod lanes;
