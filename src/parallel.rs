@@ -70,7 +70,7 @@ pub fn in_order<T: Send, W: FnMut(usize) -> T, E>(
     thread::scope(|scope| {
         let start = |first| started(scope, first..count, threads, &worker);
         let receivers: Vec<_> = (0..threads).map_while(|first| if threads > 1 { start(first) } else { None }).collect();
-        if receivers.len() < threads || threads == 1 {
+        if receivers.len() < threads {
             // There are no more threads to be had.
             drop(receivers);
             let mut work = worker();

@@ -116,12 +116,14 @@ fn is_host_name(text: &str) -> bool {
     text.contains('.') && text.trim_end_matches('.').split('.').all(is_label)
 }
 
-fn outside(name: Option<&str>, nets: Vec<IpNet>) -> Asked {
+/// Addresses outside, by a name where they have one.
+pub(super) fn outside(name: Option<&str>, nets: Vec<IpNet>) -> Asked {
     let endpoint = Endpoint::External { name: name.map(str::to_owned), cidrs: nets.clone() };
     Asked { endpoint, class: None, pod: None, nets, family: None }
 }
 
-fn of_point(point: &Point) -> Asked {
+/// A whole endpoint.
+pub(super) fn of_point(point: &Point) -> Asked {
     Asked { endpoint: point.endpoint.clone(), class: Some(point.class), pod: None, nets: Vec::new(), family: None }
 }
 

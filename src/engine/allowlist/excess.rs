@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use super::{Intent, Kind, Side, Told, far, preposition, workloads};
 use crate::{
     engine::{
+        asked,
         reach::{Open, Point, outside, outside::Range},
         verdict::{self, Side as Verdict},
         world::{End, Family},
@@ -71,7 +72,7 @@ impl Side<'_> {
 
     /// The ports that are intended with a workload, and whether any entry names it.
     fn intended(&self, class: usize, far: &End<'_>, destination: &Point) -> (PortSet, bool) {
-        let to = far::of_point(destination);
+        let to = asked::of_point(destination);
         let mut ports = PortSet::empty();
         let mut is_named = false;
         for (intent, other) in &self.intents {
@@ -127,7 +128,7 @@ impl Side<'_> {
     fn intended_at(&self, address: IpAddr, own: &Point) -> (PortSet, bool) {
         let to = match self.direction {
             Direction::Egress => far::outside(),
-            Direction::Ingress => far::of_point(own),
+            Direction::Ingress => asked::of_point(own),
         };
         let holding: Vec<&Intent> = self
             .intents

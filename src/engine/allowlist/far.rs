@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use super::{Input, Intent, workloads};
 use crate::{
     engine::{
-        asked::{self, Asked, Meaning, Port},
+        asked::{self, Asked, Meaning, Port, of_point},
         reach::Point,
         world::{End, Family},
     },
@@ -148,10 +148,6 @@ fn named<'a>(input: &Input<'a>, namespace: &str, name: &str) -> Far<'a> {
     }
 }
 
-pub(super) fn of_point(point: &Point) -> Asked {
-    Asked { endpoint: point.endpoint.clone(), class: Some(point.class), pod: None, nets: Vec::new(), family: None }
-}
-
 /// The ports of an intended flow at its destination: all where it names none.
 pub(super) fn ports(input: &Input<'_>, intent: &Intent, to: &Asked, service: Option<&ServiceInfo>) -> PortSet {
     if intent.ports.is_empty() {
@@ -175,8 +171,7 @@ pub(super) fn port_at(
 
 /// An address outside, as a destination without named ports.
 pub(super) fn outside() -> Asked {
-    let endpoint = crate::model::Endpoint::External { name: None, cidrs: Vec::new() };
-    Asked { endpoint, class: None, pod: None, nets: Vec::new(), family: None }
+    asked::outside(None, Vec::new())
 }
 
 /// The address families of these blocks that one of the classes has, or may have.

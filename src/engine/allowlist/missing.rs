@@ -5,7 +5,7 @@ use ipnet::IpNet;
 use super::{Intent, Kind, Side, Told, far, far::Far, preposition};
 use crate::{
     engine::{
-        asked::{Asked, Port},
+        asked::{self, Asked, Port},
         blame,
         reach::{Open, Point, outside},
         verdict,
@@ -124,7 +124,7 @@ impl<'a> Side<'a> {
         let same = reach.matrix.class(class).is_some_and(|class| class.workload == own.workload);
         let (source, destination, to, service) = match self.direction {
             Direction::Egress => (own.class, class, end.clone(), far.service),
-            Direction::Ingress => (class, own.class, far::of_point(own), None),
+            Direction::Ingress => (class, own.class, asked::of_point(own), None),
         };
         let numbers = |port: &(Protocol, Port)| {
             far::port_at(self.input, port, &to, service).into_iter().map(|range| range.from).collect()
@@ -208,7 +208,7 @@ impl<'a> Side<'a> {
         let Some(family) = world::families(source, destination).into_iter().next() else { return Vec::new() };
         let (to, service) = match self.direction {
             Direction::Egress => (end.clone(), far.service),
-            Direction::Ingress => (far::of_point(own), None),
+            Direction::Ingress => (asked::of_point(own), None),
         };
         let declared = || destination.ports.iter().find(|port| !port.init).map(|port| (port.protocol, port.number));
         let ports: Vec<(Protocol, u16)> = match wanted {
