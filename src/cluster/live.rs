@@ -46,14 +46,14 @@ use super::{
 /// How long one request may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Pods asked for at one time.
-const PODS_AT_ONCE: usize = 8;
+pub(super) const PODS_AT_ONCE: usize = 8;
 /// The group whose absence shows that discovery did not answer in the form that is understood.
 const ALWAYS_SERVED: &str = "networking.k8s.io";
 const POLICIES: &str = "networkpolicies.networking.k8s.io";
 
 /// The cluster behind an API server.
 pub struct LiveCluster {
-    reader: Reader,
+    pub(super) reader: Reader,
     namespace: String,
     job: Option<String>,
     cron_job: String,
@@ -219,12 +219,6 @@ impl LiveCluster {
         }
         Ok(owners)
     }
-
-    async fn pod(&self, id: &PodRef) -> Result<Option<Unowned>, ClusterError> {
-        let api: Api<Pod> = Api::namespaced(self.reader.client.clone(), &id.namespace);
-        let answer = self.reader.ask("get", "pods", api.get_opt(&id.name)).await?;
-        Ok(answer.map_err(|error| ClusterError::new("get", "pods", &error))?.and_then(pods::read))
-    }
 }
 
 /// A list that a verdict can do without, named when it is missing.
@@ -350,10 +344,7 @@ impl Cluster for LiveCluster {
     }
 
     async fn pods(&self, ids: &[PodRef]) -> Result<BTreeMap<PodRef, PodInfo>, Fault> {
-        let ids: BTreeSet<PodRef> = ids.iter().cloned().collect();
-        let gets = stream::iter(ids).map(|id| async move { self.pod(&id).await }).buffered(PODS_AT_ONCE);
-        let found: Vec<Option<Unowned>> = gets.try_collect().await?;
-        let found: Vec<Unowned> = found.into_iter().flatten().collect();
+        let found = self.again(ids).await?;
         let owners = self.learn(&found).await?;
         Ok(found.into_iter().map(|pod| pod.owned(&owners)).map(|pod| (pod.id.clone(), pod)).collect())
     }

@@ -11,6 +11,7 @@
 //! [`NotReadable`](crate::model::NotReadable).
 
 mod admin;
+mod again;
 mod calico;
 mod discovery;
 mod event;

@@ -24,6 +24,7 @@ use super::{
     gate::Gate,
     script,
     target::{Target, Wave},
+    waves,
 };
 
 /// The most of an exec's output that is read; 64 lines take less than 40 KiB.
@@ -110,7 +111,8 @@ impl ExecProber {
     }
 
     /// Tries up to [`script::MAX_TARGETS`] targets with the script, in one exec; the answers are in the order of
-    /// `targets`. A target whose line did not come is [`Outcome::Cut`].
+    /// `targets`. A target whose line did not come is [`Outcome::Cut`]; one that stands twice is tried twice, the second
+    /// time after the first has ended.
     ///
     /// # Errors
     /// There was no answer at all, for a reason that concerns the source or the way to it ([`ExecFault`]).
@@ -121,7 +123,7 @@ impl ExecProber {
         if targets.is_empty() {
             return Ok(Vec::new());
         }
-        let wave = self.limits.wave;
+        let wave = self.wave(targets);
         let limit = script::time_limit(targets, wave).min(self.limits.deadline);
         let ran = self.run(source, script::command(targets, wave), limit).await?;
         if !dialect::has_begun(&ran.stdout) {
@@ -143,9 +145,19 @@ impl ExecProber {
         let first = self.nc_one(source, first).await?;
         // Owned targets: a future that borrows its item is not `Send` for every lifetime, which callers need.
         let tries = rest.iter().cloned().map(|target| async move { self.nc_one(source, &target).await });
-        let tries = stream::iter(tries).buffered(self.limits.wave.get());
+        // In their order, so that no more begin than this before one has ended.
+        let tries = stream::iter(tries).buffered(self.wave(targets).get());
         let rest: Vec<Observation> = tries.map(|tried| tried.unwrap_or_else(|fault| of_fault(&fault))).collect().await;
         Ok(std::iter::once(first).chain(rest).collect())
+    }
+
+    fn wave(&self, targets: &[Target]) -> Wave {
+        waves::wave(targets, self.limits.wave)
+    }
+
+    /// The order for these targets, and its cuts into execs.
+    pub(super) fn order(&self, targets: &[Target]) -> (Vec<usize>, Vec<std::ops::Range<usize>>) {
+        waves::order(targets, self.limits.wave)
     }
 
     async fn nc_one(&self, source: &SourcePod, target: &Target) -> Result<Observation, ExecFault> {

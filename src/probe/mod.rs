@@ -19,6 +19,7 @@ mod prober;
 pub mod script;
 pub mod target;
 pub mod tools;
+mod waves;
 
 pub use crate::model::Outcome;
 pub use dialect::{Observation, Tool};

@@ -10,7 +10,6 @@ use super::{
     dialect::Observation,
     exec::{ExecProber, SourcePod, of_fault},
     fault::ExecFault,
-    script::MAX_TARGETS,
     target::Target,
 };
 
@@ -111,14 +110,23 @@ fn key(pod: &ProbePod, container: &Candidate) -> Key {
 }
 
 impl ExecProber {
-    /// Tries the targets from the first container that can, with the form that it can, in as many execs as needed; the
-    /// answers are in the order of `targets`. A fault is the outcome of each target that it concerns.
+    /// Tries the targets from the first container that can, with the form that it can, in as many execs as needed, one
+    /// after the other; the answers are in the order of `targets`. A target that stands twice is tried twice, the second
+    /// time after the first has ended. A fault is the outcome of each target that it concerns.
     pub async fn probe(&self, cache: &ToolCache, pod: &ProbePod, targets: &[Target]) -> Vec<Observation> {
-        let mut seen = Vec::with_capacity(targets.len());
-        for chunk in targets.chunks(MAX_TARGETS) {
-            seen.extend(self.probe_chunk(cache, pod, chunk).await);
+        let mut seen: Vec<Option<Observation>> = vec![None; targets.len()];
+        let (order, cuts) = self.order(targets);
+        for places in cuts.into_iter().filter_map(|cut| order.get(cut)) {
+            let chunk: Vec<Target> = places.iter().filter_map(|place| targets.get(*place).cloned()).collect();
+            let answers = self.probe_chunk(cache, pod, &chunk).await;
+            for (place, answer) in places.iter().zip(answers) {
+                if let Some(slot) = seen.get_mut(*place) {
+                    *slot = Some(answer);
+                }
+            }
         }
-        seen
+        let none = || Observation::without_tool(Outcome::Cut, "no answer");
+        seen.into_iter().map(|answer| answer.unwrap_or_else(none)).collect()
     }
 
     async fn probe_chunk(&self, cache: &ToolCache, pod: &ProbePod, targets: &[Target]) -> Vec<Observation> {

@@ -183,6 +183,21 @@ async fn pods_are_read_again_with_owners_that_are_new_since_the_snapshot() {
 }
 
 #[tokio::test]
+async fn many_pods_of_a_namespace_are_read_again_with_one_request() {
+    let api = shop().await;
+    let cluster = patient(&api);
+    for number in 0..20 {
+        api.put("pods", pod("shop", &format!("many-{number:02}"), None));
+    }
+    let id = |name: String| PodRef { namespace: "shop".to_owned(), name };
+    let ids: Vec<PodRef> =
+        (0..15).map(|number| id(format!("many-{number:02}"))).chain([id("gone".to_owned())]).collect();
+    let pods = cluster.pods(&ids).await.unwrap();
+    assert_eq!(pods.keys().cloned().collect::<Vec<_>>(), ids[..15], "those that were asked for, and are there");
+    assert_eq!(api.requests("/pods").len(), 1, "{:?}", api.requests("/pods"));
+}
+
+#[tokio::test]
 async fn a_policy_that_changed_has_another_version() {
     let api = shop().await;
     let cluster = patient(&api);
