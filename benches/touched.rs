@@ -87,6 +87,7 @@ fn merge(before: Option<&World>, after: &World) -> usize {
         recorded: &[],
         retried_rules: &[],
         first_run: before.is_none(),
+        sweep: None,
     });
     found.flows.len()
 }

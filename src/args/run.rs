@@ -33,6 +33,10 @@ pub struct RunArgs {
     /// that no watcher starts.
     #[arg(long)]
     follow: bool,
+    /// Look at everything that Git declares, on every node, and not only at what changed; a rule for many workloads in
+    /// turns, sweep by sweep. A scheduled run does so by itself as often as schedule.fullEvery says.
+    #[arg(long, env = "NETPOL_VERIFY_SWEEP", num_args = 0..=1, default_value_t = false, default_missing_value = "true")]
+    sweep: bool,
     #[command(flatten)]
     environment: Environment,
 }
@@ -57,7 +61,7 @@ const FOLLOWED: usize = 10;
 
 /// Runs once, or as often as Flux moves on.
 pub async fn run(args: RunArgs, global: &Global) -> Result<u8, Failure> {
-    let RunArgs { config, dry_run, job, revision, trigger, follow, environment } = args;
+    let RunArgs { config, dry_run, job, revision, trigger, follow, sweep, environment } = args;
     let config = Config::load(&config).map_err(Failure::usage)?;
     if dry_run {
         let text = serde_saphyr::to_string(&config).map_err(Failure::usage)?;
@@ -68,7 +72,7 @@ pub async fn run(args: RunArgs, global: &Global) -> Result<u8, Failure> {
     let client = client(global).await?;
     let outside = Adapters::new(&client, &config, global, job.clone(), &environment)?;
     let own = own_job(&client, &global.namespace, job.as_deref(), revision.as_deref(), trigger.as_deref()).await;
-    let mut settings = Settings { job: own.map_err(Failure::not_told)?, config, namespaces };
+    let mut settings = Settings { job: own.map_err(Failure::not_told)?, config, namespaces, sweep };
     let not_told = |fault| Failure::not_told(anyhow::anyhow!("{fault}"));
     for _ in 0..FOLLOWED {
         let before = run::applied_now(&outside, &settings).await.map_err(not_told)?;
@@ -79,6 +83,7 @@ pub async fn run(args: RunArgs, global: &Global) -> Result<u8, Failure> {
         }
         tracing::info!("Flux has applied something else meanwhile: running again");
         settings.job = run::next(&outside, settings.job);
+        settings.sweep = false;
     }
     Err(Failure::not_told(anyhow::anyhow!("Flux applied something else during each of {FOLLOWED} runs: run it again")))
 }

@@ -1,5 +1,7 @@
 //! The plan of probes: from which pod to which address, and which controls make the answer count.
 
+mod spread;
+
 use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
@@ -9,7 +11,7 @@ use super::{
     touched::{Origin, Target, TouchedFlow},
     world::{Class, Family},
 };
-use crate::model::{ContainerPort, Decision, PodInfo, PodRef, Protocol, Snapshot, Unseen};
+use crate::model::{ContainerPort, Decision, PodInfo, PodRef, Protocol, Snapshot, Unseen, Why};
 
 /// The annotation by which a pod opts out.
 pub const OPT_OUT: (&str, &str) = ("netpol-verify/probe", "disabled");
@@ -86,6 +88,8 @@ pub struct Plan {
     pub probes: Vec<Planned>,
     /// Flows without a probe, each with why.
     pub unseen: Vec<(TouchedFlow, Unseen, String)>,
+    /// Probes of a sweep that are left for later ones.
+    pub left: usize,
 }
 
 /// Plans the probes of `flows` over a snapshot.
@@ -98,49 +102,85 @@ pub struct Planner<'a> {
     pub probe_from: &'a dyn Fn(&str) -> bool,
     /// Bounds.
     pub limits: &'a Limits,
+    /// The number of the run, by which pods and sweeps take turns.
+    pub turn: u64,
 }
 
 impl Planner<'_> {
-    /// Plans.
+    /// Plans. Flows of a sweep go last, and what of them is too much is left for later sweeps.
     #[must_use]
     pub fn plan(&self, flows: Vec<TouchedFlow>) -> Plan {
         let pods: BTreeMap<&PodRef, &PodInfo> = self.snapshot.pods.iter().map(|p| (&p.id, p)).collect();
         let mut plan = Plan::default();
+        let mut swept = Vec::new();
         for flow in flows {
-            match self.one(flow, &pods) {
-                Ok(planned) if plan.probes.len() < self.limits.max_probes => plan.probes.push(planned),
-                Ok(planned) => plan.unseen.push((planned.flow, Unseen::Pending, "over probe.maxProbes".to_owned())),
-                Err(unseen) => plan.unseen.push(*unseen),
+            let is_swept = flow.why == Why::Sweep;
+            match self.one(&flow, &pods) {
+                Ok(planned) if is_swept => swept.extend(planned),
+                Ok(planned) if plan.probes.len() + planned.len() <= self.limits.max_probes => {
+                    plan.probes.extend(planned);
+                }
+                Ok(_) => plan.unseen.push((flow, Unseen::Pending, "over probe.maxProbes".to_owned())),
+                // A sweep looks at what can be seen.
+                Err(_) if is_swept => plan.left += 1,
+                Err((unseen, reason)) => plan.unseen.push((flow, unseen, reason)),
             }
         }
+        let mut swept = spread::interleaved(swept, |id| pods.get(id).and_then(|pod| pod.node.clone()));
+        let free = self.limits.max_probes.saturating_sub(plan.probes.len());
+        plan.left += swept.len().saturating_sub(free);
+        swept.truncate(free);
+        plan.probes.append(&mut swept);
         plan
     }
 
-    fn one(
+    /// The probes of a flow: one, or one for each node.
+    fn one(&self, flow: &TouchedFlow, pods: &BTreeMap<&PodRef, &PodInfo>) -> Result<Vec<Planned>, (Unseen, String)> {
+        if let Some(unseen) = flow.unseen.clone() {
+            return Err(unseen);
+        }
+        let first = self.ends(flow, pods)?;
+        let address = |ip| Address { ip, port: flow.port, protocol: flow.protocol };
+        if let Some(reason) = self.forbidden(flow, address(first.ip)) {
+            return Err((Unseen::Unprobeable, reason));
+        }
+        let all = if spread::is_everywhere(flow) { self.everywhere(flow, pods, first) } else { vec![first] };
+        let planned = all.into_iter().map(|Ends { source, target_pod, ip }| Planned {
+            target_controls: self.target_controls(flow, &source.id, target_pod, pods),
+            source_controls: self.source_controls(flow, address(ip), pods),
+            source: source.id.clone(),
+            target_pod: target_pod.map(|p| p.id.clone()),
+            address: address(ip),
+            flow: flow.clone(),
+        });
+        Ok(planned.collect())
+    }
+
+    /// The same from and to pods of every node on which both ends run.
+    fn everywhere<'p>(
         &self,
-        flow: TouchedFlow,
-        pods: &BTreeMap<&PodRef, &PodInfo>,
-    ) -> Result<Planned, Box<(TouchedFlow, Unseen, String)>> {
-        if let Some((unseen, reason)) = flow.unseen.clone() {
-            return Err(Box::new((flow, unseen, reason)));
-        }
-        match self.ends(&flow, pods) {
-            Err((unseen, reason)) => Err(Box::new((flow, unseen, reason))),
-            Ok(Ends { source, target_pod, ip }) => {
-                let address = Address { ip, port: flow.port, protocol: flow.protocol };
-                if let Some(reason) = self.forbidden(&flow, address) {
-                    return Err(Box::new((flow, Unseen::Unprobeable, reason)));
-                }
-                Ok(Planned {
-                    target_controls: self.target_controls(&flow, &source.id, target_pod, pods),
-                    source_controls: self.source_controls(&flow, address, pods),
-                    source: source.id.clone(),
-                    target_pod: target_pod.map(|p| p.id.clone()),
-                    address,
-                    flow,
-                })
+        flow: &TouchedFlow,
+        pods: &BTreeMap<&PodRef, &'p PodInfo>,
+        first: Ends<'p>,
+    ) -> Vec<Ends<'p>> {
+        let Origin::Class(source) = flow.source else { return vec![first] };
+        let of = |class: usize| {
+            let ids = self.live.class(class).map(|class| class.pods.as_slice()).unwrap_or_default();
+            let usable = ids.iter().filter_map(|id| pods.get(id).copied()).filter(|pod| pod.is_usable());
+            spread::by_node(usable.filter(|pod| fit(pod).is_ok()), self.turn)
+        };
+        let found: Vec<Ends<'p>> = match &flow.target {
+            Target::Class(index) => {
+                let ends = |(source, to): (&'p PodInfo, &'p PodInfo)| {
+                    Some(Ends { source, target_pod: Some(to), ip: flow.family.pick(&to.ips)? })
+                };
+                spread::pairs(&of(source), &of(*index)).into_iter().filter_map(ends).collect()
             }
-        }
+            Target::Outside(_) | Target::Range(_) => {
+                of(source).into_iter().map(|source| Ends { source, target_pod: None, ip: first.ip }).collect()
+            }
+        };
+        if found.is_empty() { vec![first] } else { found }
     }
 
     fn ends<'p>(

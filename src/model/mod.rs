@@ -33,7 +33,7 @@ pub use policy::{Action, Direction, NamespaceMatch, Order, Peer, Policy, PortMat
 pub use port::{PortRange, PortSet, Protocol};
 pub use report::{
     ComparedWith, Controls, DenialLook, Drift, DriftClass, FlowReport, FlowResult, KustomizationReport, NotProbed,
-    RenderingState, Report, SCHEMA, Trigger, Unseen, Verdict, Why,
+    RenderingState, Report, SCHEMA, Sweep, Trigger, Unseen, Verdict, Why,
 };
 pub use selector::{InvalidSelector, Selector};
 pub use snapshot::{

@@ -245,6 +245,16 @@ pub struct FlowReport {
     pub target: Option<String>,
     /// The source pod's node.
     pub node: Option<String>,
+    /// The target pod's node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_node: Option<String>,
+    /// Where it was looked at on several nodes and some did otherwise than declared: those that every such look has in
+    /// common and no other has. Empty: no node stands out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub only_on: Vec<String>,
+    /// Where it was looked at on several nodes: those on which it was as declared.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub as_declared_on: Vec<String>,
     /// The protocol.
     pub protocol: Protocol,
     /// The port.
@@ -274,6 +284,9 @@ pub struct FlowReport {
     pub note: Option<String>,
     /// How long it took until it was seen as declared, in milliseconds.
     pub converged_ms: Option<u64>,
+    /// How long a denied flow was still seen open, in milliseconds since probing began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_ms: Option<u64>,
     /// Other flows of the same class that this one stands for.
     pub covers: usize,
     /// Rules that it exercises: those of the merge, on a first run all.
@@ -349,6 +362,13 @@ pub struct Report {
     pub not_probed: Vec<NotProbed>,
     /// How a denial looks, by node.
     pub denial: BTreeMap<String, DenialLook>,
+    /// How long it took until all flows that were seen as declared were so, in milliseconds since probing began; `None`
+    /// where none was.
+    #[serde(default)]
+    pub converged_ms: Option<u64>,
+    /// Set where everything was looked at, not only what changed.
+    #[serde(default)]
+    pub sweep: Option<Sweep>,
     /// Whether this was the first run.
     pub first_run: bool,
     /// Whether Flux's digest is the one that was checked last: the merge did not touch the policies.
@@ -361,6 +381,17 @@ pub struct Report {
     pub started: String,
     /// When it ended, RFC 3339.
     pub finished: String,
+}
+
+/// What a sweep looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Sweep {
+    /// Probes, each with its controls: a flow has one for each node.
+    pub probes: usize,
+    /// The nodes of their ends.
+    pub nodes: usize,
+    /// Flows that are left for later sweeps.
+    pub left: usize,
 }
 
 /// What a run was compared with.

@@ -203,16 +203,26 @@ fn enforcement(report: &Report, flow: &FlowReport) -> Item {
         put(&mut text, format_args!(" (control: {})", clean::line(target, SENTENCE / 3)));
     }
     text.push_str(&stands_for(flow));
-    let node = flow.node.as_ref().map(|node| clean::line(node, NAME));
-    let todo = match node {
-        Some(node) if only_there(report, flow) => {
-            format!(". Node {node} only: look at the policy agent (calico-node) there.")
-        }
-        Some(node) => format!(". Seen on node {node}: look at the policy agent (calico-node) there."),
-        None => ". Look at the policy agent (calico-node) of its node.".to_owned(),
-    };
-    text.push_str(&todo);
+    put(&mut text, format_args!(". {}", look_at(report, flow)));
     vec![Block::Line(vec![named(flow), Span::text(text)])]
+}
+
+/// Where somebody has to look.
+fn look_at(report: &Report, flow: &FlowReport) -> String {
+    let node = flow.node.as_ref().map(|node| clean::line(node, NAME));
+    let only: Vec<String> = flow.only_on.iter().take(3).map(|node| clean::line(node, NAME)).collect();
+    match node {
+        _ if !only.is_empty() => {
+            let fine = count(flow.as_declared_on.len(), "other node");
+            let fine = if flow.as_declared_on.is_empty() { String::new() } else { format!(" (as declared on {fine})") };
+            format!("Node {} only{fine}: look at the policy agent (calico-node) there.", list(&only))
+        }
+        Some(node) if only_there(report, flow) => {
+            format!("Node {node} only: look at the policy agent (calico-node) there.")
+        }
+        Some(node) => format!("Seen on node {node}: look at the policy agent (calico-node) there."),
+        None => "Look at the policy agent (calico-node) of its node.".to_owned(),
+    }
 }
 
 /// Whether other nodes were seen to do as declared, and none but this one otherwise.

@@ -83,6 +83,16 @@ fn about(report: &Report) -> Vec<Block> {
         .map(|part| format!("{} not probed: {}", count(part.flows, "flow"), clean::line(&part.reason, SENTENCE / 3)))
         .collect();
     blocks.extend(unseen.iter().take(20).map(|text| Block::More(vec![Span::text(text)])));
+    if let Some(sweep) = report.sweep {
+        let left = if sweep.left == 0 { String::new() } else { format!("; {} left for later sweeps", sweep.left) };
+        let (probes, nodes) = (count(sweep.probes, "probe"), count(sweep.nodes, "node"));
+        blocks
+            .push(Block::More(vec![Span::text(format!("a sweep of everything declared: {probes} on {nodes}{left}"))]));
+    }
+    if let Some(ms) = report.converged_ms {
+        let text = format!("seen as declared within {} of probing", words::duration(ms));
+        blocks.push(Block::More(vec![Span::text(text)]));
+    }
     if let Some(text) = denial(report) {
         blocks.push(Block::More(vec![Span::text(text)]));
     }
@@ -184,6 +194,9 @@ fn facts(flow: &FlowReport) -> Vec<String> {
     }
     if let Some(ms) = flow.converged_ms {
         add(format!("after {}", words::duration(ms)));
+    }
+    if let Some(ms) = flow.open_ms {
+        add(format!("still open {} after probing began", words::duration(ms)));
     }
     if flow.covers > 0 {
         add(format!("stands for {}", count(flow.covers, "more flow")));

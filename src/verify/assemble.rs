@@ -14,7 +14,9 @@ use crate::{
         verdict::{self, Side},
         world::{End, World},
     },
-    model::{Direction, Entry, FlowReport, FlowResult, Origin as Place, Outcome, RuleRef, Unseen, Why},
+    model::{
+        Direction, Entry, FlowReport, FlowResult, Origin as Place, Outcome, PodInfo, PodRef, RuleRef, Unseen, Why,
+    },
 };
 
 /// Makes the report's flows.
@@ -34,13 +36,15 @@ impl Assembler<'_> {
         let flow = &track.planned.flow;
         let mut report = self.base(flow)?;
         let pods = &self.material.snapshot.pods;
-        report.node = pods.iter().find(|p| p.id == track.planned.source).and_then(|p| p.node.clone());
+        report.node = node_of(pods, &track.planned.source);
+        report.target_node = track.planned.target_pod.as_ref().and_then(|id| node_of(pods, id));
         report.source_pod = Some(track.planned.source.clone());
         report.target = Some(track.planned.address.ip.to_string());
         report.via = Some("exec".to_owned());
         report.observed = track.observed();
         report.controls = track.controls();
-        report.converged_ms = track.converged().map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX));
+        report.converged_ms = track.converged().map(milliseconds);
+        report.open_ms = track.open_until().map(milliseconds);
         let judged = track.judged();
         match judged {
             Judged::AsDeclared { note, .. } => {
@@ -96,6 +100,9 @@ impl Assembler<'_> {
             destination: recorded.destination,
             target: None,
             node: None,
+            target_node: None,
+            only_on: Vec::new(),
+            as_declared_on: Vec::new(),
             protocol: flow.protocol,
             port: flow.port,
             ipv6: flow.ipv6,
@@ -110,6 +117,7 @@ impl Assembler<'_> {
             state: None,
             note: flow.note.clone(),
             converged_ms: None,
+            open_ms: None,
             covers: flow.covers,
             rules: flow.rules.clone(),
             evidence: Vec::new(),
@@ -213,6 +221,14 @@ impl Assembler<'_> {
         let flow_of = blame::Flow { from, to, protocol: flow.protocol, port: flow.port, side };
         blame::entries(world, &self.comparison.documents, flow_of, flow.rules.first())
     }
+}
+
+fn node_of(pods: &[PodInfo], id: &PodRef) -> Option<String> {
+    pods.iter().find(|p| &p.id == id)?.node.clone()
+}
+
+fn milliseconds(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What a closure leaves open, with its place: an entry that nothing needs any more.

@@ -46,6 +46,8 @@ pub struct Material<'a> {
     pub outside: &'a [Outside],
     /// Why the run runs.
     pub trigger: Trigger,
+    /// Set where it looks at everything: its number.
+    pub sweep: Option<u64>,
     /// What is accepted today.
     pub accepted: Acceptances<'a>,
 }
@@ -337,6 +339,7 @@ fn touch(
         recorded: &recall.flows,
         retried_rules: &recall.rules,
         first_run,
+        sweep: material.sweep,
     });
     recall.mark_missing(&worlds.live, &mut touched.flows);
     touched

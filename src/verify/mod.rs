@@ -3,7 +3,7 @@
 //! ```text
 //! [run] lock → state → outbox → [applied] Flux → [trigger]
 //!       → [compare] Git × live × before (+ [recall] what the state wants seen) → [probing] rounds of [track]s
-//!       → [assemble] flows → [conclude] verdict (+ [cleared]) → [remember] state + [tell] messages (+ [weekly]) → [deliver]
+//!       → [assemble] flows, [nodes] joined → [conclude] verdict (+ [cleared]) → [remember] state + [tell] messages (+ [weekly]) → [deliver]
 //! ```
 //!
 //! It knows the outside only by the traits in [`seams`].
@@ -17,6 +17,7 @@ pub mod deliver;
 pub mod expect;
 pub mod findings;
 pub mod intended;
+pub mod nodes;
 pub mod probing;
 pub mod recall;
 pub mod relabelled;

@@ -57,6 +57,9 @@ pub fn recall(material: &Material<'_>, rule_keys: &BTreeMap<RuleRef, String>) ->
     }
     if material.trigger == Trigger::Manual {
         recall.flows.extend(state.last_merge.iter().map(|f| (f.clone(), Why::Manual)));
+    } else if material.sweep.is_some() {
+        // A data plane that is stale lacks what was merged last, and no rule names what it closed.
+        recall.flows.extend(state.last_merge.iter().map(|f| (f.clone(), Why::Sweep)));
     }
     recall
 }

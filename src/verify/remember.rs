@@ -73,7 +73,7 @@ pub fn remember(state: &State, ended: &Ended<'_>) -> State {
     if report.trigger == Trigger::Merge && !of_merge.is_empty() {
         next.last_merge = of_merge;
     }
-    if report.first_run {
+    if report.first_run || report.sweep.is_some() {
         next.last_full = Some(report.finished.clone());
     }
     next

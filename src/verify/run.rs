@@ -39,6 +39,8 @@ pub struct Settings {
     pub namespaces: NamespaceSet,
     /// What the own Job says.
     pub job: OwnJob,
+    /// Whether to look at everything that Git declares, whatever changed.
+    pub sweep: bool,
 }
 
 /// How a run ended.
@@ -73,18 +75,21 @@ async fn locked<O: Outside>(outside: &O, settings: &Settings) -> Result<Ended, F
     let mut state = outside.store().load().await?;
     // What earlier runs owe goes first, whatever this run is about.
     let owed = deliver::deliver(outside, &mut state).await?;
-    if let Some(done) = trigger::done_meanwhile(&state, &settings.job) {
+    // Who asked for a sweep is not answered by a run that was none.
+    if let Some(done) = trigger::done_meanwhile(&state, &settings.job).filter(|_| !settings.sweep) {
         let (verdict, note) = (done.verdict, format!("run {} answered meanwhile: {}", done.seq, done.verdict.word()));
         return quick(outside, settings, state, verdict, note).await;
     }
     let started = outside.clock().now();
     let statuses = applied::settled(outside, &settings.config).await?;
     let why = trigger::trigger(&state, &statuses, &settings.job);
-    if let Some(verdict) = trigger::already_told(&state, &statuses, why) {
+    if let Some(verdict) = trigger::already_told(&state, &statuses, why).filter(|_| !settings.sweep) {
         return quick(outside, settings, state, verdict, format!("already checked: {}", verdict.word())).await;
     }
-    tracing::info!(trigger = ?why, sent = owed.sent, "run began");
-    let run = Run { outside, settings, started, trigger: why, probing: AtomicU64::new(0) };
+    let sweep =
+        settings.sweep || trigger::sweep_is_due(&state, &started, why, settings.config.schedule.full_every.get());
+    tracing::info!(trigger = ?why, sweep, sent = owed.sent, "run began");
+    let run = Run { outside, settings, started, trigger: why, sweep, probing: AtomicU64::new(0) };
     run.verify(state, statuses).await
 }
 
@@ -134,6 +139,8 @@ struct Run<'a, O: Outside> {
     settings: &'a Settings,
     started: String,
     trigger: Trigger,
+    /// Whether everything is looked at, not only what changed.
+    sweep: bool,
     /// Milliseconds that all probing of this run has taken so far: its looks share one deadline.
     probing: AtomicU64,
 }
@@ -215,7 +222,9 @@ impl<O: Outside> Run<'_, O> {
                 report.findings.extend(expect::look(self.outside, &self.settings.config, &snapshot, &comparison).await);
             }
             report.flows = see::with_lost(seen.flows, &lost);
+            report.converged_ms = report.flows.iter().filter_map(|flow| flow.converged_ms).max();
             report.denial = seen.denial;
+            report.sweep = seen.sweep;
             let all_named = gather::note_unresolved(&mut report, &unresolved);
             if statuses.iter().any(|s| s.not_applied.is_some()) {
                 report.verdict = Verdict::NotApplied;

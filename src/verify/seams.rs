@@ -98,8 +98,9 @@ pub struct Seen {
 
 /// Real packets from inside pods.
 pub trait Prober {
-    /// Tries each target from `source`; the answers are in the order of `targets`. Never hangs: a broken exec gives
-    /// [`Outcome::Cut`], a pod without tools [`Outcome::ToolMissing`], an absent pod [`Outcome::NoSource`].
+    /// Tries each target from `source`; the answers are in the order of `targets`. One that stands twice is tried twice,
+    /// the second time after the first has ended. Never hangs: a broken exec gives [`Outcome::Cut`], a pod without tools
+    /// [`Outcome::ToolMissing`], an absent pod [`Outcome::NoSource`].
     fn probe(&self, source: &ProbeSource, targets: &[ProbeTarget]) -> impl Future<Output = Vec<Seen>> + Send;
 }
 

@@ -28,13 +28,38 @@ pub enum Purpose {
     Source(usize),
 }
 
+/// Something to ask in a round.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// The pod to ask from.
+    pub from: PodRef,
+    /// What to try.
+    pub address: Address,
+    /// What for.
+    pub purpose: Purpose,
+    /// Whether to look twice, one after the other: a silence counts only then.
+    pub twice: bool,
+}
+
+/// One try of the flow. When it began is known within bounds: pods answer for a whole exec at once, and an exec may wait
+/// for its turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Look {
+    /// It did not begin before, since probing began.
+    pub from: Duration,
+    /// It did not begin after.
+    pub until: Duration,
+    /// What it showed.
+    pub outcome: Outcome,
+}
+
 /// The course of one probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Track {
     /// What was planned.
     pub planned: Planned,
-    /// When each try began, since probing began, and what it showed.
-    pub seen: Vec<(Duration, Outcome)>,
+    /// Each try of the flow.
+    pub seen: Vec<Look>,
     /// The last try's words.
     pub text: String,
     /// How a denial looks at its ends, as far as it is known.
@@ -80,26 +105,37 @@ impl Track {
     }
 
     /// What the next round has to ask, and from which pod.
+    ///
+    /// The first control that was planned is asked first, the others only where it did not show enough: each costs other
+    /// people's pods a process.
     #[must_use]
-    pub fn questions(&self) -> Vec<(PodRef, Address, Purpose)> {
+    pub fn questions(&self) -> Vec<Question> {
         let planned = &self.planned;
-        let mut questions = vec![(planned.source.clone(), planned.address, Purpose::Flow)];
+        let denied = self.expects() == Decision::Denied;
+        let twice = denied && !self.seen.last().is_some_and(|look| is_silent(look.outcome));
+        let ask = |from: &PodRef, address, purpose, twice| Question { from: from.clone(), address, purpose, twice };
+        let mut questions = vec![ask(&planned.source, planned.address, Purpose::Flow, twice)];
         // An open flow proves itself; a silent one needs to know whether its ends are alive.
-        let doubtful = self.expects() == Decision::Denied || !self.seen.is_empty();
-        if doubtful {
-            let targets = planned.target_controls.iter().enumerate();
-            questions.extend(targets.map(|(i, control)| (control.from.clone(), planned.address, Purpose::Target(i))));
-            let sources = planned.source_controls.iter().enumerate();
-            questions.extend(sources.map(|(i, (address, _))| (planned.source.clone(), *address, Purpose::Source(i))));
+        if denied || !self.seen.is_empty() {
+            for (index, control) in
+                planned.target_controls.iter().enumerate().filter(|(i, _)| is_asked(&self.target, *i))
+            {
+                questions.push(ask(&control.from, planned.address, Purpose::Target(index), false));
+            }
+            for (index, (to, _)) in
+                planned.source_controls.iter().enumerate().filter(|(i, _)| is_asked(&self.source, *i))
+            {
+                questions.push(ask(&planned.source, *to, Purpose::Source(index), false));
+            }
         }
         questions
     }
 
-    /// Takes an answer of the round that began at `at`.
-    pub fn note(&mut self, purpose: &Purpose, seen: &Seen, at: Duration) {
+    /// Takes an answer.
+    pub fn note(&mut self, purpose: &Purpose, seen: &Seen, (from, until): (Duration, Duration)) {
         match purpose {
             Purpose::Flow => {
-                self.seen.push((at, seen.outcome));
+                self.seen.push(Look { from, until, outcome: seen.outcome });
                 self.text.clone_from(&seen.text);
             }
             Purpose::Target(index) => {
@@ -128,30 +164,27 @@ impl Track {
         if done || over {
             self.settled = Some(now);
         }
+        if over && self.seen.is_empty() {
+            "the time for probing was over before its turn came (probe.deadline)".clone_into(&mut self.text);
+        }
     }
 
     fn broken(&self) -> usize {
         let real = |o: Outcome| matches!(o, Outcome::Open | Outcome::Refused | Outcome::Timeout | Outcome::Unreachable);
-        self.seen.iter().rev().take_while(|(_, o)| !real(*o)).count()
+        self.seen.iter().rev().take_while(|look| !real(look.outcome)).count()
     }
 
     /// Two tries in a row, far enough apart, were not open.
     fn is_steadily_denied(&self) -> bool {
-        let silent = |o: Outcome| matches!(o, Outcome::Refused | Outcome::Timeout | Outcome::Unreachable);
-        let run: Vec<Duration> = self.seen.iter().rev().take_while(|(_, o)| silent(*o)).map(|(at, _)| *at).collect();
-        match (run.first(), run.last()) {
-            (Some(last), Some(first)) => last.saturating_sub(*first) >= APART,
-            _ => false,
-        }
+        let last = self.seen.last();
+        let first = self.seen.iter().rev().take_while(|look| is_silent(look.outcome)).last();
+        are_apart(first, last)
     }
 
     /// Whether it was tried twice, far enough apart: one look, with its controls only in the second, is none.
     #[must_use]
     pub fn was_tried_twice(&self) -> bool {
-        match (self.seen.first(), self.seen.last()) {
-            (Some((first, _)), Some((last, _))) => last.saturating_sub(*first) >= APART,
-            _ => false,
-        }
+        are_apart(self.seen.first(), self.seen.last())
     }
 
     fn controls_are_good(&self) -> bool {
@@ -162,7 +195,7 @@ impl Track {
     /// What the source saw last; a denied flow that was silent only once does not count as denied.
     #[must_use]
     pub fn observed(&self) -> Outcome {
-        self.seen.last().map_or(Outcome::NotProbed, |(_, outcome)| *outcome)
+        self.seen.last().map_or(Outcome::NotProbed, |look| look.outcome)
     }
 
     /// The best that anybody saw at the target.
@@ -192,7 +225,7 @@ impl Track {
     #[must_use]
     pub fn judged(&self) -> Judged {
         let observed = self.observed();
-        let silent = matches!(observed, Outcome::Refused | Outcome::Timeout | Outcome::Unreachable);
+        let silent = is_silent(observed);
         if self.expects() == Decision::Denied && silent && !self.is_steadily_denied() {
             return Judged::Unknown(crate::model::Unseen::Pending, "it was seen denied only once");
         }
@@ -240,14 +273,22 @@ impl Track {
         })
     }
 
-    /// When it was first seen as declared for good, since probing began.
+    /// When it was first seen as declared for good, at the latest, since probing began.
     #[must_use]
     pub fn converged(&self) -> Option<Duration> {
         if !matches!(self.judged(), Judged::AsDeclared { .. }) {
             return None;
         }
         let last = self.observed();
-        self.seen.iter().rev().take_while(|(_, o)| *o == last).last().map(|(at, _)| *at)
+        self.seen.iter().rev().take_while(|look| look.outcome == last).last().map(|look| look.until)
+    }
+
+    /// Until when a denied flow was still seen open, since probing began, where it was: policies that close something
+    /// leave a window until the data plane has them.
+    #[must_use]
+    pub fn open_until(&self) -> Option<Duration> {
+        let open = self.seen.iter().rev().find(|look| look.outcome == Outcome::Open)?;
+        (self.expects() == Decision::Denied).then_some(open.until)
     }
 
     /// What it shows about the look of a denial: a denied flow to a target that is open for others.
@@ -263,4 +304,22 @@ impl Track {
             _ => None,
         }
     }
+}
+
+const fn is_silent(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::Refused | Outcome::Timeout | Outcome::Unreachable)
+}
+
+/// Whether so much time lies between two looks for sure.
+fn are_apart(first: Option<&Look>, last: Option<&Look>) -> bool {
+    matches!((first, last), (Some(first), Some(last)) if last.from.saturating_sub(first.until) >= APART)
+}
+
+/// Whether a control is asked: the first one, those that are open, or all where none is.
+fn is_asked(known: &BTreeMap<usize, Outcome>, index: usize) -> bool {
+    if known.is_empty() {
+        return index == 0;
+    }
+    let any_open = known.values().any(|outcome| *outcome == Outcome::Open);
+    !any_open || known.get(&index) == Some(&Outcome::Open)
 }

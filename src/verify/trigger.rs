@@ -1,5 +1,7 @@
 //! Why a run runs, and whether it has to (design §3.1).
 
+use std::time::Duration;
+
 use super::seams::OwnJob;
 use crate::model::{KustomizationStatus, RunRecord, State, Trigger, Verdict};
 
@@ -48,6 +50,15 @@ pub fn already_told(state: &State, statuses: &[KustomizationStatus], trigger: Tr
     let settled = matches!(verdict, Verdict::Verified | Verdict::Finding | Verdict::Nothing);
     let done = settled && is_checked(state, statuses) && !is_recovered(state, statuses);
     (trigger == Trigger::Merge && done).then_some(verdict)
+}
+
+/// Whether a scheduled run looks at everything: `schedule.fullEvery` after the last that did.
+#[must_use]
+pub fn sweep_is_due(state: &State, now: &str, trigger: Trigger, every: Duration) -> bool {
+    let parse = |text: &str| text.parse::<jiff::Timestamp>().ok();
+    let (Some(last), Some(now)) = (state.last_full.as_deref().and_then(parse), parse(now)) else { return false };
+    let since = now.duration_since(last);
+    trigger == Trigger::Schedule && Duration::try_from(since).is_ok_and(|since| since >= every)
 }
 
 /// The exit code that a Job tries again after (design §2).

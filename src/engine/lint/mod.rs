@@ -186,6 +186,7 @@ fn one_sided(input: &Input<'_>) -> Linted {
         recorded: &[],
         retried_rules: &[],
         first_run: false,
+        sweep: None,
     });
     let mut findings: Vec<Finding> = found.flows.iter().filter_map(|flow| missing(input, flow)).collect();
     // What denies a part of what a rule opens is a note to a run; the flows that lack an entry are told above.

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::{
     engine::{
@@ -71,7 +73,8 @@ fn plan(cluster: &Cluster, sources: &[&str], limits: &Limits) -> Plan {
 
 fn plan_of(cluster: &Cluster, world: &World, flows: Vec<TouchedFlow>, limits: &Limits) -> Plan {
     let live = Matrix::new(world);
-    Planner { snapshot: &cluster.snapshot, live: &live, probe_from: &|name| name != "system", limits }.plan(flows)
+    Planner { snapshot: &cluster.snapshot, live: &live, probe_from: &|name| name != "system", limits, turn: 0 }
+        .plan(flows)
 }
 
 fn controls(probe: &Planned) -> Vec<String> {
@@ -287,4 +290,47 @@ fn a_target_without_an_address_of_the_family_is_said() {
     let six = TouchedFlow { family: Family::V6, ..flow(&world, "shop/web", target, 8080) };
     let plan = plan_of(&cluster, &world, vec![six], &limits());
     assert_eq!(reasons(&plan), [(Unseen::Unprobeable, "redis/redis-3 has no address of that family")]);
+}
+
+/// `shop/web` on three nodes, `redis/redis` on two.
+fn on_nodes() -> Cluster {
+    let mut cluster = Cluster::new(&["shop", "redis"]).app("shop/web", 3).app("redis/redis", 2);
+    for (number, pod) in cluster.snapshot.pods.iter_mut().enumerate() {
+        pod.node = Some(format!("node-{}", number % 3));
+    }
+    cluster
+}
+
+fn planned_as(why: Why, limits: &Limits, turn: u64) -> Plan {
+    let cluster = on_nodes();
+    let world = cluster.world(vec![ingress("redis/redis", app("shop/web"), &[8080]), deny_all("redis")]);
+    let target = Target::Class(index(&world, "redis/redis"));
+    let flow = TouchedFlow { why, ..flow(&world, "shop/web", target, 8080) };
+    let live = Matrix::new(&world);
+    Planner { snapshot: &cluster.snapshot, live: &live, probe_from: &|_| true, limits, turn }.plan(vec![flow])
+}
+
+#[test]
+fn what_is_one_nodes_alone_is_looked_at_on_every_node() {
+    let nodes = |plan: &Plan| -> (BTreeSet<String>, BTreeSet<String>) {
+        let sources = plan.probes.iter().map(|p| p.source.name.clone()).collect();
+        (sources, plan.probes.iter().filter_map(|p| Some(p.target_pod.as_ref()?.name.clone())).collect())
+    };
+    for why in [Why::Sweep, Why::OpenFinding, Why::Retried, Why::Manual] {
+        let (sources, targets) = nodes(&planned_as(why, &limits(), 0));
+        assert_eq!((sources.len(), targets.len()), (3, 2), "{why:?}");
+    }
+    assert_eq!(planned_as(Why::Changed, &limits(), 0).probes.len(), 1, "a pod stands for its workload");
+    let first = |turn| planned_as(Why::Sweep, &limits(), turn).probes[0].source.name.clone();
+    assert_ne!(first(0), first(1), "pods take turns");
+}
+
+#[test]
+fn what_a_sweep_cannot_look_at_is_left_and_owed_to_nobody() {
+    let two = Limits { max_probes: 2, ..limits() };
+    let swept = planned_as(Why::Sweep, &two, 0);
+    assert_eq!((swept.probes.len(), swept.left, swept.unseen.len()), (2, 1, 0));
+    let retried = planned_as(Why::Retried, &two, 0);
+    assert_eq!((retried.probes.len(), retried.left), (0, 0));
+    assert_eq!(reasons(&retried), [(Unseen::Pending, "over probe.maxProbes")], "in whole: one node is not another");
 }

@@ -1,4 +1,4 @@
-//! First sight of a namespace: one denied flow for each isolated workload and direction (design §3.8).
+//! First sight of a namespace, or a sweep: one denied flow for each isolated workload and direction (design §3.8).
 
 use super::{Collected, Origin, Target, TouchedFlow, Views, changed, ports};
 use crate::{
@@ -6,10 +6,11 @@ use crate::{
     model::{Decision, Direction, PortSet, Protocol, Why},
 };
 
-/// Adds a denied flow for each isolated workload and direction, on a first run and in new namespaces.
+/// Adds a denied flow for each isolated workload and direction, on a first run, in new namespaces and in a sweep.
 pub(super) fn collect(views: &Views<'_>, flows: &mut Collected) {
     for index in 0..views.classes().len() {
-        if !is_new(views, index) {
+        let is_swept = views.input.sweep.is_some() && views.can_probe_from(index);
+        if !is_swept && !is_new(views, index) {
             continue;
         }
         for direction in [Direction::Ingress, Direction::Egress] {
@@ -49,7 +50,10 @@ fn add_denied(views: &Views<'_>, direction: Direction, index: usize, flows: &mut
     });
     let mut candidates: Vec<Candidate> = candidates.collect();
     candidates.sort_by_key(|candidate| candidate.rank);
-    let mut agreed = candidates.iter().map(|c| c.flow(views)).filter(|flow| flow.declared == flow.live);
+    let is_new = is_new(views, index);
+    let why = if is_new { Why::FirstRun } else { Why::Sweep };
+    let flows_of = candidates.iter().map(|c| c.flow(views, why));
+    let mut agreed = flows_of.filter(|flow| flow.declared == flow.live && (is_new || flow.unseen.is_none()));
     if let Some(flow) = agreed.next() {
         flows.add(flow);
     }
@@ -77,7 +81,7 @@ impl Candidate {
         Some(Self { source, target, family, port, rank })
     }
 
-    fn flow(&self, views: &Views<'_>) -> TouchedFlow {
-        views.flow(self.source, self.target.clone(), self.family, self.port, Why::FirstRun)
+    fn flow(&self, views: &Views<'_>, why: Why) -> TouchedFlow {
+        views.flow(self.source, self.target.clone(), self.family, self.port, why)
     }
 }

@@ -4,6 +4,7 @@
 //! before × live ───────▶ [changed] flips, isolation that began or ended collapsed to one flow a class
 //! rules of this merge ─▶ [rules]   one flow of each peer and port; one-sided ones; those that match nothing
 //! first run, new namespaces ▶ [first] each rule once, one denied flow an isolated workload and direction
+//! sweep ───────────────▶ [sweep]   the flows of all rules in turns, and the denied ones of [first]
 //! state ───────────────▶ [recorded] pending, waiting, open findings, a person's rerun
 //! ```
 
@@ -19,6 +20,7 @@ mod ports;
 mod ranges;
 mod recorded;
 mod rules;
+mod sweep;
 mod words;
 
 use std::{collections::BTreeSet, net::IpAddr};
@@ -131,6 +133,8 @@ pub struct Touched {
     pub waiting: Vec<SilentRule>,
     /// Recorded flows whose workload is gone.
     pub gone: Vec<String>,
+    /// Flows that a sweep leaves for later ones.
+    pub left: usize,
 }
 
 /// What [`touched`] needs to know.
@@ -157,6 +161,8 @@ pub struct Input<'a> {
     pub retried_rules: &'a [Retried],
     /// Whether there was no check before.
     pub first_run: bool,
+    /// Set where everything is looked at: the number of the run, by which sweeps take turns.
+    pub sweep: Option<u64>,
 }
 
 /// The worlds' reachability, side by side.
@@ -190,6 +196,9 @@ pub fn touched(input: &Input<'_>) -> Touched {
     rules::collect(&views, &mut flows, &mut result);
     first::collect(&views, &mut flows);
     result.gone = recorded::collect(&views, &mut flows);
+    if let Some(turn) = input.sweep {
+        result.left = sweep::collect(&views, turn, &mut flows);
+    }
     result.flows = flows.into_flows();
     result
 }

@@ -36,7 +36,7 @@ pub(super) fn collect(views: &Views<'_>, flows: &mut Collected, result: &mut Tou
 }
 
 /// All rules of Git.
-fn declared(views: &Views<'_>) -> Vec<RuleRef> {
+pub(super) fn declared(views: &Views<'_>) -> Vec<RuleRef> {
     let policies = views.input.declared.policies.iter().filter(|p| views.input.git.contains(&p.id));
     let rules = policies.flat_map(|policy| {
         [Direction::Ingress, Direction::Egress].into_iter().flat_map(move |direction| {
@@ -47,7 +47,7 @@ fn declared(views: &Views<'_>) -> Vec<RuleRef> {
     rules.collect()
 }
 
-fn find<'a>(views: &Views<'a>, reference: &RuleRef) -> Option<(&'a Policy, &'a Rule)> {
+pub(super) fn find<'a>(views: &Views<'a>, reference: &RuleRef) -> Option<(&'a Policy, &'a Rule)> {
     let policy = views.input.declared.policies.iter().find(|p| p.id == reference.policy)?;
     let rule = policy.rules(reference.direction)?.iter().find(|r| r.index == reference.index)?;
     Some((policy, rule))
@@ -370,6 +370,6 @@ fn best<'o>(views: &Views<'_>, openings: &[&'o Opening]) -> Option<&'o Opening> 
     })
 }
 
-fn flow(views: &Views<'_>, opening: &Opening, why: Why) -> TouchedFlow {
+pub(super) fn flow(views: &Views<'_>, opening: &Opening, why: Why) -> TouchedFlow {
     views.flow(opening.source, opening.target.clone(), opening.family, opening.port, why)
 }

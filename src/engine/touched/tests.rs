@@ -79,6 +79,7 @@ impl Merge {
             recorded: &self.recorded,
             retried_rules: &self.retried,
             first_run: self.before.is_none(),
+            sweep: None,
         });
         Ran { live, touched }
     }

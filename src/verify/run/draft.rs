@@ -37,6 +37,8 @@ impl<O: Outside> Run<'_, O> {
             findings: Vec::new(),
             not_probed: Vec::new(),
             denial: BTreeMap::new(),
+            converged_ms: None,
+            sweep: None,
             first_run: checked.is_none(),
             same_digest,
             standing: Standing::default(),

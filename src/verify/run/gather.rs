@@ -36,6 +36,7 @@ impl<O: Outside> Run<'_, O> {
             inventories,
             outside,
             trigger: self.trigger,
+            sweep: self.sweep.then_some(state.seq + 1),
             accepted: self.acceptances(),
         }
     }

@@ -13,17 +13,16 @@ use crate::{
         plan::{Plan, Planner},
         touched::TouchedFlow,
     },
-    model::{DenialLook, FlowReport, FlowResult, Outcome, PodRef, PolicyRef, State, Trigger, Unseen, Why},
+    model::{DenialLook, FlowReport, FlowResult, Outcome, PodRef, PolicyRef, State, Sweep, Trigger, Unseen, Why},
     verify::{
         assemble::Assembler,
         compare::{self, Comparison, Material},
-        probing, recall,
+        nodes, probing, recall,
         seams::{Clock, Cluster, Fault, Outside},
         track::Track,
     },
 };
 
-/// What one look showed.
 /// Whether a flow's pod went away while it was probed.
 pub(super) fn is_lost(flow: &FlowReport) -> bool {
     flow.observed == Outcome::TargetDown
@@ -41,8 +40,10 @@ pub(super) fn with_lost(mut flows: Vec<FlowReport>, lost: &[FlowReport]) -> Vec<
     flows
 }
 
+/// What one look showed.
 pub(super) struct SeenFlows {
     pub(super) flows: Vec<FlowReport>,
+    pub(super) sweep: Option<Sweep>,
     pub(super) denial: BTreeMap<String, DenialLook>,
     pub(super) moved: bool,
 }
@@ -58,22 +59,27 @@ impl<O: Outside> Run<'_, O> {
         let (drifted, rest): (Vec<TouchedFlow>, Vec<TouchedFlow>) =
             comparison.touched.flows.iter().cloned().partition(Assembler::is_drifted);
         let plan = self.plan(material, comparison, rest);
+        let from: BTreeSet<&PodRef> = plan.probes.iter().map(|planned| &planned.source).collect();
+        tracing::info!(probes = plan.probes.len(), pods = from.len(), not_probed = plan.unseen.len(), "probing");
         let began = self.outside.clock().elapsed();
         let probing = probing::probe(self.outside, material.snapshot, plan.probes, self.patience()).await;
         let took = self.outside.clock().elapsed().saturating_sub(began).as_millis();
+        tracing::info!(milliseconds = took, "probing is over");
         self.probing.fetch_add(u64::try_from(took).unwrap_or(u64::MAX), Ordering::Relaxed);
         let moved = self.moved(material, comparison, &probing.tracks).await?;
         // One that waits until Git and live agree is said once and then counted.
         let told = drifted.iter().filter(|f| f.why != Why::Retried);
         let mut flows: Vec<FlowReport> = told.filter_map(|f| assembler.drifted(f)).collect();
         flows.extend(probing.tracks.iter().filter_map(|t| {
-            let gone = moved.pods.contains(&t.planned.source)
-                || t.planned.target_pod.as_ref().is_some_and(|p| moved.pods.contains(p));
-            assembler.probed(t).map(|flow| if gone { unseen(flow) } else { flow })
+            let gone = ends(t).any(|id| moved.pods.contains(id));
+            // A sweep owes nothing: the next one looks again.
+            let flow = assembler.probed(t).filter(|_| !gone || t.planned.flow.why != Why::Sweep);
+            flow.map(|flow| if gone { unseen(flow) } else { flow })
         }));
         flows.extend(plan.unseen.iter().filter_map(|(f, unseen, reason)| assembler.unseen(f, *unseen, reason)));
-        flows.sort_by_key(FlowReport::key);
-        Ok(SeenFlows { flows, denial: probing.denial, moved: moved.replan })
+        let left = comparison.touched.left + plan.left;
+        let sweep = material.sweep.map(|_| nodes::swept(&flows, probing.tracks.len(), left));
+        Ok(SeenFlows { flows: nodes::joined(flows), sweep, denial: probing.denial, moved: moved.replan })
     }
 
     fn plan(&self, material: &Material<'_>, comparison: &Comparison, flows: Vec<TouchedFlow>) -> Plan {
@@ -81,7 +87,13 @@ impl<O: Outside> Run<'_, O> {
         let may = |name: &str| comparison.product.contains(name) || self.settings.namespaces.may_probe(name);
         let limits = self.settings.config.limits();
         let (known, flows) = flows.into_iter().partition(|f| self.is_known_unprobeable(material.state, comparison, f));
-        let planner = Planner { snapshot: material.snapshot, live: &matrix, probe_from: &may, limits: &limits };
+        let planner = Planner {
+            snapshot: material.snapshot,
+            live: &matrix,
+            probe_from: &may,
+            limits: &limits,
+            turn: material.state.seq,
+        };
         let mut plan = planner.plan(flows);
         for flow in known {
             let reason = recall::key(&comparison.live, &flow)
@@ -108,13 +120,8 @@ impl<O: Outside> Run<'_, O> {
     /// Pods and policies that are not what they were when the probes were planned.
     async fn moved(&self, material: &Material<'_>, comparison: &Comparison, tracks: &[Track]) -> Result<Moved, Fault> {
         let snapshot = material.snapshot;
-        let mut ids: Vec<PodRef> = tracks
-            .iter()
-            .flat_map(|t| [Some(t.planned.source.clone()), t.planned.target_pod.clone()])
-            .flatten()
-            .collect();
-        ids.sort();
-        ids.dedup();
+        let ids: BTreeSet<PodRef> = tracks.iter().flat_map(ends).cloned().collect();
+        let ids: Vec<PodRef> = ids.into_iter().collect();
         let now = self.outside.cluster().pods(&ids).await?;
         let then = |id: &PodRef| snapshot.pods.iter().find(|p| &p.id == id);
         let same = |id: &PodRef| match (then(id), now.get(id)) {
@@ -134,8 +141,15 @@ impl<O: Outside> Run<'_, O> {
         let planned = snapshot.deciding().map(|p| (p.document.id.clone(), p.resource_version.clone()));
         let planned: BTreeMap<_, _> = planned.filter(|(id, _)| ours(id)).collect();
         let policies_moved = versions != planned;
-        Ok(Moved { replan: !pods.is_empty() || policies_moved, pods })
+        let owed = tracks.iter().filter(|t| t.planned.flow.why != Why::Sweep).flat_map(ends);
+        let owed_moved = owed.into_iter().any(|id| pods.contains(id));
+        Ok(Moved { replan: owed_moved || policies_moved, pods })
     }
+}
+
+/// The pods of a probe.
+fn ends(track: &Track) -> impl Iterator<Item = &PodRef> {
+    std::iter::once(&track.planned.source).chain(&track.planned.target_pod)
 }
 
 /// A flow whose source or target is another pod now was not seen, whatever the packets said.

@@ -16,6 +16,7 @@ mod random;
 mod retries;
 mod room;
 mod shop;
+mod sweep;
 mod trouble;
 mod waiting;
 mod weekly;

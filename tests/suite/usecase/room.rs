@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use netpol_verify::model::{OutboxKind, Verdict};
+use netpol_verify::model::{FlowResult, OutboxKind, Unseen, Verdict};
 
 use crate::usecase::{
     fake::{Broken, Fake, revision},
@@ -221,6 +221,22 @@ async fn probing_ends_by_its_deadline() {
     assert!(took <= 40 + 9 * 4, "{took} s");
     assert_eq!(ran.exit, 1, "{ran:#?}");
     assert!(ran.flow(CART).observed == netpol_verify::model::Outcome::Open);
+}
+
+/// All answers of a round were once lost with the one that did not come.
+#[tokio::test]
+async fn what_was_seen_before_the_deadline_stands() {
+    let (fake, mut files) = checked().await;
+    fake.world().hangs = Some("cart".to_owned());
+    fake.push(cart(files.bank_egress().bank_ingress()));
+    let ran = fake.run().await;
+    assert_eq!((ran.exit, ran.verdict()), (3, Verdict::Inconclusive), "{ran:#?}");
+    assert_eq!(ran.flow(BANK).result, FlowResult::Verified, "{ran:#?}");
+    let silent = ran.flow(CART);
+    assert_eq!((silent.result, silent.state), (FlowResult::Inconclusive, Some(Unseen::Pending)));
+    assert!(silent.note.as_ref().unwrap().contains("probe.deadline"), "{silent:#?}");
+    fake.world().hangs = None;
+    assert_eq!(fake.run().await.exit, 0, "it was owed");
 }
 
 #[tokio::test]

@@ -41,7 +41,7 @@ async fn the_first_run_after_the_moment_says_once_that_all_is_watched() {
     assert_eq!(
         monday.root().body,
         "✅ infra main@0000001 is still watched: no drift, nothing open\n\
-         Verified: main@0000001 at 2026-11-23 09:03:01 UTC; the last run ended 2026-11-23 09:03:01 UTC"
+         Verified: main@0000001 at 2026-11-23 09:03:04 UTC; the last run ended 2026-11-23 09:03:04 UTC"
     );
     assert!(!monday.root().mentions);
     for days in [1, 5, 1] {

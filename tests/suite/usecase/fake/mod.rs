@@ -9,7 +9,7 @@ mod seams;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
-    sync::{Mutex, MutexGuard},
+    sync::{Mutex, MutexGuard, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -105,6 +105,8 @@ pub struct World {
     /// The policies that the data plane follows until then.
     pub lagging: Option<(Duration, Vec<PolicyDocument>)>,
     pub lag: Duration,
+    /// A node whose pods' packets meet these policies still.
+    pub stale: Option<(String, Vec<PolicyDocument>)>,
     pub outside: BTreeSet<(IpAddr, u16)>,
     pub names: BTreeMap<String, Vec<IpAddr>>,
     /// The list of intended flows in the artifact.
@@ -121,6 +123,8 @@ pub struct World {
     pub execs: usize,
     pub asked: BTreeSet<(PodRef, IpAddr, u16)>,
     pub on_probe: Option<Hook>,
+    /// A workload whose pods never answer an exec.
+    pub hangs: Option<String>,
     pub on_sleep: Option<Hook>,
     pub points: usize,
     pub kill_at: Option<usize>,
@@ -188,6 +192,8 @@ impl World {
 pub struct Fake {
     world: Mutex<World>,
     pub config: Mutex<String>,
+    /// Whether the next runs look at everything.
+    pub sweep: AtomicBool,
     killed: tokio::sync::Notify,
     lost: tokio::sync::Notify,
 }
@@ -197,6 +203,7 @@ impl Fake {
         Self {
             world: Mutex::new(World { deny_action: Some("Drop".to_owned()), ..World::default() }),
             config: Mutex::new(config.to_owned()),
+            sweep: AtomicBool::new(false),
             killed: tokio::sync::Notify::new(),
             lost: tokio::sync::Notify::new(),
         }

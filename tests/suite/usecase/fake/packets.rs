@@ -9,7 +9,7 @@ use k8s_openapi::{
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use netpol_verify::model::{Outcome, Phase, PodRef, Protocol};
+use netpol_verify::model::{Outcome, Phase, PodRef, PolicyDocument, Protocol};
 use oracle::{
     Answer, Cluster, End,
     tiers::{self, Question},
@@ -59,7 +59,9 @@ fn answer(world: &World, from: &FakePod, ip: IpAddr, protocol: Protocol, port: u
     if let Some(broken) = world.broken.iter().find(broken) {
         return if broken.open { Answer::Allowed } else { Answer::Denied };
     }
-    let cluster = cluster(world);
+    let stale = world.stale.as_ref().filter(|(node, _)| from.info.node.as_ref() == Some(node));
+    let enforced = stale.map_or_else(|| world.enforced(), |(_, old)| old.clone());
+    let cluster = cluster(world, &enforced);
     let Some(source) = from.info.ips.iter().copied().find(|own| own.is_ipv4() == ip.is_ipv4()) else {
         return Answer::Denied;
     };
@@ -67,8 +69,8 @@ fn answer(world: &World, from: &FakePod, ip: IpAddr, protocol: Protocol, port: u
         p.metadata.name.as_ref() == Some(&from.info.id.name)
             && p.metadata.namespace.as_ref() == Some(&from.info.id.namespace)
     });
-    if world.enforced().iter().any(|document| is_tiered(&document.api_version)) {
-        let tiered = tiered(world, &cluster);
+    if enforced.iter().any(|document| is_tiered(&document.api_version)) {
+        let tiered = tiered(&enforced, &cluster);
         let question = Question::new(tiered.end_at(source), tiered.end_at(ip), &protocol.to_string(), port);
         return tiers::verdict(&tiered, &question).answer;
     }
@@ -81,8 +83,7 @@ fn is_tiered(version: &str) -> bool {
 }
 
 /// The same with policies in tiers.
-fn tiered(world: &World, plain: &Cluster) -> tiers::World {
-    let enforced = world.enforced();
+fn tiered(enforced: &[PolicyDocument], plain: &Cluster) -> tiers::World {
     let others = enforced.iter().filter(|d| is_tiered(&d.api_version)).map(|document| {
         let mut object = document.object.clone();
         object["apiVersion"] = document.api_version.clone().into();
@@ -92,12 +93,11 @@ fn tiered(world: &World, plain: &Cluster) -> tiers::World {
     tiers::World { plain: plain.clone(), others: others.collect() }
 }
 
-fn cluster(world: &World) -> Cluster {
+fn cluster(world: &World, enforced: &[PolicyDocument]) -> Cluster {
     let namespaces = world.namespaces.iter().map(|(name, labels)| Namespace {
         metadata: ObjectMeta { name: Some(name.clone()), labels: Some(labels.clone()), ..ObjectMeta::default() },
         ..Namespace::default()
     });
-    let enforced = world.enforced();
     let policies = enforced.iter().filter(|d| d.id.kind == "NetworkPolicy" && d.api_version.starts_with("networking"));
     let policies = policies.map(|document| {
         let mut object = document.object.clone();

@@ -1,6 +1,6 @@
 //! Running the program over the world.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use netpol_verify::{
     config::{Config, NamespaceSet},
@@ -72,7 +72,7 @@ impl Fake {
     pub fn settings(&self, job: OwnJob) -> Settings {
         let config = Config::parse("config.yaml", &self.config.lock().unwrap()).unwrap();
         let namespaces = NamespaceSet::new(&config.product_namespaces, &config.probe_namespaces).unwrap();
-        Settings { config, namespaces, job }
+        Settings { config, namespaces, job, sweep: self.sweep.load(Ordering::Relaxed) }
     }
 
     /// As the watcher starts it: for the revision that is applied.

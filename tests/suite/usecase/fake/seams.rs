@@ -111,6 +111,10 @@ impl Prober for Fake {
         if let Some(hook) = hook {
             hook(self);
         }
+        let hangs = self.world().hangs.clone();
+        if hangs.is_some_and(|workload| source.workload.ends_with(&workload) && source.pod.namespace == "shop") {
+            std::future::pending::<()>().await;
+        }
         let mut world = self.world();
         world.execs += 1;
         let takes = world.exec_takes;

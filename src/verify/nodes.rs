@@ -1,0 +1,148 @@
+//! A flow that was looked at on several nodes is one flow in the report: the worst that was seen of it, and where.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::{FlowReport, FlowResult, Sweep};
+
+/// What a sweep's flows amount to, before they are joined.
+#[must_use]
+pub fn swept(flows: &[FlowReport], probes: usize, left: usize) -> Sweep {
+    Sweep { probes, nodes: nodes(&flows.iter().collect::<Vec<_>>()).len(), left }
+}
+
+/// Joins the flows of one key. What stands alone stays as it is.
+#[must_use]
+pub fn joined(flows: Vec<FlowReport>) -> Vec<FlowReport> {
+    let mut by_key: BTreeMap<String, Vec<FlowReport>> = BTreeMap::new();
+    for flow in flows {
+        by_key.entry(flow.key()).or_default().push(flow);
+    }
+    by_key.values().filter_map(|all| one(all)).collect()
+}
+
+/// The worst of them, the first of equals; with the nodes that differ from the others, and when the last one converged.
+fn one(all: &[FlowReport]) -> Option<FlowReport> {
+    let worst = all.iter().min_by_key(|flow| rank(flow.result))?;
+    let mut joined = worst.clone();
+    if all.len() > 1 {
+        let (bad, fine): (Vec<&FlowReport>, Vec<&FlowReport>) = all
+            .iter()
+            .filter(|f| f.result != FlowResult::Inconclusive)
+            .partition(|f| f.result == FlowResult::Enforcement);
+        if !bad.is_empty() {
+            joined.only_on = only_on(&bad, &fine);
+        }
+        let doubtful = if joined.only_on.is_empty() { nodes(&bad) } else { BTreeSet::new() };
+        joined.as_declared_on = nodes(&fine).difference(&doubtful).map(|node| (*node).clone()).collect();
+        joined.converged_ms =
+            all.iter().filter_map(|flow| flow.converged_ms).max().filter(|_| joined.converged_ms.is_some());
+        joined.open_ms = all.iter().filter_map(|flow| flow.open_ms).max();
+    }
+    Some(joined)
+}
+
+/// The nodes that have an end of every flow that went wrong, and none of those that were as declared.
+fn only_on(bad: &[&FlowReport], fine: &[&FlowReport]) -> Vec<String> {
+    let fine: BTreeSet<&String> = nodes(fine);
+    let mut all = bad.iter().map(|flow| nodes(&[flow]));
+    let first = all.next().unwrap_or_default();
+    let common = all.fold(first, |common, nodes| common.intersection(&nodes).copied().collect());
+    common.difference(&fine).map(|node| (*node).clone()).collect()
+}
+
+/// The nodes of the ends.
+fn nodes<'f>(flows: &[&'f FlowReport]) -> BTreeSet<&'f String> {
+    flows.iter().flat_map(|flow| [flow.node.as_ref(), flow.target_node.as_ref()]).flatten().collect()
+}
+
+const fn rank(result: FlowResult) -> u8 {
+    match result {
+        FlowResult::Enforcement => 0,
+        FlowResult::Drift => 1,
+        FlowResult::MissingEntry => 2,
+        FlowResult::Excess => 3,
+        FlowResult::Inconclusive => 4,
+        FlowResult::Verified => 5,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Decision, Endpoint, Outcome, Protocol, Why, Workload};
+
+    fn flow(source: &str, target: &str, result: FlowResult) -> FlowReport {
+        let end = |name: &str| {
+            Endpoint::Workload(Workload { kind: "Deployment".into(), namespace: "shop".into(), name: name.into() })
+        };
+        FlowReport {
+            source: end("web"),
+            source_pod: None,
+            destination: end("db"),
+            target: None,
+            node: Some(source.to_owned()),
+            target_node: Some(target.to_owned()),
+            only_on: Vec::new(),
+            as_declared_on: Vec::new(),
+            protocol: Protocol::Tcp,
+            port: 5432,
+            ipv6: false,
+            via: None,
+            why: Why::Sweep,
+            before: None,
+            declared: Decision::Denied,
+            live: Decision::Denied,
+            observed: Outcome::Timeout,
+            controls: None,
+            result,
+            state: None,
+            note: None,
+            converged_ms: None,
+            open_ms: None,
+            covers: 0,
+            rules: Vec::new(),
+            evidence: Vec::new(),
+            because: Vec::new(),
+            entries: Vec::new(),
+            since: None,
+            new: true,
+            accepted_until: None,
+        }
+    }
+
+    use FlowResult::{Enforcement, Inconclusive, Verified};
+
+    fn told(looks: &[(&str, &str, FlowResult)]) -> (FlowResult, Vec<String>, Vec<String>) {
+        let mut joined = joined(looks.iter().map(|(from, to, result)| flow(from, to, *result)).collect());
+        assert_eq!(joined.len(), 1);
+        let flow = joined.remove(0);
+        (flow.result, flow.only_on, flow.as_declared_on)
+    }
+
+    fn names(all: &[&str]) -> Vec<String> {
+        all.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn the_node_that_all_wrong_looks_share_and_no_right_one_has_stands_out() {
+        let of_source = [("a", "t", Verified), ("b", "t", Enforcement), ("c", "t", Verified)];
+        assert_eq!(told(&of_source), (Enforcement, names(&["b"]), names(&["a", "c", "t"])));
+        let of_target = [("a", "s", Enforcement), ("b", "s", Enforcement), ("a", "t", Verified), ("b", "t", Verified)];
+        assert_eq!(told(&of_target), (Enforcement, names(&["s"]), names(&["a", "b", "t"])));
+    }
+
+    #[test]
+    fn no_node_stands_out_where_the_looks_do_not_say_which() {
+        let both = [("a", "t", Enforcement), ("b", "u", Enforcement)];
+        assert_eq!(told(&both), (Enforcement, Vec::new(), Vec::new()));
+        let also_right = [("a", "t", Enforcement), ("a", "t", Verified)];
+        assert_eq!(told(&also_right), (Enforcement, Vec::new(), Vec::new()));
+    }
+
+    #[test]
+    fn what_could_not_be_told_anywhere_is_not_as_declared() {
+        assert_eq!(told(&[("a", "t", Verified), ("b", "t", Inconclusive)]).0, Inconclusive);
+        assert_eq!(told(&[("b", "t", Inconclusive), ("a", "t", Enforcement)]).0, Enforcement);
+        assert_eq!(told(&[("a", "t", Verified)]), (Verified, Vec::new(), Vec::new()), "alone it stays as it is");
+    }
+}
