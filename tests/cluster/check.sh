@@ -31,6 +31,9 @@ first=$(cat "$STATE/init.pid")
 "$HERE/up.sh" | grep -q 'up already' || fail "the second up did something"
 [ "$(cat "$STATE/init.pid")" = "$first" ] || fail "the second up made another cluster"
 
+"$STATE/server" freeze kube-scheduler
+"$STATE/server" list | grep 'kube-scheduler .*frozen' >/dev/null || fail "a frozen server is not listed as such"
+"$STATE/server" thaw kube-scheduler
 "$STATE/server" kill kube-scheduler
 "$STATE/server" stop synapse
 ! "$STATE/inside" curl -sf http://192.168.77.1:8008/_matrix/client/versions >/dev/null || fail "Synapse answers though stopped"

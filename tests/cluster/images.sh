@@ -10,10 +10,10 @@ bin=$(cd "$1" && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/netpol-verify
 
 key=$({
-  cat "$here/images.sh" "$here/mkimg.py"
-  realpath "$bin"/{serve,pause,coredns,{source,kustomize,notification}-controller} # the names of their folders hold their hashes
+  cat "$here/images.sh" "$here/mkimg.py" "$here"/felix/* "$here/node/supervise.sh"
+  realpath "$bin"/{serve,pause,nflog,calico-felix,coredns,{source,kustomize,notification}-controller} # the names of their folders hold their hashes
   dpkg-query -W busybox-static dash bash coreutils mawk grep sed libc6 libc-bin libssl3 netcat-openbsd netcat-traditional ncat \
-    ca-certificates 2>/dev/null || true
+    ca-certificates iptables libxtables12 ipset conntrack 2>/dev/null || true
 } | sha256sum | cut -c1-12)
 folder=$cache/images-$key
 if [ -d "$folder" ]; then
@@ -44,6 +44,19 @@ common=("/etc/passwd=passwd" "/etc/group=group" "/etc/nsswitch.conf=nsswitch.con
 # What the node itself needs.
 image pause --config '{"Entrypoint": ["/pause"]}' "/pause=$bin/pause"
 image coredns --config '{"Entrypoint": ["/coredns"], "Cmd": ["-conf", "/etc/coredns/Corefile"]}' "/coredns=$bin/coredns"
+
+# Felix, what it calls, and what keeps it running.
+commands=$(
+  for command in cat date env grep mkdir rm sed sleep tail touch; do program "$(command -v $command)" /usr/bin/$command; done
+  for command in xtables-legacy-multi xtables-nft-multi ipset conntrack; do program "$(command -v $command)" /usr/sbin/$command; done
+  for command in ip{,6}tables{,-legacy,-legacy-save,-legacy-restore}; do echo "/usr/sbin/$command->xtables-legacy-multi"; done
+  for command in ip{,6}tables-nft{,-save,-restore}; do echo "/usr/sbin/$command->xtables-nft-multi"; done
+  for extension in /usr/lib/x86_64-linux-gnu/xtables/lib{xt,ipt}_*.so; do echo "$extension=$extension"; done
+)
+image calico-node --config '{"Entrypoint": ["/run.sh"], "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/bin"]}' \
+  "/usr/local/bin/calico-felix=$bin/calico-felix" "/usr/local/bin/nflog=$bin/nflog" /run.sh="$here/felix/run.sh" \
+  /supervise.sh="$here/node/supervise.sh" /usr/local/sbin/iptables-legacy-restore="$here/felix/iptables-legacy-restore" \
+  $(program /bin/bash) '/usr/bin/bash->/bin/bash' $commands
 
 # Flux's controllers, as the user that their own images have. Their own also hold git and gnupg, for bases in other
 # repositories and for SOPS, which no test uses.

@@ -69,4 +69,11 @@ P
 expect succeeded "both sides:"
 k delete networkpolicy target -n $namespace >/dev/null
 expect "$denied" "ingress side deleted:"
+if [ "$DATA_PLANE" = calico ]; then
+  source=$(k get pod source -n $namespace -o jsonpath='{.status.podIP}')
+  dropped="^calico-packet: .* SRC=$source DST=$pod .* DPT=8000 "
+  k logs -n calico-system -l k8s-app=calico-node --since=5s --tail=-1 | grep "$dropped" >/dev/null || {
+    echo "FAILED: Felix's log does not show the last connection, which it dropped" >&2 && exit 1
+  }
+fi
 echo "passed under $DATA_PLANE"

@@ -34,8 +34,8 @@ prepare() {
   [ "$DATA_PLANE" = calico ] && cni=calico
   hosts=$(awk '/^[0-9]/ {printf "    %s. 5 IN A %s\\n", $2, $1}' "$HERE/conf/outside-hosts")
   local source
-  for source in containerd.toml kubelet.yaml kube-proxy.yaml dns.yaml; do
-    sed "s#@STATE@#$STATE#g; s#@CGROUP@#$CGROUP#g; s#@HOSTS@#$hosts#" "$HERE/conf/$source" > "$STATE/conf/$source"
+  for source in containerd.toml kubelet.yaml kube-proxy.yaml dns.yaml calico/felix.yaml; do
+    sed "s#@STATE@#$STATE#g; s#@CGROUP@#$CGROUP#g; s#@HOSTS@#$hosts#" "$HERE/conf/$source" > "$STATE/conf/$(basename "$source")"
   done
   for source in "$HERE/conf/$cni"/*.conflist; do
     sed "s#@STATE@#$STATE#g" "$source" > "$STATE/cni/conf/$(basename "$source")"
@@ -57,7 +57,7 @@ exec $STATE/inside $STATE/bin/kubectl --kubeconfig $STATE/pki/admin.kubeconfig "
 S
   cat > "$STATE/server" <<S
 #!/bin/sh
-# server list | start|stop|restart|kill NAME
+# server list | start|stop|restart|kill|freeze|thaw NAME
 exec $STATE/inside env STATE=$STATE $HERE/node/server.sh "\$@"
 S
   chmod +x "$STATE/inside" "$STATE/kubectl" "$STATE/server"
@@ -126,7 +126,7 @@ cat <<S
 The cluster is up, with $DATA_PLANE.
   $STATE/kubectl get pods -A
   $STATE/inside COMMAND...      runs in the node's namespaces
-  $STATE/server list            its servers; stop, start, restart or kill one by name
+  $STATE/server list            its servers; stop, start, restart, kill, freeze or thaw one by name
   $STATE/log                    a log for each server, and the API server's audit log
   make cluster-down             takes it down
 S

@@ -9,6 +9,8 @@ data_plane_before_kubelet() {
   for kind in ${kinds:-}; do kubectl apply --server-side -f "$STATE/bin/crd/kube-network-policies/policy.networking.k8s.io_$kind.yaml" >/dev/null; done
 }
 
+data_plane_after_images() { :; }
+
 data_plane_after_node_ready() {
   # Its own nftables rule needs a kernel with nft's queue; this rule feeds it without. Only first packets are judged.
   iptables -I FORWARD 1 -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT

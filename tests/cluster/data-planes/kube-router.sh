@@ -4,6 +4,8 @@
 
 data_plane_before_kubelet() { :; }
 
+data_plane_after_images() { :; }
+
 data_plane_after_node_ready() {
   server kube-router env NODE_NAME="$NODE" "$STATE/bin/kube-router" --kubeconfig "$PKI/admin.kubeconfig" --hostname-override="$NODE" \
     --run-firewall=true --run-router=false --run-service-proxy=false --run-loadbalancer=false --enable-cni=false --enable-ipv6=false \

@@ -104,14 +104,16 @@ controllers() {
 
 import_images() {
   until ctr version >/dev/null 2>&1; do sleep 0.1; done
-  printf '%s\0' "$STATE"/images/*.tar | xargs -0 -n 1 -P 3 ctr -n k8s.io images import
+  local unused=calico-node.tar # by far the largest
+  [ "$DATA_PLANE" = calico ] && unused=
+  find "$STATE/images/" -name '*.tar' ! -name "$unused" -print0 | xargs -0 -n 1 -P 3 ctr -n k8s.io images import
 }
 
-# rolled_out NAMESPACE DEPLOYMENT: waits for its pods. Why they are not there is in a log, as later nobody can ask.
+# rolled_out NAMESPACE KIND/NAME: waits for its pods. Why they are not there is in a log, as later nobody can ask.
 rolled_out() {
-  kubectl rollout status "deployment/$2" -n "$1" --timeout=90s >/dev/null && return
-  { kubectl describe pods -n "$1" && kubectl logs "deployment/$2" -n "$1"; } > "$STATE/log/$2.log" 2>&1
-  fail "$2 did not start: log/$2.log"
+  kubectl rollout status "$2" -n "$1" --timeout=90s >/dev/null && return
+  { kubectl describe pods -n "$1" && kubectl logs "$2" -n "$1"; } > "$STATE/log/${2#*/}.log" 2>&1
+  fail "$2 did not start: log/${2#*/}.log"
 }
 
 # shellcheck source=/dev/null
@@ -137,14 +139,15 @@ kubectl apply --server-side -f "$STATE/bin/crd/flux" -f "$HERE/conf/flux/namespa
 server git python3 "$HERE/node/git-http.py" $NODE_IP 8088 "$STATE/git"
 wait $images || fail "the images were not imported: log/images.log"
 lap "images imported"
+data_plane_after_images
 until kubectl get node $NODE 2>/dev/null | grep -q ' Ready'; do sleep 0.1; done
 lap "node Ready"
 kubectl apply -f "$STATE/conf/dns.yaml" >/dev/null
 kubectl apply --server-side -k "$HERE/conf/flux" >/dev/null || fail "Flux's manifests were refused: log/init.log"
 data_plane_after_node_ready
-rolled_out kube-system coredns
+rolled_out kube-system deployment/coredns
 lap "DNS ready"
-for controller in source-controller kustomize-controller notification-controller; do rolled_out flux-system $controller; done
+for controller in source-controller kustomize-controller notification-controller; do rolled_out flux-system deployment/$controller; done
 lap "Flux ready"
 wait $matrix || fail "Synapse did not start: log/synapse-setup.log, log/synapse.log"
 touch "$STATE/ready"
