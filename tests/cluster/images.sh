@@ -45,7 +45,8 @@ common=("/etc/passwd=passwd" "/etc/group=group" "/etc/nsswitch.conf=nsswitch.con
 image pause --config '{"Entrypoint": ["/pause"]}' "/pause=$bin/pause"
 image coredns --config '{"Entrypoint": ["/coredns"], "Cmd": ["-conf", "/etc/coredns/Corefile"]}' "/coredns=$bin/coredns"
 
-# Felix, what it calls, and what keeps it running.
+# Felix, what it calls, and what keeps it running. ipset knows protocols by the names in /etc/protocols only.
+printf 'icmp 1 ICMP\ntcp 6 TCP\nudp 17 UDP\nsctp 132 SCTP\nudplite 136 UDPLite\n' > protocols
 commands=$(
   for command in cat date env grep mkdir rm sed sleep tail touch; do program "$(command -v $command)" /usr/bin/$command; done
   for command in xtables-legacy-multi xtables-nft-multi ipset conntrack; do program "$(command -v $command)" /usr/sbin/$command; done
@@ -56,7 +57,7 @@ commands=$(
 image calico-node --config '{"Entrypoint": ["/run.sh"], "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/bin"]}' \
   "/usr/local/bin/calico-felix=$bin/calico-felix" "/usr/local/bin/nflog=$bin/nflog" /run.sh="$here/felix/run.sh" \
   /supervise.sh="$here/node/supervise.sh" /usr/local/sbin/iptables-legacy-restore="$here/felix/iptables-legacy-restore" \
-  $(program /bin/bash) '/usr/bin/bash->/bin/bash' $commands
+  /etc/protocols=protocols $(program /bin/bash) '/usr/bin/bash->/bin/bash' $commands
 
 # Flux's controllers, as the user that their own images have. Their own also hold git and gnupg, for bases in other
 # repositories and for SOPS, which no test uses.
