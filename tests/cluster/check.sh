@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# check.sh: the life of a cluster, in a state folder of its own: up, up again, killed and up, down, and nothing is left.
+# check.sh: the life of a cluster, in a state folder of its own: up, up again, killed, up with two nodes, down, and nothing
+# is left.
 set -euo pipefail
 NETPOL_CLUSTER_STATE=$(mktemp -d)/cluster
 export NETPOL_CLUSTER_STATE
@@ -17,7 +18,7 @@ traces() {
   pgrep -af "$STATE" | grep -v check.sh || true
   grep -F "$STATE" /proc/self/mounts || true
   find /sys/fs/cgroup -maxdepth 2 -name "$CGROUP"
-  ip -o link | awk '{print $2}' | grep -E '^(cali|node0|outside0|out-|veth)' || true
+  ip -o link | awk '{print $2}' | grep -E '^(cali|node0|outside0|out-|to-node|veth)' || true
   ip netns list
   sysctl vm.overcommit_memory vm.panic_on_oom kernel.panic kernel.panic_on_oops
 }
@@ -46,7 +47,12 @@ done
 "$STATE/server" list | grep 'kube-scheduler .*up' >/dev/null || fail "a killed server was not started again"
 
 kill -KILL "$(cat "$STATE/init.pid")"
-"$HERE/up.sh" >/dev/null || fail "no cluster after a killed one"
+while is_up; do sleep 0.1; done # it ends last, after all others
+NODES=2 "$HERE/up.sh" >/dev/null || fail "no cluster after a killed one"
+"$STATE/kubectl" wait --for=condition=Ready node/node-1 node/node-2 --timeout=1s >/dev/null || fail "the nodes are not ready"
+"$HERE/up.sh" | grep -q 'up already' || fail "up without a number of nodes made another cluster of two"
+"$HERE/story.sh" || fail "policy is not enforced between two nodes"
+"$HERE/stale.sh" || fail "one node's enforcer is not apart from the other's"
 "$HERE/down.sh"
 "$HERE/down.sh" || fail "the second down failed"
 after=$(traces)

@@ -25,4 +25,6 @@ strip -o "$work/netpol-verify" "${CARGO_TARGET_DIR:-target}/$target/$folder/netp
   "/usr/local/bin/kustomize=$kustomize/kustomize" \
   /etc/ssl/certs/ca-certificates.crt=/etc/ssl/certs/ca-certificates.crt
 echo "$work/netpol-verify.tar: $(stat -c %s "$work/netpol-verify.tar") bytes, $profile, sha256:$(sha256sum "$work/netpol-verify.tar" | cut -d' ' -f1)"
-if is_up; then "$STATE/inside" ctr -n k8s.io images import "$work/netpol-verify.tar" 9>&-; fi
+if is_up; then
+  for inside in "$STATE"/inside*; do "$inside" ctr -n k8s.io images import "$work/netpol-verify.tar" 9>&-; done # each node
+fi

@@ -22,21 +22,21 @@ expect() {
   printf '%-28s %s (seen after %.1f s)\n' "$2" "${pod_says%%$'\n'*}" "$(echo "$EPOCHREALTIME - $started" | bc)"
 }
 
-pod_template() { # NAME IMAGE ARGUMENTS
+pod_template() { # NAME IMAGE ARGUMENTS NODE
   cat <<P
 ---
 apiVersion: v1
 kind: Pod
 metadata: {name: $1, namespace: $namespace, labels: {app: $1}}
-spec: {terminationGracePeriodSeconds: 0, containers: [{name: main, image: "registry.local/$2:test", imagePullPolicy: Never, args: [$3]}]}
+spec: {nodeName: $4, terminationGracePeriodSeconds: 0, containers: [{name: main, image: "registry.local/$2:test", imagePullPolicy: Never, args: [$3], ports: [{name: story, containerPort: 8000}]}]}
 P
 }
 
 trap 'k delete namespace $namespace --wait=false >/dev/null' EXIT
 {
   echo "{apiVersion: v1, kind: Namespace, metadata: {name: $namespace}}"
-  pod_template source netcat '"sleep 1000000"'
-  pod_template target distroless 8000/tcp
+  pod_template source netcat '"sleep 1000000"' "${NODES%% *}"
+  pod_template target distroless 8000/tcp "${NODES##* }"
   echo "---"
   echo "{apiVersion: v1, kind: Service, metadata: {name: target, namespace: $namespace}, spec: {selector: {app: target}, ports: [{port: 80, targetPort: 8000}]}}"
 } | k apply -f - >/dev/null
@@ -64,7 +64,7 @@ k apply -f - >/dev/null <<P
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
 metadata: {name: target, namespace: $namespace}
-spec: {podSelector: {matchLabels: {app: target}}, policyTypes: [Ingress], ingress: [{from: [{podSelector: {matchLabels: {app: source}}}], ports: [{port: 8000}]}]}
+spec: {podSelector: {matchLabels: {app: target}}, policyTypes: [Ingress], ingress: [{from: [{podSelector: {matchLabels: {app: source}}}], ports: [{port: story}]}]}
 P
 expect succeeded "both sides:"
 k delete networkpolicy target -n $namespace >/dev/null
@@ -76,4 +76,4 @@ if [ "$DATA_PLANE" = calico ]; then
     echo "FAILED: Felix's log does not show the last connection, which it dropped" >&2 && exit 1
   }
 fi
-echo "passed under $DATA_PLANE"
+echo "passed under $DATA_PLANE, from ${NODES%% *} to ${NODES##* }"

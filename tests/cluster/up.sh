@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# up.sh: brings up one Kubernetes node in namespaces of its own, with Flux, a Git server, Synapse and a data plane
-# (DATA_PLANE, default calico). README.md says what is in it and how to reach it. Does nothing if it is up already.
+# up.sh: brings up a Kubernetes node in namespaces of its own (NODES: how many), with Flux, a Git server, Synapse and a
+# data plane (DATA_PLANE, default calico). README.md says what is in it and how to reach it. Does nothing if it is up
+# already.
 set -euo pipefail
 # shellcheck source=state.sh
 source "$(dirname "$0")/state.sh"
-export DATA_PLANE=${DATA_PLANE:-calico}
+wanted_nodes=${NODES:-}
+export DATA_PLANE=${DATA_PLANE:-calico} NODES=${NODES:-1}
 
 die() {
   echo "$*" >&2
@@ -12,12 +14,13 @@ die() {
 }
 
 [ -e "$HERE/data-planes/$DATA_PLANE.sh" ] || die "DATA_PLANE=$DATA_PLANE: there are only $(basename -s .sh "$HERE"/data-planes/*.sh | tr '\n' ' ')"
+[[ $NODES =~ ^[1-9]$ ]] || die "NODES=$NODES: how many nodes, 1 to 9"
 [ "$(id -u)" = 0 ] || die "the cluster needs root: mounts, network namespaces, cgroups"
 [[ $STATE != *[[:space:]]* ]] || die "the path of the state folder, $STATE, must not hold spaces"
 
 prepare() {
   rm -rf "$STATE"
-  mkdir -p "$STATE"/{log,bin/crd,conf,cni/bin,cni/conf,etcd,git,servers}
+  mkdir -p "$STATE"/{log,bin/crd,conf,cni/bin,etcd,git,servers}
   local tool folder
   while read -r tool folder; do
     find "$folder" -maxdepth 1 -type f -exec ln -s -t "$STATE/bin" {} +
@@ -30,22 +33,38 @@ prepare() {
   ln -sT "$("$HERE/images.sh" "$STATE/bin")" "$STATE/images"
   ln -s /usr/lib/cni/* "$STATE/cni/bin/"
   ln -s "$STATE/bin/calico-cni" "$STATE/cni/bin/calico"
-  local cni=bridge hosts
-  [ "$DATA_PLANE" = calico ] && cni=calico
+  local hosts number certificates=()
   hosts=$(awk '/^[0-9]/ {printf "    %s. 5 IN A %s\\n", $2, $1}' "$HERE/conf/outside-hosts")
-  local source
-  for source in containerd.toml kubelet.yaml kube-proxy.yaml dns.yaml calico/felix.yaml; do
-    sed "s#@STATE@#$STATE#g; s#@CGROUP@#$CGROUP#g; s#@HOSTS@#$hosts#" "$HERE/conf/$source" > "$STATE/conf/$(basename "$source")"
-  done
-  for source in "$HERE/conf/$cni"/*.conflist; do
-    sed "s#@STATE@#$STATE#g" "$source" > "$STATE/cni/conf/$(basename "$source")"
-  done
+  sed "s#@HOSTS@#$hosts#" "$HERE/conf/dns.yaml" > "$STATE/conf/dns.yaml"
+  sed "s#@STATE@#$STATE#g" "$HERE/conf/kube-proxy.yaml" > "$STATE/conf/kube-proxy.yaml"
+  sed "s#@STATE@#$STATE#g" "$HERE/conf/calico/felix.yaml" > "$STATE/conf/felix.yaml"
   echo 'nameserver 10.96.0.10' > "$STATE/conf/resolv.conf"
-  "$HERE/node/pki.sh" "$STATE/pki" 192.168.77.1 10.96.0.1 node-1
+  for number in $(seq "$NODES"); do
+    prepare_node "$number"
+    certificates+=("node-$number=192.168.77.$number")
+  done
+  "$HERE/node/pki.sh" "$STATE/pki" 192.168.77.1 10.96.0.1 "${certificates[@]}"
 }
 
-# The three commands for people and tests, and a file to source.
+# prepare_node NUMBER: a node's own configuration
+prepare_node() {
+  local node=node-$1 cni=bridge source
+  [ "$DATA_PLANE" = calico ] && cni=calico
+  mkdir -p "$STATE/nodes/$node/cni"
+  for source in containerd.toml kubelet.yaml; do own_settings "$1" "$HERE/conf/$source" > "$STATE/nodes/$node/$source"; done
+  for source in "$HERE/conf/$cni"/*.conflist; do own_settings "$1" "$source" > "$STATE/nodes/$node/cni/$(basename "$source")"; done
+}
+
+# own_settings NUMBER FILE: the file as a node has it
+own_settings() { sed "s#@STATE@#$STATE#g; s#@CGROUP@#$CGROUP#g; s#@NODE@#node-$1#g; s#@PODS@#10.244.$(($1 - 1)).0/24#g" "$2"; }
+
+# The commands for people and tests, and a file to source.
 handles() {
+  local enforcer=$DATA_PLANE
+  case $DATA_PLANE in
+    calico) enforcer=calico-felix ;;
+    kube-network-policies*) enforcer=kube-network-policies ;;
+  esac
   cat > "$STATE/inside" <<S
 #!/bin/sh
 # Runs a command in the node's namespaces, in the folder where you are.
@@ -60,14 +79,32 @@ S
 # server list | start|stop|restart|kill|freeze|thaw NAME
 exec $STATE/inside env STATE=$STATE $HERE/node/server.sh "\$@"
 S
-  chmod +x "$STATE/inside" "$STATE/kubectl" "$STATE/server"
+  cat > "$STATE/enforcer" <<S
+#!/bin/sh
+# enforcer start|stop|restart|kill|freeze|thaw NODE: the data plane's part on one node
+set -eu
+server=$enforcer
+[ "\${2:?a node}" = node-1 ] || server=\$server-\$2
+exec $STATE/server "\$1" "\$server"
+S
+  local number
+  for number in $(seq 2 "$NODES"); do
+    cat > "$STATE/inside-node-$number" <<S
+#!/bin/sh
+# Runs a command in the namespaces of node-$number, in the folder where you are.
+exec $STATE/inside nsenter -t "\$(cat $STATE/nodes/node-$number/pid)" -m -n -u --wdns="\$PWD" -- "\$@"
+S
+  done
+  chmod +x "$STATE"/{inside*,kubectl,server,enforcer}
   cat > "$STATE/env" <<S
 # What tests need to know; the addresses are reachable through \$INSIDE only. Matrix tokens and room: matrix.env.
 DATA_PLANE='$DATA_PLANE'
+NODES='$(seq -s' ' -f'node-%g' "$NODES")'
 STATE='$STATE'
 INSIDE='$STATE/inside'
 KUBECTL='$STATE/kubectl'
 SERVER='$STATE/server'
+ENFORCER='$STATE/enforcer'
 KUBECONFIG='$STATE/pki/admin.kubeconfig'
 KUSTOMIZE='$STATE/bin/kustomize'
 NODE_IP='192.168.77.1'
@@ -108,11 +145,12 @@ flock 9
 
 if is_up && [ -e "$STATE/ready" ]; then
   running=$(sed -n "s/^DATA_PLANE='\(.*\)'/\1/p" "$STATE/env")
-  if [ "$running" = "$DATA_PLANE" ]; then
+  running_nodes=$(sed -n "s/^NODES='\(.*\)'/\1/p" "$STATE/env" | wc -w)
+  if [ "$running" = "$DATA_PLANE" ] && [ "${wanted_nodes:-$running_nodes}" = "$running_nodes" ]; then
     echo "the cluster is up already, with $DATA_PLANE: $STATE/kubectl get pods -A"
     exit
   fi
-  echo "taking down the cluster with $running" >&2
+  echo "taking down the cluster with $running on $running_nodes node(s)" >&2
 fi
 "$HERE/packages.sh"
 tools=$("$HERE/build.sh")
@@ -127,6 +165,7 @@ The cluster is up, with $DATA_PLANE.
   $STATE/kubectl get pods -A
   $STATE/inside COMMAND...      runs in the node's namespaces
   $STATE/server list            its servers; stop, start, restart, kill, freeze or thaw one by name
+  $STATE/enforcer freeze NODE   what enforces policy on one node; also thaw, stop, start, kill
   $STATE/log                    a log for each server, and the API server's audit log
   make cluster-down             takes it down
 S

@@ -4,19 +4,17 @@
 
 build=${build:-standard}
 
-data_plane_before_kubelet() {
+data_plane_for_cluster() {
   local kind
   for kind in ${kinds:-}; do kubectl apply --server-side -f "$STATE/bin/crd/kube-network-policies/policy.networking.k8s.io_$kind.yaml" >/dev/null; done
 }
 
-data_plane_after_images() { :; }
-
-data_plane_after_node_ready() {
+data_plane_on_node() {
   # Its own nftables rule needs a kernel with nft's queue; this rule feeds it without. Only first packets are judged.
   iptables -I FORWARD 1 -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT
   iptables -I FORWARD 2 -m conntrack --ctstate NEW -j NFQUEUE --queue-num 100
-  server kube-network-policies "$STATE/bin/kube-network-policies-$build" --kubeconfig "$PKI/admin.kubeconfig" \
+  server "$(on_node kube-network-policies)" "$STATE/bin/kube-network-policies-$build" --kubeconfig "$PKI/admin.kubeconfig" \
     --hostname-override="$NODE" --fail-open=false --disable-nri=true --metrics-bind-address=127.0.0.1:9999
   until grep -q '^ *100 ' /proc/net/netfilter/nfnetlink_queue; do sleep 0.1; done
-  lap "kube-network-policies ready"
+  lap "$(on_node kube-network-policies) ready"
 }

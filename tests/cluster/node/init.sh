@@ -1,44 +1,14 @@
 #!/usr/bin/env bash
-# init.sh: the first process of the node's namespaces (up.sh starts it with STATE, HERE, DATA_PLANE and CGROUP set).
-# It makes the node's own /sys, cgroups and network, starts every server, and then only reaps orphans.
-# When it ends, the kernel ends everything in the node.
+# init.sh: the first process of the node's namespaces (up.sh starts it with STATE, HERE, DATA_PLANE, NODES and CGROUP
+# set). It makes the node's own /sys, cgroups and network, starts every server and the further nodes, and then only reaps
+# orphans. When it ends, the kernel ends everything in the cluster.
 set -uo pipefail
 export HOME=${HOME:-/} NODE=node-1 NODE_IP=192.168.77.1 PKI=$STATE/pki
 # shellcheck source=lib.sh
 source "$HERE/node/lib.sh"
+# shellcheck source=machine.sh
+source "$HERE/node/machine.sh"
 hostname $NODE
-
-own_filesystems() {
-  # A /sys that shows this network, with the cgroup mounts kept. The order matters: shared propagation comes last.
-  mkdir -p "$STATE/cgroups" /run
-  mount --rbind /sys/fs/cgroup "$STATE/cgroups"
-  umount -l /sys && mount -t sysfs sysfs /sys
-  mount --rbind "$STATE/cgroups" /sys/fs/cgroup
-  umount -l "$STATE/cgroups"
-  mount --make-rshared /
-  for folder in /run /var/lib/kubelet /var/log/pods /var/log/containers /var/lib/cni /var/lib/calico "$STATE/etcd"; do
-    mkdir -p "$folder"
-    mount -t tmpfs tmpfs "$folder"
-    mount --make-rshared "$folder"
-  done
-  mkdir -p /run/netns /run/lock
-  # The kubelet sets these for the whole machine. It gets files of its own instead, so nothing has to be put back.
-  mkdir -p /run/sysctl
-  for setting in vm/overcommit_memory vm/panic_on_oom kernel/panic kernel/panic_on_oops kernel/keys/root_maxkeys kernel/keys/root_maxbytes; do
-    [ -e /proc/sys/$setting ] || continue
-    cat /proc/sys/$setting > /run/sysctl/"${setting//\//.}"
-    mount --bind /run/sysctl/"${setting//\//.}" /proc/sys/$setting
-  done
-}
-
-own_cgroups() {
-  for hierarchy in cpu cpuacct cpuset memory devices freezer blkio pids systemd; do
-    mkdir -p "/sys/fs/cgroup/$hierarchy/$CGROUP"
-  done
-  for file in cpus mems; do # an empty cpuset takes no process
-    cat /sys/fs/cgroup/cpuset/cpuset.$file > "/sys/fs/cgroup/cpuset/$CGROUP/cpuset.$file"
-  done
-}
 
 own_network() {
   ip link set lo up
@@ -95,18 +65,8 @@ controllers() {
     --leader-elect=false --use-service-account-credentials=true \
     --service-account-private-key-file="$PKI/service-accounts.key" --root-ca-file="$PKI/ca.crt" \
     --cluster-signing-cert-file="$PKI/ca.crt" --cluster-signing-key-file="$PKI/ca.key" \
-    --cluster-cidr=10.244.0.0/16 --allocate-node-cidrs=true
+    --allocate-node-cidrs=false
   server kube-scheduler "$STATE/bin/kube-scheduler" --kubeconfig="$PKI/kube-scheduler.kubeconfig" --leader-elect=false
-  server kubelet "$STATE/bin/kubelet" --kubeconfig="$PKI/kubelet.kubeconfig" --config="$STATE/conf/kubelet.yaml" \
-    --hostname-override=$NODE --node-ip=$NODE_IP --root-dir=/var/lib/kubelet
-  server kube-proxy "$STATE/bin/kube-proxy" --config="$STATE/conf/kube-proxy.yaml" --hostname-override=$NODE
-}
-
-import_images() {
-  until ctr version >/dev/null 2>&1; do sleep 0.1; done
-  local unused=calico-node.tar # by far the largest
-  [ "$DATA_PLANE" = calico ] && unused=
-  find "$STATE/images/" -name '*.tar' ! -name "$unused" -print0 | xargs -0 -n 1 -P 3 ctr -n k8s.io images import
 }
 
 # rolled_out NAMESPACE KIND/NAME: waits for its pods. Why they are not there is in a log, as later nobody can ask.
@@ -116,14 +76,16 @@ rolled_out() {
   fail "$2 did not start: log/${2#*/}.log"
 }
 
-# shellcheck source=/dev/null
-source "$HERE/data-planes/$DATA_PLANE.sh"
-
 own_filesystems
+mkdir -p "$STATE/etcd"
+mount -t tmpfs tmpfs "$STATE/etcd"
 own_cgroups
 own_network
+for number in $(seq 2 "$NODES"); do # before anything is mounted that they would keep
+  unshare --mount --net --uts --propagation private -- "$HERE/node/another.sh" "$number" &
+done
 control_plane
-server containerd containerd --config "$STATE/conf/containerd.toml"
+container_runtime
 outside_hosts
 "$HERE/node/synapse.sh" > "$STATE/log/synapse-setup.log" 2>&1 && lap "Matrix room ready" &
 matrix=$!
@@ -132,19 +94,24 @@ images=$!
 
 until kubectl get --raw /readyz >/dev/null 2>&1; do sleep 0.1; done
 lap "API server ready"
+data_plane_for_cluster
 data_plane_before_kubelet
 controllers
+node_agents
 kubectl apply --server-side -f "$STATE/bin/crd/flux" -f "$HERE/conf/flux/namespace.yaml" >/dev/null ||
   fail "the CRDs of Flux were refused: log/init.log"
 server git python3 "$HERE/node/git-http.py" $NODE_IP 8088 "$STATE/git"
 wait $images || fail "the images were not imported: log/images.log"
 lap "images imported"
-data_plane_after_images
-until kubectl get node $NODE 2>/dev/null | grep -q ' Ready'; do sleep 0.1; done
-lap "node Ready"
+data_plane_pods
+wait_for_node
 kubectl apply -f "$STATE/conf/dns.yaml" >/dev/null
 kubectl apply --server-side -k "$HERE/conf/flux" >/dev/null || fail "Flux's manifests were refused: log/init.log"
-data_plane_after_node_ready
+data_plane_on_node
+for number in $(seq 2 "$NODES"); do
+  until [ -e "$STATE/nodes/node-$number/ready" ]; do sleep 0.1; done
+done
+data_plane_wait
 rolled_out kube-system deployment/coredns
 lap "DNS ready"
 for controller in source-controller kustomize-controller notification-controller; do rolled_out flux-system deployment/$controller; done

@@ -9,6 +9,9 @@ server() {
   "$HERE/node/supervise.sh" "$@" &
 }
 
+# on_node NAME: the name of this node's server; the first node's have none but their own
+on_node() { [ "$NODE" = node-1 ] && echo "$1" || echo "$1-$NODE"; }
+
 started_at=${started_at:-$(cut -d' ' -f1 /proc/uptime)}
 export started_at
 

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# pki.sh FOLDER ADDRESS SERVICE-ADDRESS NODE: one CA, its server and client certificates, and kubeconfigs (about 1 s).
+# pki.sh FOLDER ADDRESS SERVICE-ADDRESS NODE=ADDRESS...: one CA, its server and client certificates, and kubeconfigs
+# (about 1 s). The first two addresses are the API server's.
 set -euo pipefail
-folder=$1 address=$2 service=$3 node=$4
+folder=$1 address=$2 service=$3
+shift 3
 mkdir -p "$folder" && cd "$folder"
 
 openssl ecparam -name prime256v1 -genkey -noout -out ca.key
@@ -33,14 +35,16 @@ K
 names=DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,DNS:kubernetes.default.svc.cluster.local
 certificate apiserver /CN=kube-apiserver "$names,DNS:localhost,IP:127.0.0.1,IP:$address,IP:$service"
 certificate apiserver-kubelet /O=system:masters/CN=apiserver-kubelet-client
-certificate kubelet-server "/CN=$node" "DNS:$node,IP:$address,IP:127.0.0.1"
+for node; do
+  certificate "kubelet-${node%=*}" "/CN=${node%=*}" "DNS:${node%=*},IP:${node#*=},IP:127.0.0.1"
+done
 certificate front-proxy /CN=front-proxy-client
 certificate calico-apiserver /CN=calico-apiserver DNS:calico-api.calico-apiserver.svc
 kubeconfig admin /O=system:masters/CN=admin
 kubeconfig kube-controller-manager /CN=system:kube-controller-manager
 kubeconfig kube-scheduler /CN=system:kube-scheduler
 kubeconfig kube-proxy /CN=system:kube-proxy
-kubeconfig kubelet "/O=system:nodes/CN=system:node:$node"
+for node; do kubeconfig "kubelet-client-${node%=*}" "/O=system:nodes/CN=system:node:${node%=*}"; done
 
 openssl genrsa -out service-accounts.key 2048 2>/dev/null
 openssl rsa -in service-accounts.key -pubout -out service-accounts.pub 2>/dev/null
