@@ -11,6 +11,7 @@ mod lint;
 mod list;
 mod outside;
 mod places;
+mod probe;
 mod run;
 mod sets;
 mod status;
@@ -85,6 +86,10 @@ enum Command {
     ///
     /// One-sided rules, rules that match nothing, namespaces without a baseline, and more below.
     Lint(lint::LintArgs),
+    /// Try one flow now, from inside its source pod, and say whether it does what the live policies say.
+    ///
+    /// In place of `kubectl exec ... nc -zv`: with the controls that tell a denial from a dead target. It changes nothing.
+    Probe(probe::ProbeArgs),
     /// Print the allow-list of namespaces as tables, with the reasons beside their rules.
     Table(table::TableArgs),
     /// Print the ValidatingAdmissionPolicies that bound what the verifier's accounts may do.
@@ -166,7 +171,7 @@ impl Command {
     const fn outputs(&self) -> &'static [Output] {
         match self {
             Self::Watch(_) | Self::AdmissionPolicy(_) => &[Output::Text],
-            Self::Run(_) | Self::Status(_) => &[Output::Text, Output::Json],
+            Self::Run(_) | Self::Status(_) | Self::Probe(_) => &[Output::Text, Output::Json],
             Self::Lint(_) => &[Output::Text, Output::Json, Output::Sarif],
             Self::Explain(_) => &[Output::Text, Output::Json, Output::Jsonl],
             Self::List(_) => &[Output::Text, Output::Json, Output::Markdown, Output::Svg],
@@ -203,6 +208,7 @@ pub async fn parse_and_run() -> ExitCode {
         Command::List(args) => list::list(args, &global).await,
         Command::Diff(args) => diff::diff(args, &global).await,
         Command::Explain(args) => explain::explain(args, &global).await,
+        Command::Probe(args) => probe::probe(args, &global).await,
         Command::Lint(args) => lint::lint(args, &global).await,
         Command::Table(args) => table::table(&args, &global).await,
         Command::AdmissionPolicy(args) => admission::print(args, &global),

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use super::{Failure, Global};
 use crate::{
     cluster::{LiveCluster, SystemResolver},
-    config::Config,
+    config::{Config, Probe},
     flux::{FluxOptions, FluxSource},
     matrix::{MatrixNotifier, MatrixOptions, TokenSource},
     probe::{ExecProber, Limits, PodProber, Wave},
@@ -67,12 +67,12 @@ impl Environment {
     }
 }
 
-fn limits(config: &Config) -> Limits {
+pub(super) fn limits(probe: &Probe) -> Limits {
     Limits {
-        execs: config.probe.execs,
-        execs_per_node: config.probe.execs_per_node,
-        wave: Wave::new(config.probe.probes_per_pod),
-        deadline: config.probe.deadline.get(),
+        execs: probe.execs,
+        execs_per_node: probe.execs_per_node,
+        wave: Wave::new(probe.probes_per_pod),
+        deadline: probe.deadline.get(),
     }
 }
 
@@ -101,7 +101,7 @@ impl Adapters {
         Ok(Self {
             source: FluxSource::new(client.clone(), http, environment.flux(config, global)),
             cluster: LiveCluster::new(client.clone(), &global.namespace).with_job(job),
-            prober: PodProber::new(ExecProber::new(client.clone(), limits(config)), config.probe.timeout.get()),
+            prober: PodProber::new(ExecProber::new(client.clone(), limits(&config.probe)), config.probe.timeout.get()),
             notifier: MatrixNotifier::new(matrix).map_err(Failure::usage)?,
             store: ConfigMapStore::new(client.clone(), &global.namespace, STATE),
             lock: LeaseLock::new(client.clone(), &global.namespace, LeaseLock::NAME, &holder, Some(lease))

@@ -61,6 +61,13 @@ pub struct Reading {
 }
 
 impl SetArgs {
+    /// The policies of these files, over the workloads of the live cluster `on`.
+    pub(super) fn of_files(files: &[PathBuf], reading: &Reading, on: InputSet) -> Result<InputSet, Failure> {
+        once(files)?;
+        let texts = timed("read", || input::files::read(files, &reading.kustomize)).map_err(refused)?;
+        Ok(reading.understand(&texts)?.over(on))
+    }
+
     /// What was named.
     pub(super) fn files(&self) -> &[PathBuf] {
         &self.files
@@ -116,7 +123,11 @@ impl Reading {
 
     /// The live cluster.
     async fn live(&self, global: &Global) -> Result<InputSet, Failure> {
-        let cluster = LiveCluster::new(super::client(global).await?, &global.namespace);
+        self.live_of(&LiveCluster::new(super::client(global).await?, &global.namespace)).await
+    }
+
+    /// A live cluster that is at hand.
+    pub(super) async fn live_of(&self, cluster: &LiveCluster) -> Result<InputSet, Failure> {
         let snapshot = cluster.snapshot().await.map_err(|fault| Failure::not_told(anyhow::anyhow!(fault)))?;
         let set = InputSet::of_cluster(snapshot, self.options()).map_err(Failure::not_told)?;
         tell(&set);

@@ -1,6 +1,6 @@
 //! Durations as people write them: `2s`, `10m`, `24h`.
 
-use std::{fmt, time::Duration};
+use std::{fmt, str::FromStr, time::Duration};
 
 use jiff::SignedDuration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
@@ -38,13 +38,18 @@ impl Serialize for Span {
     }
 }
 
+impl FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parsed = text.parse::<SignedDuration>().ok().and_then(|d| Duration::try_from(d).ok());
+        let parsed = parsed.filter(|d| !d.is_zero());
+        parsed.map(Self).ok_or_else(|| format!("`{text}` is no duration above zero, such as 30s, 5m, 24h"))
+    }
+}
+
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let parsed = text.parse::<SignedDuration>().ok().and_then(|d| Duration::try_from(d).ok());
-        match parsed.filter(|d| !d.is_zero()) {
-            Some(duration) => Ok(Self(duration)),
-            None => Err(D::Error::custom(format!("`{text}` is no duration above zero, such as 30s, 5m, 24h"))),
-        }
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }

@@ -360,10 +360,18 @@ impl Config {
     /// The bounds of a plan.
     #[must_use]
     pub fn limits(&self) -> Limits {
-        let never = self.probe.never_probe.iter();
+        self.probe.limits()
+    }
+}
+
+impl Probe {
+    /// The bounds of a plan.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        let never = self.never_probe.iter();
         Limits {
-            max_probes: self.probe.max_probes,
-            probe_denied_outside: self.probe.probe_denied,
+            max_probes: self.max_probes,
+            probe_denied_outside: self.probe_denied,
             never: never.map(|n| NeverProbe { cidr: n.cidr, name: n.name.clone(), port: n.port }).collect(),
         }
     }

@@ -33,7 +33,8 @@ pub struct Unknown(String);
 
 impl Unknown {
     /// With this sentence.
-    pub(super) const fn new(sentence: String) -> Self {
+    #[must_use]
+    pub const fn new(sentence: String) -> Self {
         Self(sentence)
     }
 }
@@ -139,7 +140,7 @@ fn of_pod(pod: &PodRef, class: usize) -> Asked {
 }
 
 /// A pod's address is the pod, a node's the node.
-fn of_address(address: IpAddr, reach: &Reach<'_>, snapshot: &Snapshot) -> Asked {
+pub(super) fn of_address(address: IpAddr, reach: &Reach<'_>, snapshot: &Snapshot) -> Asked {
     let has = |pod: &&crate::model::PodInfo| !pod.host_network && pod.ips.contains(&address);
     let pod = snapshot.pods.iter().find(has).and_then(|pod| Some((&pod.id, class_of(&pod.id, reach)?)));
     if let Some((pod, class)) = pod {

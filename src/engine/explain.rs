@@ -128,7 +128,8 @@ impl<'a> Question<'a> {
             }
             match asked::numbers(destination, to.service, port, self.reach) {
                 Ok(numbers) => {
-                    let flows = numbers.into_iter().flat_map(|number| self.flow(source, destination, (port.0, number)));
+                    let flows =
+                        numbers.into_iter().flat_map(|number| self.between(source, destination, (port.0, number)));
                     answers.extend(flows);
                 }
                 // A pod without the Service's named port is no endpoint of that port.
@@ -143,7 +144,8 @@ impl<'a> Question<'a> {
     }
 
     /// The answers for one pair: one, unless the policies tell addresses or families apart.
-    fn flow(&self, source: &Asked, destination: &Asked, port: (Protocol, u16)) -> Vec<Answer> {
+    #[must_use]
+    pub fn between(&self, source: &Asked, destination: &Asked, port: (Protocol, u16)) -> Vec<Answer> {
         match (self.class(source), self.class(destination)) {
             (Some(from), Some(to)) => {
                 let is_meant =

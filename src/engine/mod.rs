@@ -18,6 +18,7 @@ pub mod allowlist;
 pub mod asked;
 pub mod baseline;
 pub mod blame;
+pub mod by_hand;
 pub mod conditions;
 pub mod drift;
 pub mod evaluate;

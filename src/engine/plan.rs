@@ -315,7 +315,10 @@ impl Planner<'_> {
 }
 
 /// Opted-out pods and pods behind a mesh proxy cannot tell anything.
-fn fit(pod: &PodInfo) -> Result<(), (Unseen, String)> {
+///
+/// # Errors
+/// It is one of them: why, for people.
+pub fn fit(pod: &PodInfo) -> Result<(), (Unseen, String)> {
     if pod.annotations.get(OPT_OUT.0).is_some_and(|v| v == OPT_OUT.1) {
         return Err((Unseen::Unprobeable, format!("{} has opted out ({}: {})", pod.id, OPT_OUT.0, OPT_OUT.1)));
     }
@@ -342,7 +345,8 @@ fn answering(class: &Class) -> impl Iterator<Item = (Protocol, u16)> + '_ {
     declared(Protocol::Tcp).chain(questions).map(|p| (p.protocol, p.number))
 }
 
-fn is_dns(class: &Class) -> bool {
+/// Whether its pods are the cluster's DNS.
+pub(super) fn is_dns(class: &Class) -> bool {
     class.labels.get("k8s-app").is_some_and(|v| v == "kube-dns")
 }
 

@@ -8,6 +8,7 @@ use crate::model::{
     TieRule, Workload,
 };
 
+mod apart;
 mod blocks;
 mod group;
 mod index;

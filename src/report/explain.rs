@@ -17,7 +17,7 @@ pub const SCHEMA: &str = "netpol-verify/explain/v1";
 /// The tier of NetworkPolicy, which need not be named.
 const DEFAULT_TIER: &str = "default";
 
-const fn decision(is_allowed: bool) -> &'static str {
+pub(super) const fn decision(is_allowed: bool) -> &'static str {
     if is_allowed { "allowed" } else { "denied" }
 }
 
@@ -42,8 +42,9 @@ struct Flow<'a> {
     family: Option<&'static str>,
 }
 
+/// One side of a flow.
 #[derive(Serialize)]
-struct Sided<'a> {
+pub(super) struct Sided<'a> {
     isolated: bool,
     decision: &'static str,
     by: Vec<By<'a>>,
@@ -80,7 +81,7 @@ pub fn to_json(answer: &Answer) -> serde_json::Result<String> {
     })
 }
 
-fn sided(side: &SideAnswer) -> Sided<'_> {
+pub(super) fn sided(side: &SideAnswer) -> Sided<'_> {
     Sided {
         isolated: side.isolated,
         decision: decision(side.is_allowed),
@@ -113,7 +114,7 @@ pub fn to_text(answer: &Answer) -> String {
     lines.join("\n") + "\n"
 }
 
-fn side_text(direction: Direction, side: &SideAnswer) -> Vec<String> {
+pub(super) fn side_text(direction: Direction, side: &SideAnswer) -> Vec<String> {
     let word = direction.word();
     let what = decision(side.is_allowed);
     let line = |reason: &Reason| {
@@ -141,7 +142,7 @@ fn reason_text(reason: &Reason) -> String {
     clean::line(&format!("{}{what}{tier}{place}", reason.policy), 600)
 }
 
-fn entry_head(entry: &Entry) -> String {
+pub(super) fn entry_head(entry: &Entry) -> String {
     let side = entry.side.word();
     let file = entry.file.as_ref().map(|file| format!(" to {file}")).unwrap_or_default();
     let policy = entry.policy.as_ref().map(|policy| format!(", policy {policy}")).unwrap_or_default();

@@ -20,6 +20,7 @@ pub mod lint;
 pub mod list;
 pub mod message;
 pub mod page;
+pub mod probe;
 pub mod sarif;
 pub mod svg;
 pub mod table;

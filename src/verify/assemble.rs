@@ -15,7 +15,8 @@ use crate::{
         world::{End, World},
     },
     model::{
-        Direction, Entry, FlowReport, FlowResult, Origin as Place, Outcome, PodInfo, PodRef, RuleRef, Unseen, Why,
+        Direction, Entry, FlowReport, FlowResult, Origin as Place, Outcome, PodInfo, PodRef, RuleRef, Snapshot, Unseen,
+        Why,
     },
 };
 
@@ -35,33 +36,9 @@ impl Assembler<'_> {
     pub fn probed(&self, track: &Track) -> Option<FlowReport> {
         let flow = &track.planned.flow;
         let mut report = self.base(flow)?;
-        let pods = &self.material.snapshot.pods;
-        report.node = node_of(pods, &track.planned.source);
-        report.target_node = track.planned.target_pod.as_ref().and_then(|id| node_of(pods, id));
-        report.source_pod = Some(track.planned.source.clone());
-        report.target = Some(track.planned.address.ip.to_string());
-        report.via = Some("exec".to_owned());
-        report.observed = track.observed();
-        report.controls = track.controls();
-        report.converged_ms = track.converged().map(milliseconds);
-        report.open_ms = track.open_until().map(milliseconds);
-        let judged = track.judged();
-        match judged {
-            Judged::AsDeclared { note, .. } => {
-                report.result = if flow.missing.is_some() { FlowResult::MissingEntry } else { FlowResult::Verified };
-                report.note = note.map(str::to_owned).or(report.note);
-            }
-            Judged::Otherwise => {
-                report.result = FlowResult::Enforcement;
-                report.evidence.extend(Some(track.text.clone()).filter(|t| !t.is_empty()));
-            }
-            Judged::Unknown(unseen, reason) => {
-                report.result = FlowResult::Inconclusive;
-                report.state = Some(unseen);
-                // Where no packet says it, the tool's or the API server's own words do.
-                let words = Some(&track.text).filter(|t| report.observed != Outcome::Timeout && !t.is_empty());
-                report.note = Some(words.map_or_else(|| reason.to_owned(), |words| format!("{reason}: {words}")));
-            }
+        seen(&mut report, track, self.material.snapshot);
+        if report.result == FlowResult::Verified && flow.missing.is_some() {
+            report.result = FlowResult::MissingEntry;
         }
         self.doubt(&mut report);
         Some(self.finished(flow, report))
@@ -229,6 +206,36 @@ fn node_of(pods: &[PodInfo], id: &PodRef) -> Option<String> {
 
 fn milliseconds(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Takes what a probe showed into a flow's report.
+pub fn seen(report: &mut FlowReport, track: &Track, snapshot: &Snapshot) {
+    report.node = node_of(&snapshot.pods, &track.planned.source);
+    report.target_node = track.planned.target_pod.as_ref().and_then(|id| node_of(&snapshot.pods, id));
+    report.source_pod = Some(track.planned.source.clone());
+    report.target = Some(track.planned.address.ip.to_string());
+    report.via = Some("exec".to_owned());
+    report.observed = track.observed();
+    report.controls = track.controls();
+    report.converged_ms = track.converged().map(milliseconds);
+    report.open_ms = track.open_until().map(milliseconds);
+    match track.judged() {
+        Judged::AsDeclared { note, .. } => {
+            report.result = FlowResult::Verified;
+            report.note = note.map(str::to_owned).or_else(|| report.note.take());
+        }
+        Judged::Otherwise => {
+            report.result = FlowResult::Enforcement;
+            report.evidence.extend(Some(track.text.clone()).filter(|t| !t.is_empty()));
+        }
+        Judged::Unknown(unseen, reason) => {
+            report.result = FlowResult::Inconclusive;
+            report.state = Some(unseen);
+            // Where no packet says it, the tool's or the API server's own words do.
+            let words = Some(&track.text).filter(|t| report.observed != Outcome::Timeout && !t.is_empty());
+            report.note = Some(words.map_or_else(|| reason.to_owned(), |words| format!("{reason}: {words}")));
+        }
+    }
 }
 
 /// What a closure leaves open, with its place: an entry that nothing needs any more.

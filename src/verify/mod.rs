@@ -10,6 +10,7 @@
 
 pub mod applied;
 pub mod assemble;
+pub mod by_hand;
 pub mod cleared;
 pub mod compare;
 pub mod conclude;
@@ -17,6 +18,7 @@ pub mod deliver;
 pub mod expect;
 pub mod findings;
 pub mod intended;
+mod moved;
 pub mod nodes;
 pub mod probing;
 pub mod recall;

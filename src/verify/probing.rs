@@ -13,7 +13,7 @@ use futures::{
 };
 
 use super::{
-    seams::{Clock, Outside, ProbeSource, ProbeTarget, Prober, Seen},
+    seams::{Clock, ProbeSource, ProbeTarget, Prober, Seen, Wire},
     track::{Purpose, Track},
 };
 use crate::{
@@ -47,7 +47,7 @@ pub struct Probing {
 }
 
 /// Probes a plan. When the deadline is over, what was seen until then stands, and the rest was not probed.
-pub async fn probe<O: Outside>(outside: &O, snapshot: &Snapshot, plan: Vec<Planned>, patience: Patience) -> Probing {
+pub async fn probe<O: Wire>(outside: &O, snapshot: &Snapshot, plan: Vec<Planned>, patience: Patience) -> Probing {
     let pods: BTreeMap<&PodRef, &PodInfo> = snapshot.pods.iter().map(|p| (&p.id, p)).collect();
     let start = outside.clock().elapsed();
     let mut looks = Looks::new(snapshot);
@@ -79,7 +79,7 @@ pub async fn probe<O: Outside>(outside: &O, snapshot: &Snapshot, plan: Vec<Plann
 }
 
 /// Lets a round run until the time is over.
-async fn within<O: Outside>(outside: &O, left: Duration, round: impl Future<Output = ()>) {
+async fn within<O: Wire>(outside: &O, left: Duration, round: impl Future<Output = ()>) {
     match select(std::pin::pin!(round), std::pin::pin!(outside.clock().sleep(left))).await {
         Either::Left(_) => {}
         Either::Right(_) => tracing::warn!("the time for probing is over: what was not seen is pending"),
@@ -104,7 +104,7 @@ struct Round<'a, O> {
 /// A try for a track: whose, what for, what it showed, and between which times it began.
 type Answer = (usize, Purpose, Seen, (Duration, Duration));
 
-impl<O: Outside> Round<'_, O> {
+impl<O: Wire> Round<'_, O> {
     /// Each answer is taken when it comes: a deadline that ends the round loses none of them.
     async fn ask(&self, tracks: &mut [Track], progress: &mut Progress) {
         let asked = questions(tracks);

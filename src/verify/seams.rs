@@ -217,6 +217,32 @@ pub trait Outside: Sync {
     fn resolver(&self) -> &Self::Resolver;
 }
 
+/// The part of the outside that probing needs: packets and time. Everything that is an [`Outside`] has it.
+pub trait Wire: Sync {
+    /// See [`Prober`].
+    type Prober: Prober + Sync;
+    /// See [`Clock`].
+    type Clock: Clock + Sync;
+
+    /// Real packets.
+    fn prober(&self) -> &Self::Prober;
+    /// The clock.
+    fn clock(&self) -> &Self::Clock;
+}
+
+impl<O: Outside> Wire for O {
+    type Prober = <O as Outside>::Prober;
+    type Clock = <O as Outside>::Clock;
+
+    fn prober(&self) -> &<O as Outside>::Prober {
+        Outside::prober(self)
+    }
+
+    fn clock(&self) -> &<O as Outside>::Clock {
+        Outside::clock(self)
+    }
+}
+
 /// What the run's own Job says of why it runs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct OwnJob {

@@ -58,7 +58,8 @@ async fn run(folder: &Path, args: &[&str], input: &str) -> Ran {
 async fn cluster() -> Api {
     let api = shop().await;
     let status = json!({"phase": "Running", "podIP": "10.0.0.2", "podIPs": [{"ip": "10.0.0.2"}],
-        "conditions": [{"type": "Ready", "status": "True"}]});
+        "conditions": [{"type": "Ready", "status": "True"}], "containerStatuses": [{"name": "main", "image": "main:1",
+        "imageID": "", "ready": true, "restartCount": 0, "state": {"running": {}}}]});
     api.put(
         "pods",
         json!({"metadata": {"namespace": "shop", "name": "client", "labels": {"app": "client"}},
@@ -198,4 +199,29 @@ async fn a_cluster_that_is_not_there_and_a_context_that_is_not_are_errors() {
     std::fs::write(folder.path().join("kubeconfig"), kubeconfig.replace(&api.url(), "http://127.0.0.1:1")).unwrap();
     let gone = run(folder.path(), &["list", "--live"], "").await;
     assert_eq!((gone.code, gone.out.as_str()), (3, ""), "{gone:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_by_hand_refuses_ends_that_are_not_there_and_needs_the_right_to_exec() {
+    let api = cluster().await;
+    let folder = here(&api, &[]);
+    for (args, words) in [
+        (["shop/clent", "shop/deploy/cart", "80"].as_slice(), "there is no pod or workload `shop/clent`"),
+        (&["10.0.0.9", "198.51.100.7", "80"], "a probe starts in a pod"),
+        (&["shop/client", "10.0.0.0/8", "80"], "a probe goes to one address"),
+        (&["shop/client", "shop/deploy/cart", "80", "--timeout", "1s"], "not within 2s and 30s"),
+    ] {
+        let ran = run(folder.path(), &[&["probe"], args].concat(), "").await;
+        assert!(ran.code == 2 && ran.errors.contains(words), "{args:?}: {ran:?}");
+    }
+    assert!(api.requests("/exec").is_empty(), "nothing was tried");
+    api.fault("GET", "/pods/client/exec?", Fault::Status(403), 100);
+    let args = ["probe", "shop/client", "shop/deploy/cart", "80", "--settle", "1s", "-o", "json"];
+    let ran = run(folder.path(), &args, "").await;
+    let flow = &ran.json()["results"][0]["flow"];
+    assert_eq!((ran.code, &flow["result"], &flow["live"]), (3, &json!("inconclusive"), &json!("allowed")), "{ran:?}");
+    assert!(flow["note"].as_str().unwrap().contains("`get` and `create` on pods/exec"), "{ran:?}");
+    let writes: Vec<String> =
+        ["POST ", "PUT ", "PATCH ", "DELETE "].iter().flat_map(|verb| api.requests(verb)).collect();
+    assert!(writes.is_empty(), "{writes:?}");
 }

@@ -17,8 +17,8 @@ use crate::{
     verify::{
         assemble::Assembler,
         compare::{self, Comparison, Material},
-        nodes, probing, recall,
-        seams::{Clock, Cluster, Fault, Outside},
+        moved, nodes, probing, recall,
+        seams::{Clock, Fault, Outside},
         track::Track,
     },
 };
@@ -119,28 +119,13 @@ impl<O: Outside> Run<'_, O> {
 
     /// Pods and policies that are not what they were when the probes were planned.
     async fn moved(&self, material: &Material<'_>, comparison: &Comparison, tracks: &[Track]) -> Result<Moved, Fault> {
-        let snapshot = material.snapshot;
-        let ids: BTreeSet<PodRef> = tracks.iter().flat_map(ends).cloned().collect();
-        let ids: Vec<PodRef> = ids.into_iter().collect();
-        let now = self.outside.cluster().pods(&ids).await?;
-        let then = |id: &PodRef| snapshot.pods.iter().find(|p| &p.id == id);
-        let same = |id: &PodRef| match (then(id), now.get(id)) {
-            (Some(then), Some(now)) => {
-                then.uid == now.uid && then.ips == now.ips && now.is_usable() && then.labels == now.labels
-            }
-            _ => false,
-        };
-        let pods: Vec<PodRef> = ids.into_iter().filter(|id| !same(id)).collect();
+        let pods = moved::pods(self.outside.cluster(), material.snapshot, tracks).await?;
         // Policies between other people's namespaces change all the time on a busy cluster.
         let git: BTreeSet<_> = material.declared.iter().flat_map(|d| &d.policies).map(|p| p.id.clone()).collect();
         let ours = |id: &PolicyRef| {
             id.namespace.as_ref().is_none_or(|n| compare::is_watched(material, &comparison.product, &git, n))
         };
-        let mut versions = self.outside.cluster().policy_versions().await?;
-        versions.retain(|id, _| ours(id));
-        let planned = snapshot.deciding().map(|p| (p.document.id.clone(), p.resource_version.clone()));
-        let planned: BTreeMap<_, _> = planned.filter(|(id, _)| ours(id)).collect();
-        let policies_moved = versions != planned;
+        let policies_moved = moved::policies(self.outside.cluster(), material.snapshot, ours).await?;
         let owed = tracks.iter().filter(|t| t.planned.flow.why != Why::Sweep).flat_map(ends);
         let owed_moved = owed.into_iter().any(|id| pods.contains(id));
         Ok(Moved { replan: owed_moved || policies_moved, pods })

@@ -3,7 +3,8 @@
 use super::support::{Ran, run_in};
 use std::path::Path;
 
-const COMMANDS: [&str; 9] = ["run", "watch", "status", "list", "diff", "explain", "lint", "table", "admission-policy"];
+const COMMANDS: [&str; 10] =
+    ["run", "watch", "status", "list", "diff", "explain", "probe", "lint", "table", "admission-policy"];
 
 fn help(args: &[&str]) -> Ran {
     let ran = run_in(Path::new("."), &[args, &["--help"]].concat(), "");

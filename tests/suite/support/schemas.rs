@@ -1,6 +1,11 @@
 //! What the program prints, held against the schemas that it ships (`docs/schemas`).
 
-use std::{cell::RefCell, collections::BTreeMap, fs, path::Path};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
 use boon::{Compiler, Draft, SchemaIndex, Schemas};
 use serde_json::{Value, json};
@@ -57,7 +62,8 @@ fn compiled(name: &str, view: View) -> Compiled {
     let place = |name: &str| format!("file:///schemas/{name}.json");
     let mut compiler = Compiler::new();
     compiler.set_default_draft(Draft::V2020_12);
-    for part in ["common", name] {
+    // What one of them may refer to.
+    for part in BTreeSet::from(["common", "explain", "report", name]) {
         let mut schema = schema(part);
         if view == View::Strict {
             close(&mut schema);

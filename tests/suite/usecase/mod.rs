@@ -2,6 +2,7 @@
 
 mod admin;
 mod allowlist;
+mod by_hand;
 mod calico;
 mod controls;
 mod drift;

@@ -49,6 +49,16 @@ pub fn dns(world: &World, source: &PodRef, ip: IpAddr, port: u16) -> Outcome {
     if server.is_some() && allowed { Outcome::Open } else { Outcome::Timeout }
 }
 
+/// How the pod's resolver ends.
+pub fn resolved(world: &World, source: &PodRef, addresses: &[IpAddr]) -> Outcome {
+    match world.pods.iter().find(|p| &p.info.id == source) {
+        None => Outcome::NoSource,
+        Some(pod) if !pod.has_nc => Outcome::ToolMissing,
+        Some(_) if addresses.is_empty() => Outcome::Dns,
+        Some(_) => Outcome::Open,
+    }
+}
+
 fn answer(world: &World, from: &FakePod, ip: IpAddr, protocol: Protocol, port: u16) -> Answer {
     let to = world.pods.iter().find(|p| p.info.ips.contains(&ip));
     let broken = |b: &&Broken| {

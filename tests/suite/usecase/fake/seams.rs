@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use netpol_verify::{
     model::{
-        Declared, KustomizationRef, KustomizationStatus, ObjectRef, OutboxEntry, Outcome, PodInfo, PodRef, PolicyRef,
-        Snapshot, State,
+        Declared, KustomizationRef, KustomizationStatus, ObjectRef, OutboxEntry, PodInfo, PodRef, PolicyRef, Snapshot,
+        State,
     },
     state::{decode, encode},
     verify::seams::{
@@ -122,6 +122,7 @@ impl Prober for Fake {
         targets
             .iter()
             .map(|target| {
+                let mut addresses = Vec::new();
                 let outcome = match target {
                     ProbeTarget::Connect { protocol, address, port } => {
                         world.asked.insert((source.pod.clone(), *address, *port));
@@ -131,14 +132,12 @@ impl Prober for Fake {
                         world.asked.insert((source.pod.clone(), *server, *port));
                         packets::dns(&world, &source.pod, *server, *port)
                     }
-                    ProbeTarget::Resolve { .. } => Outcome::Dns,
+                    ProbeTarget::Resolve { name } => {
+                        addresses = world.names.get(name).cloned().unwrap_or_default();
+                        packets::resolved(&world, &source.pod, &addresses)
+                    }
                 };
-                Seen {
-                    outcome,
-                    elapsed: Duration::from_millis(3),
-                    text: format!("nc: {outcome}"),
-                    addresses: Vec::new(),
-                }
+                Seen { outcome, elapsed: Duration::from_millis(3), text: format!("nc: {outcome}"), addresses }
             })
             .collect()
     }
