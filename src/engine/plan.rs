@@ -104,6 +104,8 @@ pub struct Planner<'a> {
     pub limits: &'a Limits,
     /// The number of the run, by which pods and sweeps take turns.
     pub turn: u64,
+    /// Whether each flow is looked at on every node, and not only one that may be one node's trouble.
+    pub everywhere: bool,
 }
 
 impl Planner<'_> {
@@ -144,7 +146,11 @@ impl Planner<'_> {
         if let Some(reason) = self.forbidden(flow, address(first.ip)) {
             return Err((Unseen::Unprobeable, reason));
         }
-        let all = if spread::is_everywhere(flow) { self.everywhere(flow, pods, first) } else { vec![first] };
+        let all = if self.everywhere || spread::is_everywhere(flow) {
+            self.everywhere(flow, pods, first)
+        } else {
+            vec![first]
+        };
         let planned = all.into_iter().map(|Ends { source, target_pod, ip }| Planned {
             target_controls: self.target_controls(flow, &source.id, target_pod, pods),
             source_controls: self.source_controls(flow, address(ip), pods),

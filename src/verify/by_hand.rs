@@ -195,6 +195,7 @@ impl<W: Wire, C: Cluster + Sync> Hand<'_, W, C> {
             probe_from: self.probe_from,
             limits: self.limits,
             turn: 0,
+            everywhere: false,
         };
         let mut probed: Vec<(Case, Planned)> = Vec::new();
         for case in cases {

@@ -73,8 +73,15 @@ fn plan(cluster: &Cluster, sources: &[&str], limits: &Limits) -> Plan {
 
 fn plan_of(cluster: &Cluster, world: &World, flows: Vec<TouchedFlow>, limits: &Limits) -> Plan {
     let live = Matrix::new(world);
-    Planner { snapshot: &cluster.snapshot, live: &live, probe_from: &|name| name != "system", limits, turn: 0 }
-        .plan(flows)
+    Planner {
+        snapshot: &cluster.snapshot,
+        live: &live,
+        probe_from: &|name| name != "system",
+        limits,
+        turn: 0,
+        everywhere: false,
+    }
+    .plan(flows)
 }
 
 fn controls(probe: &Planned) -> Vec<String> {
@@ -307,7 +314,8 @@ fn planned_as(why: Why, limits: &Limits, turn: u64) -> Plan {
     let target = Target::Class(index(&world, "redis/redis"));
     let flow = TouchedFlow { why, ..flow(&world, "shop/web", target, 8080) };
     let live = Matrix::new(&world);
-    Planner { snapshot: &cluster.snapshot, live: &live, probe_from: &|_| true, limits, turn }.plan(vec![flow])
+    Planner { snapshot: &cluster.snapshot, live: &live, probe_from: &|_| true, limits, turn, everywhere: false }
+        .plan(vec![flow])
 }
 
 #[test]

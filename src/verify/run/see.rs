@@ -93,6 +93,7 @@ impl<O: Outside> Run<'_, O> {
             probe_from: &may,
             limits: &limits,
             turn: material.state.seq,
+            everywhere: self.sweep,
         };
         let mut plan = planner.plan(flows);
         for flow in known {

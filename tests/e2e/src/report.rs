@@ -85,6 +85,8 @@ pub struct Flow {
     pub result: String,
     pub state: Option<String>,
     pub converged_ms: Option<u64>,
+    #[serde(default)]
+    pub only_on: Vec<String>,
     pub entries: Vec<Entry>,
     /// Not in the first version of the schema; "" where absent.
     #[serde(default)]

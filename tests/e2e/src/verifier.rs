@@ -162,6 +162,15 @@ impl Verifier {
         self.start("scheduled", &[("NETPOL_VERIFY_TRIGGER", "schedule")]).await
     }
 
+    /// Runs one that looks at everything, on every node, as a scheduled one does once a day.
+    ///
+    /// # Errors
+    /// See [`Self::wait`].
+    pub async fn run_sweep(&self) -> Result<Finished> {
+        let environment = [("NETPOL_VERIFY_TRIGGER", "schedule"), ("NETPOL_VERIFY_SWEEP", "true")];
+        self.wait(&self.start("sweep", &environment).await?).await
+    }
+
     /// Starts a Job with the real `kubectl create job --from`, as a person does.
     ///
     /// # Errors

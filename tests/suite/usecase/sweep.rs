@@ -46,6 +46,15 @@ async fn a_sweep_finds_the_node_whose_data_plane_is_stale_and_names_it() {
     assert!(ran.root().body.contains("Node node-3 only (as declared on 2 other nodes)"), "{}", ran.root().body);
 }
 
+#[tokio::test]
+async fn a_sweep_of_a_new_merge_looks_at_its_flows_on_every_node_too() {
+    let (fake, _) = with_a_stale_node().await;
+    fake.sweep.store(true, Ordering::Relaxed);
+    let ran = fake.run().await;
+    assert_eq!((ran.exit, ran.flow(REDIS).why), (1, Why::Closure), "{ran:#?}");
+    assert_eq!(ran.flow(REDIS).only_on, ["node-3"]);
+}
+
 /// Another node once stood for the one on which a finding was open, and cured it.
 #[tokio::test]
 async fn a_finding_of_one_node_is_cured_by_that_node_alone() {
