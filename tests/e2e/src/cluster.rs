@@ -102,6 +102,22 @@ impl Cluster {
         DataPlane::parse(self.variable("DATA_PLANE")?)
     }
 
+    /// The names of the nodes; the first one has the control plane.
+    ///
+    /// # Errors
+    /// The cluster was brought up by scripts that know one node only.
+    pub fn nodes(&self) -> Result<Vec<&str>> {
+        Ok(self.variable("NODES")?.split(' ').collect())
+    }
+
+    /// Freezes, thaws, stops, starts or kills what enforces the policies on one node, as `enforcer ACTION NODE` does.
+    ///
+    /// # Errors
+    /// The script failed.
+    pub async fn enforcer(&self, action: &str, node: &str) -> Result<()> {
+        run(Command::new(self.variable("ENFORCER")?).args([action, node])).await.map(drop)
+    }
+
     /// Starts, stops or kills one of the node's servers (`synapse`, …), as `server ACTION NAME` does.
     ///
     /// # Errors
@@ -110,12 +126,26 @@ impl Cluster {
         run(Command::new(self.variable("SERVER")?).args([action, name])).await.map(drop)
     }
 
-    /// Runs a command in the node's namespaces and gives its standard output.
+    /// Runs a command in the first node's namespaces and gives its standard output.
     ///
     /// # Errors
     /// It failed; the error holds its standard error.
     pub async fn inside(&self, command: &[&str]) -> Result<String> {
         run(Command::new(self.variable("INSIDE")?).args(command)).await
+    }
+
+    /// The same in each node's namespaces: what each node said, in the order of [`Cluster::nodes`].
+    ///
+    /// # Errors
+    /// The nodes are not known.
+    pub async fn inside_each(&self, command: &[&str]) -> Result<Vec<Result<String>>> {
+        let first = self.variable("INSIDE")?;
+        let mut said = Vec::new();
+        for (number, node) in self.nodes()?.into_iter().enumerate() {
+            let script = if number == 0 { first.to_owned() } else { format!("{first}-{node}") };
+            said.push(run(Command::new(script).args(command)).await);
+        }
+        Ok(said)
     }
 
     /// Runs the real `kubectl` as admin, for what people do by hand and leaves its name in `managedFields`.

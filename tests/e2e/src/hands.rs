@@ -1,8 +1,10 @@
 //! What people and accidents do to the cluster in a scenario, beside merges. `tests/lab` has the same verbs.
 
-use std::time::Duration;
+use std::{panic::AssertUnwindSafe, time::Duration};
 
 use anyhow::Result;
+use futures::FutureExt as _;
+use serde_json::json;
 
 use crate::{
     DataPlane, Flux, Scene, Started, eventually, fixture, flux,
@@ -83,6 +85,41 @@ impl Scene {
         fixture::scale(&self.cluster.client, "Deployment", &self.namespace(namespace), name, replicas).await
     }
 
+    /// Gives a Deployment one replica on each node, and waits until they are ready.
+    ///
+    /// # Errors
+    /// The API server refused it, or they do not become ready.
+    pub async fn one_on_each_node(&self, namespace: &str, name: &str) -> Result<()> {
+        let (client, scene_namespace) = (&self.cluster.client, self.namespace(namespace));
+        let labels = json!({"netpol-verify.test/spread": name});
+        // The pods that this takes away must not count, hence the hash.
+        let spread = json!({
+            "maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "DoNotSchedule",
+            "labelSelector": {"matchLabels": labels}, "matchLabelKeys": ["pod-template-hash"],
+        });
+        let deployment = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"namespace": scene_namespace, "name": name},
+            "spec": {"template": {"metadata": {"labels": labels}, "spec": {"topologySpreadConstraints": [spread]}}},
+        });
+        objects::merge_patch(client, &deployment).await?;
+        self.scale(namespace, name, u32::try_from(self.cluster.nodes()?.len())?).await
+    }
+
+    /// Keeps one node's data plane as it is now, whatever is done to the policies, until `story` has ended. New pods go
+    /// to other nodes meanwhile: nothing would connect them there.
+    ///
+    /// # Errors
+    /// `story` failed, or the node could not be frozen or thawed.
+    pub async fn while_stale(&self, node: &str, story: impl AsyncFnOnce() -> Result<()>) -> Result<()> {
+        self.cluster.kubectl(&["cordon", node]).await?;
+        let frozen = self.cluster.enforcer("freeze", node).await;
+        let played = if frozen.is_ok() { AssertUnwindSafe(story()).catch_unwind().await } else { Ok(Ok(())) };
+        let thawed = self.cluster.enforcer("thaw", node).await;
+        self.cluster.kubectl(&["uncordon", node]).await?;
+        frozen.and(thawed)?;
+        played.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+
     /// Waits until everything in a namespace runs.
     ///
     /// # Errors
@@ -98,7 +135,7 @@ impl Scene {
     /// The API server refused it, or Flux failed.
     pub async fn others(&self, path: &str, commit: &str) -> Result<Flux> {
         let (client, name) = (&self.cluster.client, format!("others-{}", self.prefix));
-        let spec = serde_json::json!({ "path": path });
+        let spec = json!({ "path": path });
         let theirs = Flux::create(client, &self.git.url, &self.flux.source, &name, &spec).await?;
         theirs.apply(commit).await?;
         Ok(theirs)
@@ -153,7 +190,7 @@ impl Scene {
             "exec ctr -n k8s.io tasks kill -s SIGKILL $(ctr -n k8s.io containers ls -q \
              'labels.\"io.kubernetes.pod.name\"=={name},labels.\"io.cri-containerd.kind\"==container')"
         );
-        let killed = self.cluster.inside(&["sh", "-c", &script]).await.is_ok();
+        let killed = self.cluster.inside_each(&["sh", "-c", &script]).await?.iter().any(Result::is_ok);
         self.verifier.wait(job).await?;
         Ok(killed)
     }

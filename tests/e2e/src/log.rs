@@ -22,8 +22,11 @@ pub async fn of_pod(cluster: &Cluster, pod: &Value) -> Result<Streams> {
     let field = |name: &str| text(pod, &format!("/metadata/{name}")).to_owned();
     let container = text(pod, "/spec/containers/0/name");
     let folder = format!("/var/log/pods/{}_{}_{}/{container}", field("namespace"), field("name"), field("uid"));
-    let read = cluster.inside(&["sh", "-c", &format!("cat {folder}/*.log")]).await;
-    Ok(split(&read.with_context(|| format!("no log of pod {}", field("name")))?))
+    let read = cluster.inside_each(&["sh", "-c", &format!("cat {folder}/*.log")]).await?;
+    // One node has it; what the first one says tells why none has.
+    let found = read.into_iter().reduce(|first, other| first.or_else(|error| other.map_err(|_| error)));
+    let log = found.context("there are no nodes")?.with_context(|| format!("no log of pod {}", field("name")))?;
+    Ok(split(&log))
 }
 
 /// Splits lines of the runtime's format: time, stream, `F` or `P` (more of this line follows), text.

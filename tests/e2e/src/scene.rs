@@ -34,6 +34,8 @@ pub struct Setup {
     pub repository: Option<&'static str>,
     /// Where it makes sense.
     pub data_planes: &'static [DataPlane],
+    /// On so many nodes, at least.
+    pub nodes: usize,
     /// It changes something that others would notice.
     pub alone: bool,
     /// Names as they stand in the fixture: one such scene at a time.
@@ -50,6 +52,7 @@ impl Default for Setup {
             fixture: "e2e/fixtures/shop",
             repository: None,
             data_planes: &[DataPlane::Calico],
+            nodes: 1,
             alone: false,
             real_names: false,
             kustomization: json!({}),
@@ -96,10 +99,10 @@ pub fn scenario(setup: Setup, story: impl AsyncFnOnce(&Scene) -> Result<()> + Se
         let _ = &beside;
     }
     Cluster::enter(async move |cluster: Cluster| {
-        if !setup.data_planes.contains(&cluster.data_plane()?) {
+        if let Some(why) = misfit(&cluster, &setup)? {
             // Past the test harness's capture, so that nobody takes a scenario that did not play for a green one.
             let name = std::thread::current().name().unwrap_or_default().to_owned();
-            writeln!(std::io::stderr(), "{name}: not played under {:?}", cluster.data_plane()?)?;
+            writeln!(std::io::stderr(), "{name}: not played {why}")?;
             return Ok(());
         }
         let scene = Scene::make(cluster, &setup).await?;
@@ -113,6 +116,15 @@ pub fn scenario(setup: Setup, story: impl AsyncFnOnce(&Scene) -> Result<()> + Se
         }
         result
     })
+}
+
+/// Why a scenario makes no sense on this cluster.
+fn misfit(cluster: &Cluster, setup: &Setup) -> Result<Option<String>> {
+    let (data_plane, nodes) = (cluster.data_plane()?, cluster.nodes()?.len());
+    if !setup.data_planes.contains(&data_plane) {
+        return Ok(Some(format!("under {data_plane:?}")));
+    }
+    Ok((nodes < setup.nodes).then(|| format!("on {nodes} node(s): it needs {}", setup.nodes)))
 }
 
 fn fresh_prefix() -> String {
@@ -250,6 +262,17 @@ impl Scene {
         Ok(self.cluster.kubectl(&command).await.is_ok())
     }
 
+    /// The address of the pod with these labels on a node.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn address_on(&self, node: &str, namespace: &str, labels: &str) -> Result<String> {
+        let pods = self.pods(namespace, labels).await?;
+        let pod = pods.iter().find(|pod| text(pod, "/spec/nodeName") == node);
+        let pod = pod.ok_or_else(|| anyhow!("no pod `{labels}` in `{namespace}` on {node}"))?;
+        Ok(text(pod, "/status/podIP").to_owned())
+    }
+
     /// Waits until a connection opens, or until it does not.
     ///
     /// # Errors
@@ -277,8 +300,8 @@ impl Scene {
         eprintln!("--- events of the verifier\n{}", events.unwrap_or_default());
         // Reports are on the other stream, and belong to the error.
         let command = format!("grep -h ' stderr ' /var/log/pods/{}_*/*/*.log", self.verifier.namespace());
-        let logs = self.cluster.inside(&["sh", "-c", &command]).await;
-        eprintln!("--- logs of the verifier\n{}", logs.unwrap_or_default());
+        let logs = self.cluster.inside_each(&["sh", "-c", &command]).await.unwrap_or_default();
+        eprintln!("--- logs of the verifier\n{}", logs.into_iter().flatten().collect::<String>());
         let conditions = self.flux.status().await.map(|now| now.pointer("/status/conditions").cloned());
         eprintln!(
             "--- Flux\n{}",

@@ -100,7 +100,8 @@ impl Standing {
 
     /// What oracle-packets needs to know to listen in each pod and each outside host, and to ask from there.
     pub async fn places(&self, shape: &Shape) -> Result<Vec<Value>> {
-        let tasks = self.cluster.inside(&["ctr", "--namespace", "k8s.io", "tasks", "ls"]).await?;
+        let tasks = self.cluster.inside_each(&["ctr", "--namespace", "k8s.io", "tasks", "ls"]).await?;
+        let tasks = tasks.into_iter().collect::<Result<String>>()?;
         let columns = |line: &str| {
             let mut words = line.split_whitespace().map(ToOwned::to_owned);
             Some((words.next()?, words.next()?))

@@ -17,6 +17,7 @@ mod install;
 mod kills;
 mod merges;
 mod needs;
+mod nodes;
 mod pods;
 mod rendering;
 mod rights;
