@@ -33,7 +33,8 @@ fn one(all: &[FlowReport]) -> Option<FlowReport> {
             joined.only_on = only_on(&bad, &fine);
         }
         let doubtful = if joined.only_on.is_empty() { nodes(&bad) } else { BTreeSet::new() };
-        joined.as_declared_on = nodes(&fine).difference(&doubtful).map(|node| (*node).clone()).collect();
+        let as_declared = nodes(&fine).difference(&doubtful).map(|node| (*node).clone()).collect::<Vec<_>>();
+        joined.as_declared_on = as_declared.into_iter().filter(|node| !joined.only_on.contains(node)).collect();
         joined.converged_ms =
             all.iter().filter_map(|flow| flow.converged_ms).max().filter(|_| joined.converged_ms.is_some());
         joined.open_ms = all.iter().filter_map(|flow| flow.open_ms).max();
@@ -41,13 +42,24 @@ fn one(all: &[FlowReport]) -> Option<FlowReport> {
     Some(joined)
 }
 
-/// The nodes that have an end of every flow that went wrong, and none of those that were as declared.
+/// The nodes that every look which went wrong has, as its source's, as its target's or as either, and no look that was as
+/// declared has so: a node whose data plane lets in what it should not may still be right about what leaves it.
 fn only_on(bad: &[&FlowReport], fine: &[&FlowReport]) -> Vec<String> {
-    let fine: BTreeSet<&String> = nodes(fine);
-    let mut all = bad.iter().map(|flow| nodes(&[flow]));
-    let first = all.next().unwrap_or_default();
-    let common = all.fold(first, |common, nodes| common.intersection(&nodes).copied().collect());
-    common.difference(&fine).map(|node| (*node).clone()).collect()
+    type Ends = fn(&FlowReport) -> Vec<&String>;
+    let ways: [Ends; 3] = [
+        |flow| flow.node.iter().collect(),
+        |flow| flow.target_node.iter().collect(),
+        |flow| flow.node.iter().chain(&flow.target_node).collect(),
+    ];
+    let mut found = BTreeSet::new();
+    for ends in ways {
+        let fine: BTreeSet<&String> = fine.iter().flat_map(|flow| ends(flow)).collect();
+        let mut all = bad.iter().map(|flow| ends(flow).into_iter().collect::<BTreeSet<&String>>());
+        let first = all.next().unwrap_or_default();
+        let common = all.fold(first, |common, nodes| common.intersection(&nodes).copied().collect());
+        found.extend(common.difference(&fine).map(|node| (*node).clone()));
+    }
+    found.into_iter().collect()
 }
 
 /// The nodes of the ends.
@@ -129,6 +141,12 @@ mod tests {
         assert_eq!(told(&of_source), (Enforcement, names(&["b"]), names(&["a", "c", "t"])));
         let of_target = [("a", "s", Enforcement), ("b", "s", Enforcement), ("a", "t", Verified), ("b", "t", Verified)];
         assert_eq!(told(&of_target), (Enforcement, names(&["s"]), names(&["a", "b", "t"])));
+    }
+
+    #[test]
+    fn a_node_that_is_wrong_about_what_comes_in_may_be_right_about_what_goes_out() {
+        let both = [("s", "s", Enforcement), ("s", "t", Verified)];
+        assert_eq!(told(&both), (Enforcement, names(&["s"]), names(&["t"])));
     }
 
     #[test]
