@@ -19,6 +19,7 @@ use std::collections::BTreeSet;
 use crate::{
     config::{Config, NamespaceSet},
     probe::{
+        ephemeral::container,
         script::{self, MAX_TARGETS, PREVIOUS},
         target::{NC_ADDRESS_PATTERN, NC_FLAGS_PATTERN, NC_PORT_PATTERN, TARGET_PATTERN, WAVE_PATTERN},
     },
@@ -39,11 +40,20 @@ pub enum Policy {
     Objects,
     /// Which Jobs the watcher may make.
     Jobs,
+    /// What may be added to a pod (`probe.ephemeral`).
+    Ephemeral,
 }
 
 impl Policy {
-    /// All of them, in the order in which they are printed.
-    pub const ALL: [Self; 4] = [Self::Exec, Self::Namespaces, Self::Objects, Self::Jobs];
+    /// Those that every installation has, in the order in which they are printed.
+    pub const ALWAYS: [Self; 4] = [Self::Exec, Self::Namespaces, Self::Objects, Self::Jobs];
+
+    /// Those of a configuration.
+    #[must_use]
+    pub fn all(config: &Config) -> Vec<Self> {
+        let opted_in = config.probe.ephemeral.then_some(Self::Ephemeral);
+        Self::ALWAYS.into_iter().chain(opted_in).collect()
+    }
 
     fn template(self) -> &'static str {
         match self {
@@ -51,6 +61,7 @@ impl Policy {
             Self::Namespaces => include_str!("namespaces.yaml"),
             Self::Objects => include_str!("objects.yaml"),
             Self::Jobs => include_str!("jobs.yaml"),
+            Self::Ephemeral => include_str!("ephemeral.yaml"),
         }
     }
 }
@@ -64,6 +75,9 @@ pub enum Impossible {
     /// It is not the name of an image's repository.
     #[error("`{0}` is not the repository of an image: give it without tag and digest")]
     Image(String),
+    /// There is no image that could be added.
+    #[error("the policy `ephemeral` bounds containers to probe.image, which the configuration does not have")]
+    NoProbeImage,
     /// The sets of namespaces cannot be read.
     #[error("{0}")]
     Sets(String),
@@ -77,6 +91,9 @@ pub fn policies(which: &[Policy], config: &Config, namespace: &str, image: &str)
     checked(namespace)?;
     if !is_repository(image) {
         return Err(Impossible::Image(image.to_owned()));
+    }
+    if which.contains(&Policy::Ephemeral) && config.probe.image.is_none() {
+        return Err(Impossible::NoProbeImage);
     }
     let sets = NamespaceSet::new(&config.product_namespaces, &config.probe_namespaces).map_err(Impossible::Sets)?;
     let selected = sets.selector().map_or_else(|| "false".to_owned(), |selector| cel::matches(selector.source()));
@@ -99,6 +116,10 @@ pub fn policies(which: &[Policy], config: &Config, namespace: &str, image: &str)
         ("@nc_flags@", NC_FLAGS_PATTERN.to_owned()),
         ("@nc_address@", NC_ADDRESS_PATTERN.to_owned()),
         ("@nc_port@", NC_PORT_PATTERN.to_owned()),
+        ("@probe_image@", quoted(&cel::string(config.probe.image.as_deref().unwrap_or_default()))),
+        ("@probe_names@", cel::list(&container::names().collect::<Vec<_>>())),
+        ("@probe_command@", cel::list(&container::command())),
+        ("@probe_user@", container::USER.to_string()),
         // Last: what stands in it is no marker.
         ("@scripts@", indented(&format!("[{}]", scripts.join(",\n")))),
     ];

@@ -21,7 +21,7 @@ fn shop() -> Config {
 }
 
 fn all(config: &Config, namespace: &str) -> String {
-    policies(&Policy::ALL, config, namespace, "netpol-verify").unwrap()
+    policies(&Policy::ALWAYS, config, namespace, "netpol-verify").unwrap()
 }
 
 /// The expression of a policy's variable.
@@ -44,7 +44,7 @@ fn job_ships_what_the_command_prints() {
 #[test]
 fn every_policy_denies_fails_closed_and_looks_at_one_account_of_its_namespace() {
     let documents = documents(&all(&shop(), "elsewhere"));
-    assert_eq!(documents.len(), 2 * Policy::ALL.len());
+    assert_eq!(documents.len(), 2 * Policy::ALWAYS.len());
     for pair in documents.chunks(2) {
         let [policy, binding] = pair else { panic!("policy and binding") };
         assert_eq!(policy["spec"]["failurePolicy"], "Fail");
@@ -102,6 +102,45 @@ fn the_forms_are_those_of_the_probe() {
     assert!(form.contains(TARGET_PATTERN) && form.contains(WAVE_PATTERN));
 }
 
+fn with_probe_image() -> Config {
+    config("productNamespaces: {names: [shop]}\nprobe: {ephemeral: true, image: 'registry.example.org/probe:1'}")
+}
+
+/// The component `job/ephemeral`, whose image an installation replaces.
+#[test]
+fn job_ships_what_the_command_prints_for_containers_that_are_added() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("job/ephemeral");
+    let config = config("productNamespaces: {names: [shop]}\nprobe: {image: netpol-verify-probe:0.1.0}");
+    let shipped = std::fs::read_to_string(root.join("admission.yaml")).unwrap();
+    assert_eq!(policies(&[Policy::Ephemeral], &config, "netpol-verify", "netpol-verify").unwrap(), shipped);
+}
+
+#[test]
+fn what_is_added_is_what_the_probe_adds() {
+    let documents = documents(&policies(&[Policy::Ephemeral], &with_probe_image(), "own", "netpol-verify").unwrap());
+    let container =
+        serde_json::to_value(container::container(container::NAME, "registry.example.org/probe:1")).unwrap();
+    let parsed = |name: &str| serde_json::from_str::<Value>(&variable(&documents, name)).unwrap();
+    assert_eq!(parsed("probeImage"), container["image"]);
+    assert_eq!(parsed("command"), container["command"]);
+    assert!(parsed("names").as_array().unwrap().contains(&container["name"]));
+    assert_eq!(parsed("names").as_array().unwrap().len(), container::MOST);
+    let rules: Vec<_> = documents[0]["spec"]["validations"].as_array().unwrap().iter().collect();
+    let rules: String = rules.iter().map(|rule| rule["expression"].as_str().unwrap()).collect();
+    for key in container["securityContext"].as_object().unwrap().keys() {
+        assert!(rules.contains(&format!("has(c.securityContext.{key})")), "{key} is demanded");
+    }
+    assert_eq!(rules.matches("== 65532").count(), 2, "user and group");
+}
+
+#[test]
+fn nothing_is_said_of_added_containers_where_they_are_not_opted_in() {
+    assert!(!Policy::all(&shop()).contains(&Policy::Ephemeral));
+    assert!(Policy::all(&with_probe_image()).contains(&Policy::Ephemeral));
+    let without = policies(&[Policy::Ephemeral], &shop(), "netpol-verify", "netpol-verify");
+    assert_eq!(without, Err(Impossible::NoProbeImage));
+}
+
 #[test]
 fn the_namespaces_are_those_of_the_configuration() {
     let config = config(
@@ -148,7 +187,7 @@ fn a_role_names_the_config_maps_of_substitution_and_there_is_none_without() {
 fn a_name_that_breaks_out_of_the_text_is_refused() {
     for namespace in ["", "a\" || true || \"", "a\nb", "A", "a:b"] {
         let refused = Err(Impossible::Namespace(namespace.to_owned()));
-        assert_eq!(policies(&Policy::ALL, &shop(), namespace, "netpol-verify"), refused);
+        assert_eq!(policies(&Policy::ALWAYS, &shop(), namespace, "netpol-verify"), refused);
         assert_eq!(roles(&shop(), namespace), refused);
     }
 }

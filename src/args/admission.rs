@@ -19,8 +19,8 @@ pub struct AdmissionArgs {
     /// The repository of the verifier's image, without tag and digest: the watcher's Jobs have no other one.
     #[arg(long, value_name = "REPOSITORY", default_value = "netpol-verify")]
     image: String,
-    /// Print this one alone (more than once: these). `namespaces` depends on the configuration, `jobs` on
-    /// the image.
+    /// Print this one alone (more than once: these). `namespaces` and `ephemeral` depend on the
+    /// configuration, `jobs` on the image. Without it: all, `ephemeral` only with probe.ephemeral.
     #[arg(long, value_name = "POLICY", value_enum)]
     only: Vec<Policy>,
 }
@@ -37,7 +37,7 @@ Exit codes: 0 printed; 2 usage or bad configuration.";
 pub fn print(args: AdmissionArgs, global: &Global) -> Result<u8, Failure> {
     let AdmissionArgs { config, image, only } = args;
     let config = Config::load(&config).map_err(Failure::usage)?;
-    let which = if only.is_empty() { Policy::ALL.to_vec() } else { only };
+    let which = if only.is_empty() { Policy::all(&config) } else { only };
     let policies = admission::policies(&which, &config, &global.namespace, &image);
     let policies = policies.map_err(Failure::usage)?;
     let roles = admission::roles(&config, &global.namespace).map_err(Failure::usage)?;

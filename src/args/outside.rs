@@ -5,10 +5,10 @@ use std::{path::PathBuf, time::Duration};
 use super::{Failure, Global};
 use crate::{
     cluster::{LiveCluster, SystemResolver},
-    config::{Config, Probe},
+    config::{Config, NamespaceSet, Probe},
     flux::{FluxOptions, FluxSource},
     matrix::{MatrixNotifier, MatrixOptions, TokenSource},
-    probe::{ExecProber, Limits, PodProber, Wave},
+    probe::{Ephemeral, ExecProber, Limits, PodProber, Wave},
     state::{ConfigMapStore, LeaseLock, SystemClock},
     verify::seams::Outside,
 };
@@ -76,6 +76,14 @@ pub(super) fn limits(probe: &Probe) -> Limits {
     }
 }
 
+/// What adds containers to pods, where that is opted in.
+fn ephemeral(client: &kube::Client, config: &Config) -> Result<Option<Ephemeral>, Failure> {
+    let Some(image) = config.probe.image.as_deref().filter(|_| config.probe.ephemeral) else { return Ok(None) };
+    let namespaces = NamespaceSet::new(&config.product_namespaces, &config.probe_namespaces)
+        .map_err(|error| Failure::usage(anyhow::anyhow!(error)))?;
+    Ok(Some(Ephemeral::new(client.clone(), image, namespaces)))
+}
+
 impl Adapters {
     /// Connects them; nothing is sent yet.
     pub(super) fn new(
@@ -101,7 +109,8 @@ impl Adapters {
         Ok(Self {
             source: FluxSource::new(client.clone(), http, environment.flux(config, global)),
             cluster: LiveCluster::new(client.clone(), &global.namespace).with_job(job),
-            prober: PodProber::new(ExecProber::new(client.clone(), limits(&config.probe)), config.probe.timeout.get()),
+            prober: PodProber::new(ExecProber::new(client.clone(), limits(&config.probe)), config.probe.timeout.get())
+                .with_ephemeral(ephemeral(client, config)?),
             notifier: MatrixNotifier::new(matrix).map_err(Failure::usage)?,
             store: ConfigMapStore::new(client.clone(), &global.namespace, STATE),
             lock: LeaseLock::new(client.clone(), &global.namespace, LeaseLock::NAME, &holder, Some(lease))

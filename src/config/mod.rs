@@ -89,7 +89,7 @@ pub struct Config {
     #[serde(default, deserialize_with = "valid::commit_url")]
     pub commit_url: Option<String>,
     /// How probes are made.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "valid::probe")]
     pub probe: Probe,
     /// Hosts outside the cluster.
     #[serde(default, deserialize_with = "valid::destinations")]
@@ -177,11 +177,10 @@ pub struct Probe {
     pub max_probes: usize,
     /// The longest that the probing of one run may take.
     pub deadline: Span,
-    /// Whether ephemeral containers may be added. Refused until they can be.
-    #[serde(deserialize_with = "valid::off")]
+    /// Whether a container may be added to a pod of which none has a tool.
     pub ephemeral: bool,
-    /// Their image.
-    #[serde(deserialize_with = "valid::not_yet")]
+    /// Its image.
+    #[serde(deserialize_with = "valid::image")]
     pub image: Option<String>,
     /// Execs at a time.
     pub execs: usize,

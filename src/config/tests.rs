@@ -69,16 +69,28 @@ fn what_is_wrong_is_named_with_its_place() {
 /// A key that is read and then does nothing would be a promise that nobody keeps.
 #[test]
 fn a_key_whose_feature_is_not_there_yet_is_refused() {
-    for (line, place) in [
-        ("evidence: {namespace: calico-system, selector: k8s-app=calico-node}", "4:11"),
-        ("probe: {ephemeral: true}", "4:20"),
-        ("probe: {image: registry.example.org/probe:1}", "4:16"),
-    ] {
+    for (line, place) in [("evidence: {namespace: calico-system, selector: k8s-app=calico-node}", "4:11")] {
         let error = Config::parse("config.yaml", &format!("{SMALL}{line}\n")).unwrap_err().to_string();
         assert!(error.starts_with(&format!("config.yaml:{place}: this version")), "{error}");
     }
-    let off = format!("{SMALL}evidence: null\nprobe: {{ephemeral: false, image: null}}\n");
-    assert!(Config::parse("config.yaml", &off).is_ok(), "without a promise they are as good as not there");
+    let off = format!("{SMALL}evidence: null\n");
+    assert!(Config::parse("config.yaml", &off).is_ok(), "without a promise it is as good as not there");
+}
+
+#[test]
+fn containers_are_added_only_with_an_image_to_add() {
+    let parse = |probe: &str| Config::parse("config.yaml", &format!("{SMALL}probe: {probe}\n"));
+    let error = parse("{ephemeral: true}").unwrap_err().to_string();
+    assert!(error.starts_with("config.yaml:4:") && error.contains("needs probe.image"), "{error}");
+    for image in ["''", "a b", "'a\" || true || \"'", "'a:'", "registry/"] {
+        let error = parse(&format!("{{image: {image}}}")).unwrap_err().to_string();
+        assert!(error.starts_with("config.yaml:4:16: probe.image `"), "{error}");
+    }
+    let on = parse("{ephemeral: true, image: 'registry.example.org:5000/probe:1@sha256:00'}").unwrap();
+    assert!(on.probe.ephemeral);
+    for off in ["{ephemeral: false, image: null}", "{image: probe:1}"] {
+        assert!(!parse(off).unwrap().probe.ephemeral);
+    }
 }
 
 #[test]

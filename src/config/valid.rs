@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use serde::{Deserialize, Deserializer, de::Error};
 
-use super::{Destination, NamespaceSet, ProductNamespaces, SCHEMA, Span};
+use super::{Destination, NamespaceSet, Probe, ProductNamespaces, SCHEMA, Span};
 use crate::model::KustomizationRef;
 
 /// Reads a value and passes it through `check`.
@@ -111,10 +111,24 @@ pub(super) fn not_yet<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializ
     })
 }
 
-/// See [`not_yet`].
-pub(super) fn off<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    checked(
-        deserializer,
-        |value: &bool| if *value { Err("this version cannot do this yet: leave it false") } else { Ok(()) },
-    )
+/// An image without which nothing could be added.
+pub(super) fn probe<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Probe, D::Error> {
+    checked(deserializer, |probe: &Probe| {
+        if probe.ephemeral && probe.image.is_none() {
+            return Err("probe.ephemeral needs probe.image: the image of job/probe in your registry");
+        }
+        Ok(())
+    })
+}
+
+/// It becomes a part of an admission policy: what is no image must not get there.
+pub(super) fn image<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let valid = |image: &str| {
+        let known = image.chars().all(|c| c.is_ascii_alphanumeric() || "._-/:@".contains(c));
+        known && !image.is_empty() && !image.ends_with(['/', ':', '@'])
+    };
+    checked(deserializer, |image: &Option<String>| match image.as_deref().filter(|image| !valid(image)) {
+        Some(image) => Err(format!("probe.image `{image}` is no image: write it as registry.example.org/name:tag")),
+        None => Ok(()),
+    })
 }

@@ -369,6 +369,9 @@ pub struct Report {
     /// Set where everything was looked at, not only what changed.
     #[serde(default)]
     pub sweep: Option<Sweep>,
+    /// Ephemeral containers that this run added to pods, to probe from; nobody can remove them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub ephemeral_containers: usize,
     /// Whether this was the first run.
     pub first_run: bool,
     /// Whether Flux's digest is the one that was checked last: the merge did not touch the policies.
@@ -392,6 +395,11 @@ pub struct Sweep {
     pub nodes: usize,
     /// Flows that are left for later sweeps.
     pub left: usize,
+}
+
+/// By reference: serde asks so.
+const fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// What a run was compared with.

@@ -146,7 +146,7 @@ impl ExecFault {
 }
 
 /// The policy and its reason in `… ValidatingAdmissionPolicy 'NAME' with binding 'NAME' denied request: REASON`.
-fn by_policy(message: &str) -> Option<(&str, &str)> {
+pub(super) fn by_policy(message: &str) -> Option<(&str, &str)> {
     let (_, rest) = message.split_once("ValidatingAdmissionPolicy '")?;
     let (policy, rest) = rest.split_once('\'')?;
     Some((policy, rest.split_once(" denied request: ")?.1))
@@ -159,7 +159,7 @@ fn is_container(message: &str) -> bool {
         && ["not found", "not valid for pod", "not created", "no running task"].iter().any(|w| lower.contains(w))
 }
 
-fn bounded(message: &str) -> String {
+pub(super) fn bounded(message: &str) -> String {
     message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MESSAGE_LIMIT).collect()
 }
 

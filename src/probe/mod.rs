@@ -9,9 +9,11 @@
 //! Rules kept here: what runs in a pod is a constant, and its arguments have one validated form each, so that an
 //! admission policy can pin them ([`script`], [`target`]). Everything is limited in time on both sides, and in size.
 //! An answer is read from the tool's words and the time it took ([`dialect`]), never from an exit status alone: what
-//! cannot be told is [`Outcome::Cut`], not a denial.
+//! cannot be told is [`Outcome::Cut`], not a denial. Where no container of a pod can, and where that is opted in, one is
+//! added to it ([`ephemeral`]).
 
 pub mod dialect;
+pub mod ephemeral;
 pub mod exec;
 mod fault;
 mod gate;
@@ -23,6 +25,7 @@ mod waves;
 
 pub use crate::model::Outcome;
 pub use dialect::{Observation, Tool};
+pub use ephemeral::{Ephemeral, EphemeralFault};
 pub use exec::{ExecProber, Limits, SourcePod};
 pub use fault::ExecFault;
 pub use prober::PodProber;

@@ -214,7 +214,7 @@ pub fn seen(report: &mut FlowReport, track: &Track, snapshot: &Snapshot) {
     report.target_node = track.planned.target_pod.as_ref().and_then(|id| node_of(&snapshot.pods, id));
     report.source_pod = Some(track.planned.source.clone());
     report.target = Some(track.planned.address.ip.to_string());
-    report.via = Some("exec".to_owned());
+    report.via = Some(if track.ephemeral { "ephemeral" } else { "exec" }.to_owned());
     report.observed = track.observed();
     report.controls = track.controls();
     report.converged_ms = track.converged().map(milliseconds);

@@ -221,7 +221,13 @@ const fn target(Address { ip, port, protocol }: Address) -> ProbeTarget {
 }
 
 fn cut() -> Seen {
-    Seen { outcome: Outcome::Cut, elapsed: Duration::ZERO, text: "no answer".to_owned(), addresses: Vec::new() }
+    Seen {
+        outcome: Outcome::Cut,
+        elapsed: Duration::ZERO,
+        text: "no answer".to_owned(),
+        addresses: Vec::new(),
+        ephemeral: false,
+    }
 }
 
 /// A pod to probe from: its running containers, in their order.
@@ -283,7 +289,7 @@ mod tests {
 
     fn look(elapsed: f64) -> Seen {
         let elapsed = Duration::from_secs_f64(elapsed);
-        Seen { outcome: Outcome::Timeout, elapsed, text: String::new(), addresses: Vec::new() }
+        Seen { outcome: Outcome::Timeout, elapsed, text: String::new(), addresses: Vec::new(), ephemeral: false }
     }
 
     /// Two looks once counted as a second apart by when their rounds began, although the first had waited for its turn

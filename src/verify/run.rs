@@ -14,7 +14,7 @@ use super::{
     compare::{self, Comparison},
     conclude::Conclusion,
     deliver, expect, remember,
-    seams::{Clock, Cluster, Fault, Lock, Outside, OwnJob, Store},
+    seams::{Clock, Cluster, Fault, Lock, Outside, OwnJob, Prober, Store},
     tell, trigger, weekly,
 };
 use crate::{
@@ -225,6 +225,7 @@ impl<O: Outside> Run<'_, O> {
             report.converged_ms = report.flows.iter().filter_map(|flow| flow.converged_ms).max();
             report.denial = seen.denial;
             report.sweep = seen.sweep;
+            report.ephemeral_containers = self.outside.prober().added();
             let all_named = gather::note_unresolved(&mut report, &unresolved);
             if statuses.iter().any(|s| s.not_applied.is_some()) {
                 report.verdict = Verdict::NotApplied;

@@ -94,6 +94,8 @@ pub struct Seen {
     pub text: String,
     /// Addresses, for [`ProbeTarget::Resolve`].
     pub addresses: Vec<IpAddr>,
+    /// Whether it was tried from an ephemeral container, and not from one that the pod has.
+    pub ephemeral: bool,
 }
 
 /// Real packets from inside pods.
@@ -102,6 +104,11 @@ pub trait Prober {
     /// the second time after the first has ended. Never hangs: a broken exec gives [`Outcome::Cut`], a pod without tools
     /// [`Outcome::ToolMissing`], an absent pod [`Outcome::NoSource`].
     fn probe(&self, source: &ProbeSource, targets: &[ProbeTarget]) -> impl Future<Output = Vec<Seen>> + Send;
+
+    /// How many ephemeral containers it has added to pods so far; they cannot be removed.
+    fn added(&self) -> usize {
+        0
+    }
 }
 
 /// What became of a message.

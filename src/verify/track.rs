@@ -62,6 +62,8 @@ pub struct Track {
     pub seen: Vec<Look>,
     /// The last try's words.
     pub text: String,
+    /// Whether it was tried from an ephemeral container.
+    pub ephemeral: bool,
     /// How a denial looks at its ends, as far as it is known.
     pub look: DenialLook,
     /// When it was settled, since probing began.
@@ -81,6 +83,7 @@ impl Track {
             planned,
             seen: Vec::new(),
             text: String::new(),
+            ephemeral: false,
             look: DenialLook::Unknown,
             settled: None,
             target: BTreeMap::new(),
@@ -137,6 +140,7 @@ impl Track {
             Purpose::Flow => {
                 self.seen.push(Look { from, until, outcome: seen.outcome });
                 self.text.clone_from(&seen.text);
+                self.ephemeral = seen.ephemeral;
             }
             Purpose::Target(index) => {
                 self.target.insert(*index, seen.outcome);

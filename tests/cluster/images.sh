@@ -10,7 +10,7 @@ bin=$(cd "$1" && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/netpol-verify
 
 key=$({
-  cat "$here/images.sh" "$here/mkimg.py" "$here"/felix/* "$here/node/supervise.sh"
+  cat "$here/images.sh" "$here/mkimg.py" "$here"/felix/* "$here/node/supervise.sh" "$here/../../job/probe/root.sh"
   realpath "$bin"/{serve,pause,nflog,calico-felix,coredns,{source,kustomize,notification}-controller} # the names of their folders hold their hashes
   dpkg-query -W busybox-static dash bash coreutils mawk grep sed libc6 libc-bin libssl3 netcat-openbsd netcat-traditional ncat \
     ca-certificates iptables libxtables12 ipset conntrack 2>/dev/null || true
@@ -92,6 +92,12 @@ done
 # Shells without any nc: bash can open a connection by itself, dash cannot.
 image bash --config "{\"Entrypoint\": [\"/bin/bash\", \"-c\"], $wait_for_ever}" $(program /bin/bash) '/bin/sh->bash' $commands
 image shell --config "{\"Entrypoint\": [\"/bin/sh\", \"-c\"], $wait_for_ever}" $(program /bin/dash /bin/sh) $commands
+
+# What is added to pods without a tool, from the files that job/probe/Dockerfile takes, with its settings.
+sh "$here/../../job/probe/root.sh" probe
+python3 "$here/mkimg.py" archives/netpol-verify-probe.tar registry.local/netpol-verify-probe:test \
+  --config '{"Cmd": ["sh"], "Env": ["PATH=/usr/bin:/bin"], "User": "65532:65532"}' \
+  $(cd probe && find . -type f | sed 's#^\.\(.*\)#\1=probe\1#')
 
 mv -T archives "$folder" 2>/dev/null || [ -d "$folder" ] # another one may have been quicker
 echo "$folder"

@@ -23,6 +23,7 @@ mod matrix_page;
 mod matrix_property;
 mod matrix_weekly;
 mod offline;
+mod probe_ephemeral;
 mod probe_exec;
 mod probe_lab;
 mod probe_script;

@@ -61,6 +61,15 @@ fn fine_with_one_flow_that_stands_for_others_and_some_not_probed() {
 }
 
 #[test]
+fn containers_that_were_added_are_counted_in_the_thread() {
+    let mut report = report();
+    report.flows = vec![flow("shop/web", "shop/db", 5432, Decision::Allowed)];
+    report.flows[0].via = Some("ephemeral".to_owned());
+    report.ephemeral_containers = 2;
+    golden_run("fine_ephemeral", &report);
+}
+
+#[test]
 fn quiet_where_no_policy_changed() {
     let mut report = report();
     report.same_digest = true;

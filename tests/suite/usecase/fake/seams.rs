@@ -137,7 +137,13 @@ impl Prober for Fake {
                         packets::resolved(&world, &source.pod, &addresses)
                     }
                 };
-                Seen { outcome, elapsed: Duration::from_millis(3), text: format!("nc: {outcome}"), addresses }
+                Seen {
+                    outcome,
+                    elapsed: Duration::from_millis(3),
+                    text: format!("nc: {outcome}"),
+                    addresses,
+                    ephemeral: false,
+                }
             })
             .collect()
     }
