@@ -18,6 +18,7 @@ mod kills;
 mod merges;
 mod needs;
 mod nodes;
+mod page;
 mod pods;
 mod rendering;
 mod rights;
