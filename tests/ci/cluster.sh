@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # cluster.sh: on the real cluster, under each data plane: engine, oracle and packets held against each other, and the
-# scenarios: all of them under Calico, under the other two those that depend on how a denial looks. E2E_KILLS: how often
+# scenarios: all of them under Calico, under the other two those that depend on how a denial looks; then, under the first
+# data plane, those that need two nodes. E2E_KILLS: how often
 # the kill scenario kills; DATA_PLANES: which data planes (the first one by itself, the others beside each other);
 # THREADS: how many scenarios at a time.
 set -euo pipefail
@@ -27,9 +28,19 @@ play() {
   tests/cluster/down.sh
 }
 
+play_on_two_nodes() {
+  on "$1"
+  echo "== $1, two nodes"
+  NODES=2 tests/cluster/up.sh
+  tests/cluster/image.sh
+  cargo test --workspace --test scenarios -- --test-threads 1 nodes::
+  tests/cluster/down.sh
+}
+
 read -ra planes <<< "${DATA_PLANES:-calico kube-router kube-network-policies}"
 trap 'for plane in "${planes[@]}"; do (on "$plane" && tests/cluster/down.sh); done; rm -rf "$outputs"' EXIT
 (play "${planes[0]}" "${THREADS:-8}")
+(play_on_two_nodes "${planes[0]}")
 declare -A running
 for plane in "${planes[@]:1}"; do
   (play "$plane" "${THREADS:-5}") > "$outputs/$plane" 2>&1 &
