@@ -7,6 +7,7 @@ use ipnet::IpNet;
 
 use super::{
     asked::{self, Asked, Port, Unknown},
+    dns,
     explain::{Answer, Question},
     matrix::Matrix,
     plan,
@@ -17,9 +18,6 @@ use super::{
 use crate::model::{
     Decision, Endpoint, FlowReport, FlowResult, Outcome, PodInfo, PodRef, Protocol, Snapshot, Unseen, Why,
 };
-
-/// The port of DNS, which answers over UDP.
-const DNS_PORT: u16 = 53;
 
 /// An end of a probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -359,10 +357,9 @@ impl Cases<'_, '_> {
             "a rule asks for what a connection does not tell beforehand (HTTP, source ports, a Service without selector)"
                 .to_owned()
         } else {
-            let is_dns = port == DNS_PORT || target.and_then(class).is_some_and(plan::is_dns);
             match protocol {
                 Protocol::Tcp => return None,
-                Protocol::Udp if is_dns => return None,
+                Protocol::Udp if dns::answers(target.and_then(class), (protocol, port)) => return None,
                 _ => format!("{protocol}: silence cannot be told from a drop"),
             }
         };

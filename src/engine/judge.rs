@@ -15,7 +15,15 @@ pub struct Observation {
     pub target: Option<Outcome>,
     /// Whether the source reached anything at all meanwhile; `None`: there is nothing that it may reach.
     pub source: Option<bool>,
+    /// Whether only an answer tells anything: over UDP silence is what a dead target gives, too.
+    pub by_answer: bool,
 }
+
+/// Over UDP, where nobody gets an answer.
+const NO_ANSWER: Judged = Judged::Unknown(
+    Unseen::Unprobeable,
+    "no answer over UDP, and nobody else is known to get one there, so that silence proves nothing",
+);
 
 /// What it amounts to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,10 +44,19 @@ pub enum Judged {
 /// Judges one observation.
 #[must_use]
 pub fn judge(seen: Observation) -> Judged {
+    if seen.by_answer && seen.observed == Outcome::ToolMissing {
+        return Judged::Unknown(
+            Unseen::Unprobeable,
+            "its containers have nothing to ask a DNS server with (bash, nc, nslookup)",
+        );
+    }
     if let Some(unknown) = no_packet(seen.observed) {
         return unknown;
     }
+    let is_answered = [Some(seen.observed), seen.target].contains(&Some(Outcome::Open));
     match seen.expected {
+        Decision::Allowed | Decision::Denied if seen.by_answer && seen.target.is_some() && !is_answered => NO_ANSWER,
+        Decision::Allowed if seen.by_answer => answered(seen),
         Decision::Allowed => allowed(seen),
         Decision::Denied => denied(seen),
         Decision::Undefined => Judged::Unknown(Unseen::Unprobeable, "the specification leaves it undefined"),
@@ -82,6 +99,15 @@ fn allowed(seen: Observation) -> Judged {
                 "no answer, and nobody else could be asked whether the target is alive",
             ),
         },
+    }
+}
+
+/// An allowed flow to somebody who answers others, if anybody could be asked.
+fn answered(seen: Observation) -> Judged {
+    match (seen.observed, seen.target) {
+        (Outcome::Open, _) => Judged::AsDeclared { strength: None, note: None },
+        (_, Some(_)) => blocked(seen),
+        (_, None) => NO_ANSWER,
     }
 }
 
@@ -133,7 +159,7 @@ mod tests {
         target: Option<Outcome>,
         source: Option<bool>,
     ) -> Judged {
-        judge(Observation { expected, observed, look, target, source })
+        judge(Observation { expected, observed, look, target, source, by_answer: false })
     }
 
     fn word(judged: &Judged) -> &'static str {
@@ -187,6 +213,36 @@ mod tests {
             assert_eq!(word(&judged), expected, "{observed} {look:?} {target:?} {source:?}");
         }
         assert_eq!(ask(Denied, Timeout, Drop, Some(Open), Some(true)), FULL);
+    }
+
+    /// Over UDP a refusal shows as little as silence: who sent it is not known, and nothing was answered.
+    #[test]
+    fn over_udp_only_an_answer_tells_anything() {
+        for (expected, observed, target, source, word_of) in [
+            (Allowed, Open, None, None, "as declared"),
+            (Allowed, Timeout, None, Some(true), "unknown"),
+            (Allowed, Refused, None, Some(true), "unknown"),
+            (Allowed, Refused, Some(Refused), Some(true), "unknown"),
+            (Allowed, Timeout, Some(Timeout), Some(true), "unknown"),
+            (Allowed, Timeout, Some(Open), Some(true), "otherwise"),
+            (Allowed, Timeout, Some(Open), Some(false), "unknown"),
+            (Denied, Open, None, None, "otherwise"),
+            (Denied, Timeout, Some(Open), Some(true), "as declared"),
+            (Denied, Timeout, Some(Open), None, "weak"),
+            (Denied, Timeout, Some(Refused), Some(true), "unknown"),
+            (Denied, Timeout, Some(Timeout), Some(true), "unknown"),
+            (Denied, Timeout, None, Some(true), "unknown"),
+            (Denied, Cut, Some(Timeout), Some(true), "unknown"),
+        ] {
+            let judged = judge(Observation { expected, observed, look: Drop, target, source, by_answer: true });
+            assert_eq!(word(&judged), word_of, "{expected} {observed} {target:?} {source:?}");
+            let is_silent = !matches!(observed, Cut) && target != Some(Open);
+            if let Judged::Unknown(unseen, _) = judged
+                && is_silent
+            {
+                assert_eq!(unseen, Unseen::Unprobeable, "no retry cures silence: {expected} {observed} {target:?}");
+            }
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@
 //! [`drift`] (over [`normal`] forms) says where live differs from Git, [`blame`] what to add, [`near_miss`] what was
 //! meant, [`accept`] what counts as accepted, [`allowlist`] how intended flows and open ones differ. [`conditions`] and [`surroundings`] are what Calico's rules ask and look
 //! at; [`evaluate`] is the short way from documents of any kind to a verdict. [`reach`] gives every allowed flow,
-//! [`asked`] says what an endpoint on the command line means. One evaluator for everything, with Calico's tier semantics (see
+//! [`dns`] where questions are answered, [`asked`] says what an endpoint on the command line means. One evaluator for everything, with Calico's tier semantics (see
 //! [`crate::model`]'s policy form).
 
 pub mod accept;
@@ -20,6 +20,7 @@ pub mod baseline;
 pub mod blame;
 pub mod by_hand;
 pub mod conditions;
+pub mod dns;
 pub mod drift;
 pub mod evaluate;
 pub mod explain;

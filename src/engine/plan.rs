@@ -7,11 +7,12 @@ use std::{collections::BTreeMap, net::IpAddr};
 use ipnet::IpNet;
 
 use super::{
+    dns,
     matrix::Matrix,
     touched::{Origin, Target, TouchedFlow},
     world::{Class, Family},
 };
-use crate::model::{ContainerPort, Decision, PodInfo, PodRef, Protocol, Snapshot, Unseen, Why};
+use crate::model::{Decision, PodInfo, PodRef, Protocol, Snapshot, Unseen, Why};
 
 /// The annotation by which a pod opts out.
 pub const OPT_OUT: (&str, &str) = ("netpol-verify/probe", "disabled");
@@ -312,7 +313,7 @@ impl Planner<'_> {
             // What may not be probed is no control either, and a proxy that answers for all shows nothing.
             if address != probed && fit(pod).is_ok() && !self.is_never(None, address) {
                 let over = if protocol == Protocol::Tcp { String::new() } else { format!("/{protocol}") };
-                found.push((!is_dns(class), address, format!("{}:{port}{over}", class.workload)));
+                found.push((!dns::is_server(class), address, format!("{}:{port}{over}", class.workload)));
             }
         }
         found.sort_by(|a, b| (a.0, &a.2).cmp(&(b.0, &b.2)));
@@ -346,14 +347,8 @@ struct Ends<'p> {
 /// nothing and only its questions are known.
 fn answering(class: &Class) -> impl Iterator<Item = (Protocol, u16)> + '_ {
     let declared = |protocol| class.ports.iter().filter(move |p| !p.init && p.protocol == protocol);
-    let is_for_names = |p: &&ContainerPort| p.number == 53 || p.name.as_ref().is_some_and(|n| n.starts_with("dns"));
-    let questions = declared(Protocol::Udp).filter(move |p| is_dns(class) && is_for_names(p));
+    let questions = declared(Protocol::Udp).filter(move |p| dns::is_server(class) && dns::is_for_names(p));
     declared(Protocol::Tcp).chain(questions).map(|p| (p.protocol, p.number))
-}
-
-/// Whether its pods are the cluster's DNS.
-pub(super) fn is_dns(class: &Class) -> bool {
-    class.labels.get("k8s-app").is_some_and(|v| v == "kube-dns")
 }
 
 /// The address family of a planned address.

@@ -1,6 +1,9 @@
 //! Git, live and before, side by side: what differs, and which flows have to be seen.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use super::{
     findings, intended,
@@ -333,6 +336,7 @@ fn touch(
         live: &worlds.live,
         changed_rules,
         outside: material.outside,
+        known: &known_addresses(material.config),
         git: ids,
         probe_from: &may_probe,
         new_namespaces: &new,
@@ -343,6 +347,12 @@ fn touch(
     });
     recall.mark_missing(&worlds.live, &mut touched.flows);
     touched
+}
+
+/// Addresses that expectations name, with their ports.
+fn known_addresses(config: &Config) -> Vec<(IpAddr, u16)> {
+    let parse = |to: &str| to.parse::<std::net::SocketAddr>().ok().map(|at| (at.ip(), at.port()));
+    config.expectations.iter().filter_map(|expectation| parse(&expectation.to)).collect()
 }
 
 /// Whether a namespace is this verifier's concern: what happens between others is other people's.

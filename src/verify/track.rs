@@ -103,6 +103,11 @@ impl Track {
         self.nodes.iter()
     }
 
+    /// Whether only an answer tells anything.
+    fn is_by_answer(&self) -> bool {
+        self.planned.address.protocol == Protocol::Udp
+    }
+
     fn expects(&self) -> Decision {
         self.planned.flow.live
     }
@@ -162,7 +167,7 @@ impl Track {
                 self.is_steadily_denied() && (self.controls_are_good() || self.planned.target_controls.is_empty())
             }
             Outcome::Open => true,
-            Outcome::Refused => look == DenialLook::Drop,
+            Outcome::Refused => look == DenialLook::Drop && !self.is_by_answer(),
             Outcome::Timeout | Outcome::Unreachable => false,
         };
         if done || over {
@@ -243,6 +248,7 @@ impl Track {
             look: self.look,
             target: self.target_outcome(),
             source: self.source_alive(),
+            by_answer: self.is_by_answer(),
         })
     }
 

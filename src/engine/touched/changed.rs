@@ -238,8 +238,9 @@ pub(super) fn rank(views: &Views<'_>, flow: &TouchedFlow) -> Rank {
     rank_of(views, flow.source, &flow.target, (flow.protocol, flow.port), flow.unseen.is_some())
 }
 
-/// Less is better: not to be seen, target not usable, target without a control, port not declared, the port.
-pub(super) type Rank = (bool, bool, bool, bool, u16);
+/// Less is better: not to be seen, target not usable, target without a control, port not declared, only an answer tells
+/// (UDP), the port.
+pub(super) type Rank = (bool, bool, bool, bool, bool, u16);
 
 /// The rank of a flow whose verdicts nobody asked for yet.
 pub(super) fn rank_of(
@@ -263,7 +264,7 @@ pub(super) fn rank_of(
         Target::Class(index) => views.can_probe_from(*index),
         Target::Outside(_) | Target::Range(_) => true,
     };
-    (is_unseen || !from, !usable, !controlled, !declared, port.1)
+    (is_unseen || !from, !usable, !controlled, !declared, port.0 != Protocol::Tcp, port.1)
 }
 
 /// Flows that one set of policies decides otherwise under other labels.

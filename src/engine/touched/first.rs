@@ -76,7 +76,7 @@ impl Candidate {
             Some((family, ports::best(&denied, views.class(destination))?))
         })?;
         let target = Target::Class(destination);
-        let is_unseen = views.unseen(source, &target, port.0, Decision::Denied).is_some();
+        let is_unseen = views.unseen(source, &target, port, Decision::Denied).is_some();
         let rank = changed::rank_of(views, Origin::Class(source), &target, port, is_unseen);
         Some(Self { source, target, family, port, rank })
     }

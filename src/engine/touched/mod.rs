@@ -28,6 +28,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 use ipnet::IpNet;
 
 use super::{
+    dns,
     matrix::{Difference, Matrix},
     world::{Class, End, Family, World, families},
 };
@@ -35,6 +36,9 @@ use crate::model::{Decision, Direction, Endpoint, Finding, PolicyRef, Protocol, 
 pub use changed::{Flipped, relabelled};
 use collected::Collected;
 pub(in crate::engine) use effect::ABSENT;
+
+/// Why a flow that no answer can show is not probed.
+pub const SILENT: &str = "silence cannot be told from a drop";
 
 /// A configured host outside the cluster, resolved.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -149,6 +153,8 @@ pub struct Input<'a> {
     pub changed_rules: &'a [RuleRef],
     /// Configured hosts, resolved.
     pub outside: &'a [Outside],
+    /// Addresses and ports that the configuration names beside them: in a range without a host, the ports to speak of.
+    pub known: &'a [(IpAddr, u16)],
     /// The policies of Git: rules of others are not this run's to exercise.
     pub git: &'a BTreeSet<PolicyRef>,
     /// Namespaces that probes may start in.
@@ -290,7 +296,7 @@ impl<'a> Views<'a> {
             missing: None,
             rules: Vec::new(),
             covers: 0,
-            unseen: self.unseen(source, &target, port.0, declared),
+            unseen: self.unseen(source, &target, port, declared),
             note: None,
             target,
         }
@@ -301,7 +307,7 @@ impl<'a> Views<'a> {
         &self,
         source: usize,
         target: &Target,
-        protocol: Protocol,
+        port: (Protocol, u16),
         declared: Decision,
     ) -> Option<(Unseen, String)> {
         let from = self.class(source)?;
@@ -323,8 +329,8 @@ impl<'a> Views<'a> {
         if let Target::Range(net) = target {
             return unprobeable(format!("no configured destination lies in {net} (destinations)"));
         }
-        if protocol != Protocol::Tcp {
-            return unprobeable(format!("{protocol}: silence cannot be told from a drop"));
+        if port.0 != Protocol::Tcp && !dns::answers(to, port) {
+            return unprobeable(format!("{}: {SILENT}", port.0));
         }
         for class in [Some(from), to].into_iter().flatten() {
             if class.pods.is_empty() {

@@ -8,7 +8,7 @@ use crate::{
         matrix::Matrix,
         world::{Class, End, Family},
     },
-    model::{Decision, Direction, PortSet, Protocol, Unseen, Why},
+    model::{Decision, Direction, PortRange, PortSet, Protocol, Unseen, Why},
 };
 
 /// Blocks that are nobody's on the Internet (RFC 1918, 6598, 3927, 4193, 4291; loopback).
@@ -44,17 +44,23 @@ impl Openings<'_> {
             let wanted = wanted.iter().filter_map(|at| entries.get(*at));
             wanted.fold(PortSet::empty(), |all, set| all.union(set))
         };
-        let flow = match self.reference.direction {
+        let mut flow = match self.reference.direction {
             Direction::Egress => {
-                let port = ports::best(&ports(&pods, &outside), None)?;
-                views.flow(subject, Target::Range(net), family, port, why)
+                let set = ports(&pods, &outside);
+                let known = views.input.known.iter().filter(|(address, _)| net.contains(address));
+                let known =
+                    known.map(|(_, port)| (Protocol::Tcp, *port)).find(|(_, port)| set.contains(Protocol::Tcp, *port));
+                let port = known.or_else(|| ports::best(&set, None))?;
+                standing_for(views.flow(subject, Target::Range(net), family, port, why), &set)
             }
             Direction::Ingress => {
-                let port = ports::best(&ports(&outside, &pods), views.class(subject))?;
-                from_range(views, net, subject, port, why)?
+                let set = ports(&outside, &pods);
+                let port = ports::best(&set, views.class(subject))?;
+                standing_for(from_range(views, net, subject, port, why)?, &set)
             }
         };
-        Some(TouchedFlow { rules: vec![self.reference.clone()], ..flow })
+        flow.rules = vec![self.reference.clone()];
+        Some(flow)
     }
 
     /// The peer at this position is pods in their node's network, which no selector matches: a flow that nobody can
@@ -78,6 +84,15 @@ impl Openings<'_> {
         flow.rules.push(self.reference.clone());
         Some(flow)
     }
+}
+
+/// Where no single port is named, nobody meant the one that the flow has.
+fn standing_for(mut flow: TouchedFlow, set: &PortSet) -> TouchedFlow {
+    let is_any = |range: &PortRange| range.protocol == flow.protocol && range.from <= 1 && range.to == u16::MAX;
+    if let Some((_, reason)) = flow.unseen.as_mut().filter(|_| set.iter().any(|range| is_any(&range))) {
+        *reason = format!("{reason}; no rule names port {}, it stands for any", flow.port);
+    }
+    flow
 }
 
 /// A flow from outside the cluster, where nothing can be probed from.

@@ -365,7 +365,7 @@ fn shows(openings: &Openings<'_>, opening: &Opening, (family, peer, port): &Unit
 
 fn best<'o>(views: &Views<'_>, openings: &[&'o Opening]) -> Option<&'o Opening> {
     openings.iter().copied().min_by_key(|o| {
-        let is_unseen = views.unseen(o.source, &o.target, o.port.0, o.decision).is_some();
+        let is_unseen = views.unseen(o.source, &o.target, o.port, o.decision).is_some();
         changed::rank_of(views, Origin::Class(o.source), &o.target, o.port, is_unseen)
     })
 }

@@ -33,7 +33,7 @@ pub(super) fn collect(views: &Views<'_>, turn: u64, flows: &mut Collected) -> us
 
 fn opened(views: &Views<'_>, openings: &Openings<'_>, turn: u64, flows: &mut Collected) -> usize {
     let can_be_seen = |o: &&Opening| {
-        o.decision == Decision::Allowed && views.unseen(o.source, &o.target, o.port.0, o.decision).is_none()
+        o.decision == Decision::Allowed && views.unseen(o.source, &o.target, o.port, o.decision).is_none()
     };
     let all: Vec<&Opening> = openings.iter().filter(can_be_seen).collect();
     for index in taken(all.len(), turn) {

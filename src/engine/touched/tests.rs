@@ -26,6 +26,7 @@ struct Merge {
     /// Where they are not as declared.
     live: Option<Vec<Policy>>,
     outside: Vec<Outside>,
+    known: Vec<(IpAddr, u16)>,
     new: BTreeSet<String>,
     recorded: Vec<(RecordedFlow, Why)>,
     retried: Vec<Retried>,
@@ -40,6 +41,7 @@ impl Merge {
             declared,
             live: None,
             outside: Vec::new(),
+            known: Vec::new(),
             new: BTreeSet::new(),
             recorded: Vec::new(),
             retried: Vec::new(),
@@ -73,6 +75,7 @@ impl Merge {
             live: &live,
             changed_rules: &self.changed(),
             outside: &self.outside,
+            known: &self.known,
             git: &declared.policies.iter().map(|p| p.id.clone()).collect(),
             probe_from: &|name| name != "elsewhere",
             new_namespaces: &self.new,

@@ -11,9 +11,11 @@ use crate::{
     engine::{
         matrix::Matrix,
         plan::{Plan, Planner},
-        touched::TouchedFlow,
+        touched::{SILENT, TouchedFlow},
     },
-    model::{DenialLook, FlowReport, FlowResult, Outcome, PodRef, PolicyRef, State, Sweep, Trigger, Unseen, Why},
+    model::{
+        DenialLook, FlowRecord, FlowReport, FlowResult, Outcome, PodRef, PolicyRef, State, Sweep, Trigger, Unseen, Why,
+    },
     verify::{
         assemble::Assembler,
         compare::{self, Comparison, Material},
@@ -108,7 +110,10 @@ impl<O: Outside> Run<'_, O> {
     /// What no retry can tell is not tried again by merges and schedules: it is counted.
     fn is_known_unprobeable(&self, state: &State, comparison: &Comparison, flow: &TouchedFlow) -> bool {
         let key = recall::key(&comparison.live, flow);
-        let known = key.and_then(|k| state.flows.get(&k)).is_some_and(|r| r.state == Unseen::Unprobeable);
+        // What an earlier version could not show, this one may.
+        let is_shown_now = |reason: &str| reason.ends_with(SILENT) && flow.unseen.is_none();
+        let unprobeable = |r: &FlowRecord| r.state == Unseen::Unprobeable && !is_shown_now(&r.reason);
+        let known = key.and_then(|k| state.flows.get(&k)).is_some_and(unprobeable);
         known && flow.why == Why::Retried && self.trigger != Trigger::Manual
     }
 

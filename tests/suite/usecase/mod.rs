@@ -5,6 +5,7 @@ mod allowlist;
 mod by_hand;
 mod calico;
 mod controls;
+mod dns;
 mod drift;
 mod expectations;
 mod fake;

@@ -112,13 +112,14 @@ fn a_peer_on_its_nodes_network_is_never_verified() {
     assert_eq!(merge.flows(), [format!("redis/redis -> shop/web:8080/TCP Rule undefined>undefined {unseen}")]);
 }
 
-/// `shop/web` towards these ports of redis, which has three and answers on all.
+/// `shop/web` towards these ports of redis, which has four and answers on all.
 fn towards(ports: &Value) -> Merge {
     let many = |p: &mut crate::model::PodInfo| {
         p.ports = vec![
             port("http", 8080, Protocol::Tcp),
             port("admin", 9000, Protocol::Tcp),
             port("dns", 5353, Protocol::Udp),
+            port("stats", 9125, Protocol::Udp),
         ];
     };
     let rule = web(json!([{"to": app("redis/redis"), "ports": ports}]));
@@ -131,14 +132,15 @@ fn towards(ports: &Value) -> Merge {
 
 #[test]
 fn ports_of_rules() {
-    let udp = "5353/UDP [Unprobeable: UDP: silence cannot be told from a drop]";
-    let rows: [(&str, Value, &[&str]); 6] = [
+    let udp = "9125/UDP [Unprobeable: UDP: silence cannot be told from a drop]";
+    let rows: [(&str, Value, &[&str]); 7] = [
         ("a number", json!([{"port": 8080}]), &["8080/TCP"]),
         ("a number that nobody declares", json!([{"port": 7000}]), &["7000/TCP"]),
         ("a name", json!([{"port": "admin"}]), &["9000/TCP"]),
         ("a range with declared ports", json!([{"port": 8000, "endPort": 9999}]), &["8080/TCP", "9000/TCP"]),
         ("a range without", json!([{"port": 30000, "endPort": 30010}]), &["30000/TCP"]),
-        ("only UDP", json!([{"protocol": "UDP", "port": 5353}]), &[udp]),
+        ("UDP of a DNS server, which answers", json!([{"protocol": "UDP", "port": 5353}]), &["5353/UDP"]),
+        ("other UDP", json!([{"protocol": "UDP", "port": 9125}]), &[udp]),
     ];
     for (name, ports, expected) in rows {
         let short = |line: &String| line.replace("shop/web -> redis/redis:", "").replace(" Changed denied>allowed", "");
@@ -148,7 +150,7 @@ fn ports_of_rules() {
     let all = towards(&json!([])).flows();
     let mut got: Vec<&str> = all.iter().map(|line| line.split([':', ' ']).nth(3).unwrap()).collect();
     got.sort_unstable();
-    assert_eq!(got, ["5353/UDP", "8080/TCP", "9000/TCP"], "no ports");
+    assert_eq!(got, ["5353/UDP", "8080/TCP", "9000/TCP", "9125/UDP"], "no ports");
 }
 
 #[test]
