@@ -34,7 +34,7 @@ use crate::{
 use super::{
     ClusterError, admin, calico,
     discovery::{self, Kinds},
-    event, felix,
+    event, evidence, felix,
     list::Reader,
     others::{self, Others},
     owners::{Owner, Owners},
@@ -367,6 +367,10 @@ impl Cluster for LiveCluster {
         let others = admin.policies.into_iter().chain(calico);
         let others = others.map(|object| (object.document.id, object.resource_version));
         Ok(versions?.into_iter().chain(others).collect())
+    }
+
+    async fn log(&self, pod: &PodRef, container: &str, since: &str) -> Result<String, Fault> {
+        Ok(evidence::log(&self.reader, pod, container, since).await?)
     }
 
     async fn event(&self, reason: &str, message: &str, warning: bool) -> Result<(), Fault> {

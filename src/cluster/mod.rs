@@ -15,6 +15,7 @@ mod again;
 mod calico;
 mod discovery;
 mod event;
+mod evidence;
 mod fault;
 mod felix;
 mod list;

@@ -5,6 +5,7 @@
 
 pub mod allowlist;
 mod duration;
+mod evidence;
 mod namespaces;
 mod selector;
 mod valid;
@@ -20,7 +21,9 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub use duration::Span;
+pub use evidence::Evidence;
 pub use namespaces::NamespaceSet;
+pub use selector::PodSelector;
 pub use weekly::Weekly;
 
 use crate::{
@@ -97,8 +100,8 @@ pub struct Config {
     /// Flows that must be as said, whatever the policies are.
     #[serde(default)]
     pub expectations: Vec<Expectation>,
-    /// Where the dataplane logs dropped packets. Refused until it is looked at.
-    #[serde(default, deserialize_with = "valid::not_yet")]
+    /// Where the dataplane logs dropped packets; `None`: its log is not read, which needs a right of its own.
+    #[serde(default)]
     pub evidence: Option<Evidence>,
     /// What is accepted until a date.
     #[serde(default)]
@@ -266,16 +269,6 @@ pub enum Expected {
     Reachable,
     /// It does not.
     Unreachable,
-}
-
-/// Where to look for dropped packets.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Evidence {
-    /// The namespace.
-    pub namespace: String,
-    /// The pods' label selector.
-    pub selector: String,
 }
 
 /// How long Flux is waited for.

@@ -1,8 +1,62 @@
 //! Label selectors as kubectl writes them: `a=b,c!=d,e,!f,g in (h,i)`.
 
+use std::fmt;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
 use crate::model::Selector;
+
+/// A selector of pods, with the text that it was typed as.
+#[derive(Debug, Clone)]
+pub struct PodSelector {
+    text: String,
+    selector: Selector,
+}
+
+impl PodSelector {
+    /// One label's value.
+    #[must_use]
+    pub fn label(key: &str, value: &str) -> Self {
+        Self { text: format!("{key}={value}"), selector: Selector::label(key, value) }
+    }
+
+    /// What it selects.
+    #[must_use]
+    pub const fn selector(&self) -> &Selector {
+        &self.selector
+    }
+}
+
+/// What was typed decides: one meaning has several forms.
+impl PartialEq for PodSelector {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for PodSelector {}
+
+impl fmt::Display for PodSelector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Serialize for PodSelector {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for PodSelector {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let selector = parse(&text).map_err(|error| D::Error::custom(format!("selector {error}")))?;
+        Ok(Self { text, selector })
+    }
+}
 
 /// Reads one.
 pub(super) fn parse(text: &str) -> Result<Selector, String> {

@@ -66,17 +66,6 @@ fn what_is_wrong_is_named_with_its_place() {
     assert!(error.starts_with("config.yaml:5:12") && error.contains("0s"), "{error}");
 }
 
-/// A key that is read and then does nothing would be a promise that nobody keeps.
-#[test]
-fn a_key_whose_feature_is_not_there_yet_is_refused() {
-    for (line, place) in [("evidence: {namespace: calico-system, selector: k8s-app=calico-node}", "4:11")] {
-        let error = Config::parse("config.yaml", &format!("{SMALL}{line}\n")).unwrap_err().to_string();
-        assert!(error.starts_with(&format!("config.yaml:{place}: this version")), "{error}");
-    }
-    let off = format!("{SMALL}evidence: null\n");
-    assert!(Config::parse("config.yaml", &off).is_ok(), "without a promise it is as good as not there");
-}
-
 #[test]
 fn containers_are_added_only_with_an_image_to_add() {
     let parse = |probe: &str| Config::parse("config.yaml", &format!("{SMALL}probe: {probe}\n"));
@@ -90,6 +79,37 @@ fn containers_are_added_only_with_an_image_to_add() {
     assert!(on.probe.ephemeral);
     for off in ["{ephemeral: false, image: null}", "{image: probe:1}"] {
         assert!(!parse(off).unwrap().probe.ephemeral);
+    }
+}
+
+/// The right to read logs is one to be given: nothing is read unless it is asked for.
+#[test]
+fn evidence_is_looked_for_where_calico_s_operator_puts_it_unless_another_place_is_said() {
+    let of = |text: &str| Config::parse("config.yaml", &format!("{SMALL}{text}\n")).map(|config| config.evidence);
+    assert_eq!(of("").unwrap(), None);
+    assert_eq!(of("evidence: null").unwrap(), None);
+    let usual = of("evidence: {}").unwrap().unwrap();
+    assert_eq!(
+        (usual.namespace.as_str(), usual.selector.to_string().as_str()),
+        ("calico-system", "k8s-app=calico-node")
+    );
+    assert!(usual.enforcers().selector.matches(&[("k8s-app".to_owned(), "calico-node".to_owned())].into()));
+    let said = of("evidence: {namespace: kube-system, selector: \"app in (felix, drops)\"}").unwrap().unwrap();
+    assert_eq!(said.namespace, "kube-system");
+    let enforcers = said.enforcers();
+    assert!(enforcers.selector.matches(&[("app".to_owned(), "drops".to_owned())].into()));
+    assert!(!enforcers.selector.matches(&[("k8s-app".to_owned(), "calico-node".to_owned())].into()));
+    let config = Config::parse("config.yaml", &format!("{SMALL}evidence: {{}}\n")).unwrap();
+    assert_eq!(Config::parse("printed", &serde_saphyr::to_string(&config).unwrap()).unwrap(), config);
+    for (text, place) in [
+        ("evidence: {namespace: \"calico-*\"}", "4:23: `calico-*` is no namespace"),
+        ("evidence: {namespace: \"\"}", "4:23: `` is no namespace"),
+        ("evidence: {selector: \"a b\"}", "4:22: selector `a b`"),
+        ("evidence: {selector: \"\"}", "4:22: selector `` is no label requirement"),
+        ("evidence: {pods: x}", "4:"),
+    ] {
+        let error = of(text).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("config.yaml:{place}")), "{error}");
     }
 }
 

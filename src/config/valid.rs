@@ -42,6 +42,17 @@ pub(super) fn globs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<St
     checked(deserializer, |globs: &Vec<String>| NamespaceSet::new(&ProductNamespaces::default(), globs).map(drop))
 }
 
+/// One namespace, without wildcards.
+pub(super) fn namespace<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    checked(deserializer, |name: &String| {
+        if super::namespaces::is_pattern(name) && !name.contains(['*', '?']) {
+            Ok(())
+        } else {
+            Err(format!("`{name}` is no namespace, such as calico-system"))
+        }
+    })
+}
+
 pub(super) fn homeserver<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     checked(deserializer, |url: &String| {
         if url.starts_with("https://") || url.starts_with("http://") {
@@ -100,14 +111,6 @@ pub(super) fn artifact_path<'de, D: Deserializer<'de>>(deserializer: D) -> Resul
             }
             None => Ok(()),
         }
-    })
-}
-
-/// A key whose feature this version does not have: to read it and do nothing would be a promise that nobody keeps.
-pub(super) fn not_yet<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    checked(deserializer, |value: &Option<T>| match value {
-        None => Ok(()),
-        Some(_) => Err("this version does nothing with this key yet: take it out"),
     })
 }
 

@@ -50,6 +50,8 @@ pub enum Rule {
     MovedName,
     /// The rendering could not be proven.
     Rendering,
+    /// The enforcer's log could not be read.
+    Evidence,
 }
 
 impl Rule {
@@ -72,6 +74,7 @@ impl Rule {
             Self::AllowlistUntold => "allowlist-untold",
             Self::MovedName => "moved-name",
             Self::Rendering => "rendering",
+            Self::Evidence => "evidence",
         }
     }
 }

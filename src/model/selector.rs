@@ -1,7 +1,7 @@
 //! Label selectors, as Kubernetes evaluates them.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use kube::core::{Selector as Compiled, SelectorExt};
+use kube::core::{Expression, Selector as Compiled, SelectorExt};
 
 use super::Labels;
 
@@ -34,6 +34,14 @@ impl Selector {
     #[must_use]
     pub fn everything() -> Self {
         Self { source: LabelSelector::default(), compiled: Compiled::default() }
+    }
+
+    /// The selector of one label's value.
+    #[must_use]
+    pub fn label(key: &str, value: &str) -> Self {
+        let labels = Labels::from([(key.to_owned(), value.to_owned())]);
+        let compiled = [Expression::Equal(key.to_owned(), value.to_owned())].into_iter().collect();
+        Self { source: LabelSelector { match_labels: Some(labels), match_expressions: None }, compiled }
     }
 
     /// Whether `labels` satisfy every requirement.

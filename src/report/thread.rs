@@ -170,7 +170,8 @@ fn flow_group(flow: &FlowReport) -> Vec<Block> {
         text.push_str(&part);
     }
     let mut blocks = vec![Block::Item(vec![Span::text(sign), Span::code(words::flow(flow)), Span::text(text)])];
-    if !flow.evidence.is_empty() {
+    // What was denied as it should be needs no proof for a reader; the report has it.
+    if !flow.evidence.is_empty() && flow.result != FlowResult::Verified {
         blocks.push(Block::Code("text", evidence(&flow.evidence)));
     }
     blocks

@@ -3,7 +3,7 @@
 //! ```text
 //! [run] lock → state → outbox → [applied] Flux → [trigger]
 //!       → [compare] Git × live × before (+ [recall] what the state wants seen) → [probing] rounds of [track]s
-//!       → [assemble] flows, [nodes] joined → [conclude] verdict (+ [cleared]) → [remember] state + [tell] messages (+ [weekly]) → [deliver]
+//!       → [assemble] flows (+ [evidence]), [nodes] joined → [conclude] verdict (+ [cleared]) → [remember] state + [tell] messages (+ [weekly]) → [deliver]
 //! ```
 //!
 //! It knows the outside only by the traits in [`seams`].
@@ -15,6 +15,7 @@ pub mod cleared;
 pub mod compare;
 pub mod conclude;
 pub mod deliver;
+pub mod evidence;
 pub mod expect;
 pub mod findings;
 pub mod intended;

@@ -226,6 +226,7 @@ impl<O: Outside> Run<'_, O> {
             report.denial = seen.denial;
             report.sweep = seen.sweep;
             report.ephemeral_containers = self.outside.prober().added();
+            report.findings.extend(seen.unread);
             let all_named = gather::note_unresolved(&mut report, &unresolved);
             if statuses.iter().any(|s| s.not_applied.is_some()) {
                 report.verdict = Verdict::NotApplied;

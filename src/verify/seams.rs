@@ -40,6 +40,10 @@ pub trait Cluster {
     /// The resourceVersion now of each object that decides about packets ([`Snapshot::deciding`]).
     fn policy_versions(&self) -> impl Future<Output = Result<BTreeMap<PolicyRef, String>, Fault>> + Send;
 
+    /// What a container of an enforcer has logged since a moment (RFC 3339), as far as the adapter's bounds go: of a log
+    /// that is longer, its end.
+    fn log(&self, pod: &PodRef, container: &str, since: &str) -> impl Future<Output = Result<String, Fault>> + Send;
+
     /// Writes one Event on the own Job or CronJob.
     fn event(&self, reason: &str, message: &str, warning: bool) -> impl Future<Output = Result<(), Fault>> + Send;
 }

@@ -11,6 +11,7 @@
 )]
 
 mod cluster_calico;
+mod cluster_evidence;
 mod cluster_live;
 mod engine_oracle;
 mod engine_tiers;

@@ -35,3 +35,26 @@ fn the_example_is_bounded_to_the_namespaces_and_the_image_of_its_configuration()
     let bounds = std::fs::read_to_string(shipped("kustomization/overlays/plana/bounds.yaml")).unwrap();
     assert_eq!(bounds, printed, "its README's command prints it");
 }
+
+#[test]
+fn the_right_to_read_logs_is_one_role_in_one_namespace_and_stands_apart() {
+    let all = std::fs::read_to_string(shipped("job/evidence/rbac.yaml")).unwrap();
+    let documents: Vec<Value> =
+        all.split("\n---\n").map(|document| serde_saphyr::from_str(document).unwrap()).collect();
+    let [role, binding] = documents.as_slice() else { panic!("a Role and its binding: {documents:?}") };
+    assert_eq!(role["rules"], json!([{"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]}]));
+    let usual = netpol_verify::config::Evidence::default();
+    for object in [role, binding] {
+        assert_eq!(object["metadata"], json!({"name": "netpol-verify-evidence", "namespace": usual.namespace}));
+    }
+    assert_eq!((&role["kind"], &binding["kind"]), (&json!("Role"), &json!("RoleBinding")));
+    assert_eq!(binding["roleRef"]["name"], "netpol-verify-evidence");
+    assert_eq!(
+        binding["subjects"],
+        json!([{"kind": "ServiceAccount", "name": "netpol-verify", "namespace": "netpol-verify"}])
+    );
+    for path in ["job/rbac.yaml", "job/kustomization.yaml"] {
+        let text = std::fs::read_to_string(shipped(path)).unwrap();
+        assert!(!text.contains("pods/log") && !text.contains("- evidence"), "{path} grants it to nobody by itself");
+    }
+}

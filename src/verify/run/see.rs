@@ -8,18 +8,20 @@ use std::{
 
 use super::Run;
 use crate::{
+    config::Evidence,
     engine::{
         matrix::Matrix,
         plan::{Plan, Planner},
         touched::{SILENT, TouchedFlow},
     },
     model::{
-        DenialLook, FlowRecord, FlowReport, FlowResult, Outcome, PodRef, PolicyRef, State, Sweep, Trigger, Unseen, Why,
+        DenialLook, Finding, FlowRecord, FlowReport, FlowResult, Outcome, PodRef, PolicyRef, State, Sweep, Trigger,
+        Unseen, Why,
     },
     verify::{
         assemble::Assembler,
         compare::{self, Comparison, Material},
-        moved, nodes, probing, recall,
+        evidence, moved, nodes, probing, recall,
         seams::{Clock, Fault, Outside},
         track::Track,
     },
@@ -47,6 +49,8 @@ pub(super) struct SeenFlows {
     pub(super) flows: Vec<FlowReport>,
     pub(super) sweep: Option<Sweep>,
     pub(super) denial: BTreeMap<String, DenialLook>,
+    /// Logs of the enforcer that could not be read.
+    pub(super) unread: Option<Finding>,
     pub(super) moved: bool,
 }
 
@@ -63,7 +67,7 @@ impl<O: Outside> Run<'_, O> {
         let plan = self.plan(material, comparison, rest);
         let from: BTreeSet<&PodRef> = plan.probes.iter().map(|planned| &planned.source).collect();
         tracing::info!(probes = plan.probes.len(), pods = from.len(), not_probed = plan.unseen.len(), "probing");
-        let began = self.outside.clock().elapsed();
+        let (began, since) = (self.outside.clock().elapsed(), self.outside.clock().now());
         let probing = probing::probe(self.outside, material.snapshot, plan.probes, self.patience()).await;
         let took = self.outside.clock().elapsed().saturating_sub(began).as_millis();
         tracing::info!(milliseconds = took, "probing is over");
@@ -72,16 +76,25 @@ impl<O: Outside> Run<'_, O> {
         // One that waits until Git and live agree is said once and then counted.
         let told = drifted.iter().filter(|f| f.why != Why::Retried);
         let mut flows: Vec<FlowReport> = told.filter_map(|f| assembler.drifted(f)).collect();
-        flows.extend(probing.tracks.iter().filter_map(|t| {
-            let gone = ends(t).any(|id| moved.pods.contains(id));
-            // A sweep owes nothing: the next one looks again.
-            let flow = assembler.probed(t).filter(|_| !gone || t.planned.flow.why != Why::Sweep);
-            flow.map(|flow| if gone { unseen(flow) } else { flow })
-        }));
+        let mut probed = probed(&assembler, &probing.tracks, &moved);
+        let unread = self.evidence(material, &since, &mut probed).await;
+        flows.extend(probed.into_iter().map(|(_, flow)| flow));
         flows.extend(plan.unseen.iter().filter_map(|(f, unseen, reason)| assembler.unseen(f, *unseen, reason)));
         let left = comparison.touched.left + plan.left;
         let sweep = material.sweep.map(|_| nodes::swept(&flows, probing.tracks.len(), left));
-        Ok(SeenFlows { flows: nodes::joined(flows), sweep, denial: probing.denial, moved: moved.replan })
+        let flows = nodes::joined(flows);
+        Ok(SeenFlows { flows, sweep, denial: probing.denial, unread, moved: moved.replan })
+    }
+
+    /// Puts the enforcer's log lines beside what they are about; gives what could not be read.
+    async fn evidence(
+        &self,
+        material: &Material<'_>,
+        since: &str,
+        probed: &mut [(&Track, FlowReport)],
+    ) -> Option<Finding> {
+        let enforcers = self.settings.config.evidence.as_ref().map(Evidence::enforcers)?;
+        evidence::attach(self.outside, &enforcers, material.snapshot, since, probed).await
     }
 
     fn plan(&self, material: &Material<'_>, comparison: &Comparison, flows: Vec<TouchedFlow>) -> Plan {
@@ -136,6 +149,16 @@ impl<O: Outside> Run<'_, O> {
         let owed_moved = owed.into_iter().any(|id| pods.contains(id));
         Ok(Moved { replan: owed_moved || policies_moved, pods })
     }
+}
+
+/// What each probe amounts to. One whose pods moved was not seen; a sweep owes nothing then, the next one looks again.
+fn probed<'t>(assembler: &Assembler<'_>, tracks: &'t [Track], moved: &Moved) -> Vec<(&'t Track, FlowReport)> {
+    let probed = tracks.iter().filter_map(|t| {
+        let gone = ends(t).any(|id| moved.pods.contains(id));
+        let flow = assembler.probed(t).filter(|_| !gone || t.planned.flow.why != Why::Sweep)?;
+        Some((t, if gone { unseen(flow) } else { flow }))
+    });
+    probed.collect()
 }
 
 /// The pods of a probe.

@@ -87,6 +87,7 @@ pub struct Flow {
     pub converged_ms: Option<u64>,
     #[serde(default)]
     pub only_on: Vec<String>,
+    pub evidence: Vec<String>,
     pub entries: Vec<Entry>,
     /// Not in the first version of the schema; "" where absent.
     #[serde(default)]

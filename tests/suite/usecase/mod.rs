@@ -7,6 +7,7 @@ mod calico;
 mod controls;
 mod dns;
 mod drift;
+mod evidence;
 mod expectations;
 mod fake;
 mod families;

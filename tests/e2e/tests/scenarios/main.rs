@@ -10,6 +10,7 @@ mod calico;
 mod delivery;
 mod drift;
 mod edits;
+mod evidence;
 mod flux_only;
 mod foreign;
 mod forged;

@@ -114,6 +114,9 @@ pub struct World {
     pub room: Vec<Event>,
     pub room_is_down: bool,
     pub kubernetes_events: Vec<String>,
+    /// What pods have logged, or why that cannot be read.
+    pub logs: BTreeMap<PodRef, Result<String, String>>,
+    pub logs_read: Vec<(PodRef, String, String)>,
     pub state: Option<Vec<u8>>,
     pub written: u64,
     pub loaded: u64,

@@ -99,6 +99,12 @@ impl Cluster for Fake {
         Ok(snapshot.deciding().map(|p| (p.document.id.clone(), p.resource_version.clone())).collect())
     }
 
+    async fn log(&self, pod: &PodRef, container: &str, since: &str) -> Result<String, Fault> {
+        let mut world = self.world();
+        world.logs_read.push((pod.clone(), container.to_owned(), since.to_owned()));
+        world.logs.get(pod).cloned().unwrap_or_else(|| Ok(String::new())).map_err(Into::into)
+    }
+
     async fn event(&self, _: &str, message: &str, _: bool) -> Result<(), Fault> {
         self.world().kubernetes_events.push(message.to_owned());
         Ok(())
