@@ -51,7 +51,7 @@ async fn a_sweep_of_a_new_merge_looks_at_its_flows_on_every_node_too() {
     let (fake, _) = with_a_stale_node().await;
     fake.sweep.store(true, Ordering::Relaxed);
     let ran = fake.run().await;
-    assert_eq!((ran.exit, ran.flow(REDIS).why), (1, Why::Closure), "{ran:#?}");
+    assert_eq!((ran.exit, ran.flow(REDIS).why), (1, Why::Changed), "{ran:#?}");
     assert_eq!(ran.flow(REDIS).only_on, ["node-3"]);
 }
 
