@@ -6,7 +6,9 @@
 pub mod allowlist;
 mod duration;
 mod evidence;
+mod goal;
 mod namespaces;
+mod outside;
 mod selector;
 mod valid;
 mod weekly;
@@ -22,7 +24,9 @@ use serde::{Deserialize, Serialize};
 
 pub use duration::Span;
 pub use evidence::Evidence;
+pub use goal::{Goal, Host};
 pub use namespaces::NamespaceSet;
+pub use outside::{Destination, Expectation, ExpectationSource, Expected};
 pub use selector::PodSelector;
 pub use weekly::Weekly;
 
@@ -226,49 +230,6 @@ pub struct Never {
     /// A port.
     #[serde(default)]
     pub port: Option<u16>,
-}
-
-/// A host outside the cluster, or a name that moves.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Destination {
-    /// Its name, or a pattern that `members` stand for.
-    pub name: String,
-    /// Names to probe in the pattern's place.
-    #[serde(default)]
-    pub members: Vec<String>,
-    /// Its ports.
-    pub ports: Vec<u16>,
-}
-
-/// A flow that must be as said.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Expectation {
-    /// From where.
-    pub from: ExpectationSource,
-    /// `host:port`.
-    pub to: String,
-    /// What must be seen.
-    pub is: Expected,
-}
-
-/// The source of an expectation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ExpectationSource {
-    /// The namespace.
-    pub namespace: String,
-}
-
-/// What an expectation expects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Expected {
-    /// It answers.
-    Reachable,
-    /// It does not.
-    Unreachable,
 }
 
 /// How long Flux is waited for.

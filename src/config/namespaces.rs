@@ -70,6 +70,6 @@ pub(super) fn is_pattern(pattern: &str) -> bool {
 }
 
 /// Whether `name` matches a pattern with `*` (any characters) and `?` (one).
-fn matches(pattern: &str, name: &str) -> bool {
+pub(super) fn matches(pattern: &str, name: &str) -> bool {
     wildmatch::WildMatch::new(pattern).matches(name)
 }

@@ -67,6 +67,30 @@ fn what_is_wrong_is_named_with_its_place() {
 }
 
 #[test]
+fn hosts_and_expectations_are_read_in_the_form_that_people_use_and_no_other() {
+    for (line, place, text) in [
+        ("expectations: [{from: {namespace: a}, to: kubernetes.default, is: reachable}]", "4:43", "is not host:port"),
+        ("expectations:\n- from: {namespace: a}\n  to: 'pg01:5432/SCTP'\n  is: reachable", "6:7", "asks for `SCTP`"),
+        ("expectations: [{from: {namespace: a}, to: 'a b:1', is: reachable}]", "4:43", "is not host:port"),
+        ("destinations: [{name: pg01, ports: [1], from: [\"A b\"]}]", "4:47", "neither a namespace nor a pattern"),
+        ("destinations: [{name: \"pg 01\", ports: [1]}]", "4:15", "neither a host name nor an address"),
+        ("destinations: [{name: \"*.a\", ports: [1]}]", "4:15", "name its `members`"),
+    ] {
+        let error = Config::parse("config.yaml", &format!("{SMALL}{line}\n")).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("config.yaml:{place}: ")) && error.contains(text), "{error}");
+    }
+    let text = format!(
+        "{SMALL}destinations: [{{name: \"*.a.example\", members: [b.a.example], ports: [443], from: [\"plana-odoo*\"]}}]\n"
+    );
+    let config = Config::parse("config.yaml", &text).unwrap();
+    assert_eq!(config.destinations[0].names(), ["b.a.example"]);
+    assert!(config.destinations[0].is_expected_from("plana-odoo-acme"));
+    assert!(!config.destinations[0].is_expected_from("redis"));
+    let printed = serde_saphyr::to_string(&config).unwrap();
+    assert_eq!(Config::parse("printed", &printed).unwrap(), config);
+}
+
+#[test]
 fn containers_are_added_only_with_an_image_to_add() {
     let parse = |probe: &str| Config::parse("config.yaml", &format!("{SMALL}probe: {probe}\n"));
     let error = parse("{ephemeral: true}").unwrap_err().to_string();

@@ -93,8 +93,12 @@ pub(super) fn timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Span
 
 pub(super) fn destinations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Destination>, D::Error> {
     checked(deserializer, |all: &Vec<Destination>| {
-        match all.iter().find(|d| d.name.contains('*') && d.members.is_empty()) {
-            Some(destination) => Err(format!("destination `{}` is a pattern: name its `members`", destination.name)),
+        if let Some(destination) = all.iter().find(|d| d.name.contains('*') && d.members.is_empty()) {
+            return Err(format!("destination `{}` is a pattern: name its `members`", destination.name));
+        }
+        let is_host = |name: &&String| name.parse::<std::net::IpAddr>().is_ok() || super::goal::is_name(name);
+        match all.iter().flat_map(Destination::names).find(|name| !is_host(name)) {
+            Some(name) => Err(format!("destination `{name}` is neither a host name nor an address")),
             None => Ok(()),
         }
     })

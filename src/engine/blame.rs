@@ -21,7 +21,7 @@ mod write;
 #[cfg(test)]
 mod yaml;
 
-pub use flow::{Flow, entries};
+pub use flow::{Flow, beside, entries};
 use place::{Place, Site};
 use write::{Style, Wanted};
 

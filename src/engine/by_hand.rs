@@ -315,7 +315,7 @@ impl Cases<'_, '_> {
             (Target::Class(index), End::pods(self.matrix.class(index)?, family))
         } else {
             let address = address(to)?;
-            let outside = Outside { name: to.name.clone(), address, ports: vec![port.1] };
+            let outside = Outside { name: to.name.clone(), address, ports: vec![port.1], seen_by: None };
             (Target::Outside(outside), End::outside(address))
         };
         let live = self.matrix.flow((Some(source), start), (index, end), port).decision();

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! [`drift`] (over [`normal`] forms) says where live differs from Git, [`blame`] what to add, [`near_miss`] what was
-//! meant, [`accept`] what counts as accepted, [`allowlist`] how intended flows and open ones differ. [`conditions`] and [`surroundings`] are what Calico's rules ask and look
+//! meant, [`moved`] which names lead elsewhere than their rules, [`accept`] what counts as accepted, [`allowlist`] how intended flows and open ones differ. [`conditions`] and [`surroundings`] are what Calico's rules ask and look
 //! at; [`evaluate`] is the short way from documents of any kind to a verdict. [`reach`] gives every allowed flow,
 //! [`dns`] where questions are answered, [`evidence`] finds what an enforcer's log says of a blocked flow, [`asked`] says what an endpoint on the command line means. One evaluator for everything, with Calico's tier semantics (see
 //! [`crate::model`]'s policy form).
@@ -30,6 +30,7 @@ mod fixtures;
 pub mod judge;
 pub mod lint;
 pub mod matrix;
+pub mod moved;
 pub mod near_miss;
 pub mod normal;
 pub mod plan;

@@ -42,6 +42,6 @@ pub use snapshot::{
 };
 pub use standing::{Cleared, Standing};
 pub use state::{
-    Checked, CheckedKustomization, ClassRecord, FailedApply, FlowRecord, OpenFinding, OutboxEntry, OutboxKind,
-    RecordedFlow, RunRecord, State, Trouble, Verified,
+    Checked, CheckedKustomization, ClassRecord, FailedApply, FlowRecord, NameRecord, OpenFinding, OutboxEntry,
+    OutboxKind, RecordedFlow, RunRecord, State, Trouble, Verified,
 };

@@ -1,6 +1,6 @@
 //! What is remembered between runs.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +37,8 @@ pub struct State {
     pub outbox: Vec<OutboxEntry>,
     /// The verdict and time of recent runs, newest first.
     pub runs: Vec<RunRecord>,
+    /// What names of hosts outside led to, by workload.
+    pub names: Vec<NameRecord>,
     /// When everything was looked at last.
     pub last_full: Option<String>,
     /// When the weekly line was told last, or a message in its place; on a first installation, when that was made.
@@ -224,6 +226,20 @@ pub struct FlowRecord {
     pub parts: Vec<String>,
     /// The side that denies what a rule of its merge opened on the other, where that is so.
     pub missing: Option<Direction>,
+}
+
+/// What the name of a host outside led to in a workload's pods.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct NameRecord {
+    /// The workload.
+    pub workload: Workload,
+    /// The name.
+    pub name: String,
+    /// Its addresses when the policies let all of them through; none where they never did.
+    pub addresses: Vec<IpAddr>,
+    /// The key of the finding that stands on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finding: Option<String>,
 }
 
 /// What kind of message an outbox entry is.

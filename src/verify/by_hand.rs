@@ -7,9 +7,10 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use super::{
-    assemble, moved,
+    assemble,
     probing::{self, Patience},
     seams::{Cluster, Fault, ProbeTarget, Prober, Wire},
+    since,
     track::Track,
 };
 use crate::{
@@ -235,11 +236,11 @@ impl<W: Wire, C: Cluster + Sync> Hand<'_, W, C> {
         if tracks.is_empty() {
             return Ok(Moved::default());
         }
-        let pods = moved::pods(self.cluster, self.snapshot, tracks).await?;
+        let pods = since::pods(self.cluster, self.snapshot, tracks).await?;
         let ends = tracks.iter().flat_map(|t| [Some(&t.planned.source), t.planned.target_pod.as_ref()]).flatten();
         let namespaces: Vec<&String> = ends.map(|pod| &pod.namespace).collect();
         let ours = |id: &PolicyRef| id.namespace.as_ref().is_none_or(|name| namespaces.contains(&name));
-        Ok(Moved { pods, policies: moved::policies(self.cluster, self.snapshot, ours).await? })
+        Ok(Moved { pods, policies: since::policies(self.cluster, self.snapshot, ours).await? })
     }
 }
 

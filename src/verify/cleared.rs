@@ -48,16 +48,23 @@ impl Clearing<'_> {
     /// A flow's finding is cured when the flow is seen as declared, or is gone.
     fn is_cured(&self, flow: &RecordedFlow) -> bool {
         let key = flow.key();
-        match self.flow(&key) {
-            Some(now) => {
-                matches!(now.result, FlowResult::Verified | FlowResult::Enforcement | FlowResult::MissingEntry)
-            }
-            None => self.comparison.is_some_and(|c| c.touched.gone.contains(&key)),
+        let mut now = self.flows(&key).peekable();
+        if now.peek().is_none() {
+            return self.comparison.is_some_and(|c| c.touched.gone.contains(&key));
         }
+        let seen = [FlowResult::Verified, FlowResult::Enforcement, FlowResult::MissingEntry];
+        now.all(|flow| seen.contains(&flow.result))
     }
 
-    fn flow(&self, key: &str) -> Option<&FlowReport> {
-        self.report.flows.iter().find(|f| f.key() == key)
+    /// The flows of this key: to a host with several addresses there is one for each.
+    fn flows(&self, key: &str) -> impl Iterator<Item = &FlowReport> {
+        self.report.flows.iter().filter(move |f| f.key() == key)
+    }
+
+    /// Whether one of them was seen otherwise than it should be; `None` while one of them was not seen.
+    fn is_wrong(&self, key: &str) -> Option<bool> {
+        let seen: Option<Vec<bool>> = self.flows(key).map(is_wrong).collect();
+        seen?.into_iter().max()
     }
 
     /// A flow or rule that could not be told and was seen now, as it should be or not.
@@ -69,7 +76,7 @@ impl Clearing<'_> {
         let (wrong, thread) = match &record.rule {
             // Nobody was told of one that only a count names.
             Some((then, _)) => (self.rule_is_wrong(key, then)?, Some(record.thread.clone()?)),
-            None => (is_wrong(self.flow(key)?)?, record.thread.clone().or_else(trouble)),
+            None => (self.is_wrong(key)?, record.thread.clone().or_else(trouble)),
         };
         let checked = || self.state.checked.as_ref()?.kustomizations.first().map(|k| k.revision.clone());
         Some(Cleared { key: key.to_owned(), since: record.revision.clone().or_else(checked), thread, wrong })

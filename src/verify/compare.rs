@@ -11,7 +11,7 @@ use super::{
     relabelled,
 };
 use crate::{
-    config::{Config, NamespaceSet},
+    config::{Config, Destination, Goal, Host, NamespaceSet},
     engine::{
         accept::Acceptances,
         drift::{self, DriftContext, DriftOutcome},
@@ -23,8 +23,9 @@ use crate::{
         world::{self, Then, World},
     },
     model::{
-        Checked, Declared, Drift, DriftClass, Finding, KustomizationRef, LivePolicy, ObjectRef, Policy, PolicyDocument,
-        PolicyRef, RecordedFlow, RuleRef, Severity, Snapshot, State, TieRule, Trigger, api_family,
+        Checked, Declared, Drift, DriftClass, Finding, KustomizationRef, LivePolicy, NameRecord, ObjectRef, Policy,
+        PolicyDocument, PolicyRef, Protocol, RecordedFlow, RuleRef, Severity, Snapshot, State, TieRule, Trigger,
+        api_family,
     },
 };
 
@@ -81,6 +82,8 @@ pub struct Comparison {
     pub flips: BTreeMap<String, Vec<RecordedFlow>>,
     /// The version of Calico that runs.
     pub calico: Option<String>,
+    /// What the state keeps of names.
+    pub names: Vec<NameRecord>,
 }
 
 /// Compares.
@@ -125,6 +128,7 @@ pub fn compare(material: &Material<'_>) -> Comparison {
         rule_keys,
         flips: relabelled.into_iter().map(|(finding, flows)| (finding.key, flows)).collect(),
         calico: material.snapshot.calico.version.clone(),
+        names: material.state.names.clone(),
     }
 }
 
@@ -336,6 +340,7 @@ fn touch(
         live: &worlds.live,
         changed_rules,
         outside: material.outside,
+        names: &material.config.destinations.iter().flat_map(Destination::names).cloned().collect(),
         known: &known_addresses(material.config),
         git: ids,
         probe_from: &may_probe,
@@ -351,8 +356,11 @@ fn touch(
 
 /// Addresses that expectations name, with their ports.
 fn known_addresses(config: &Config) -> Vec<(IpAddr, u16)> {
-    let parse = |to: &str| to.parse::<std::net::SocketAddr>().ok().map(|at| (at.ip(), at.port()));
-    config.expectations.iter().filter_map(|expectation| parse(&expectation.to)).collect()
+    let known = |goal: &Goal| match goal.host {
+        Host::Address(address) if goal.protocol == Protocol::Tcp => Some((address, goal.port)),
+        Host::Address(_) | Host::Name(_) => None,
+    };
+    config.expectations.iter().filter_map(|expectation| known(&expectation.to)).collect()
 }
 
 /// Whether a namespace is this verifier's concern: what happens between others is other people's.

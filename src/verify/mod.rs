@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! [run] lock → state → outbox → [applied] Flux → [trigger]
-//!       → [compare] Git × live × before (+ [recall] what the state wants seen) → [probing] rounds of [track]s
-//!       → [assemble] flows (+ [evidence]), [nodes] joined → [conclude] verdict (+ [cleared]) → [remember] state + [tell] messages (+ [weekly]) → [deliver]
+//!       → [compare] Git × live × before (+ [recall] what the state wants seen; [names] asked in pods) → [probing] rounds of [track]s
+//!       → [assemble] flows (+ [evidence]), [nodes] joined, [moved] names, [expect]ations → [conclude] verdict (+ [cleared]) → [remember] state + [tell] messages (+ [weekly]) → [deliver]
 //! ```
 //!
 //! It knows the outside only by the traits in [`seams`].
@@ -19,7 +19,8 @@ pub mod evidence;
 pub mod expect;
 pub mod findings;
 pub mod intended;
-mod moved;
+pub mod moved;
+pub mod names;
 pub mod nodes;
 pub mod probing;
 pub mod recall;
@@ -27,6 +28,7 @@ pub mod relabelled;
 pub mod remember;
 pub mod run;
 pub mod seams;
+mod since;
 pub mod tell;
 pub mod track;
 pub mod trigger;

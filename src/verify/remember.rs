@@ -61,6 +61,7 @@ pub fn remember(state: &State, ended: &Ended<'_>) -> State {
     };
     next.findings = open_findings(report, state, Some(comparison), &report.finished);
     next.flows = flows(state, ended, comparison);
+    next.names.clone_from(&comparison.names);
     if !ended.counts {
         return next;
     }

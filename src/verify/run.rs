@@ -1,5 +1,7 @@
 //! One run, from the lock to the exit code (design §3).
 
+mod ask;
+mod blind;
 mod draft;
 mod follow;
 mod gather;
@@ -11,9 +13,11 @@ use futures::future::{Either, select};
 
 use super::{
     applied,
-    compare::{self, Comparison},
+    compare::Comparison,
     conclude::Conclusion,
-    deliver, expect, remember,
+    deliver,
+    names::Book,
+    remember,
     seams::{Clock, Cluster, Fault, Lock, Outside, OwnJob, Prober, Store},
     tell, trigger, weekly,
 };
@@ -22,6 +26,7 @@ use crate::{
     engine::accept::Acceptances,
     model::{Declared, FlowReport, KustomizationRef, KustomizationStatus, Report, State, Trigger, Verdict},
 };
+use ask::Sight;
 use draft::{changed_revision, note_troubles};
 pub use follow::{applied_now, has_moved_on, next};
 
@@ -202,13 +207,14 @@ impl<O: Outside> Run<'_, O> {
         troubles: Vec<(KustomizationRef, String)>,
     ) -> Result<Attempt, Fault> {
         let inventories = self.inventories().await;
-        let (hosts, unresolved) = self.hosts().await;
+        let mut book = Book::open(self.outside, &self.settings.config).await;
         let mut lost: Vec<FlowReport> = Vec::new();
         for round in 1.. {
             let snapshot = self.outside.cluster().snapshot().await?;
+            let sight = Sight { state, declared: &declared, snapshot: &snapshot, inventories: inventories.as_ref() };
+            let (mut comparison, hosts) = self.compared(&sight, &mut book).await;
             let material = self.material(state, &declared, &snapshot, inventories.as_ref(), &hosts);
-            let comparison = compare::compare(&material);
-            let seen = self.see(&material, &comparison).await?;
+            let seen = self.see(&material, &comparison, &book).await?;
             if seen.moved && round < ATTEMPTS {
                 tracing::info!(round, "pods or policies changed during the probes");
                 lost.extend(seen.flows.into_iter().filter(see::is_lost));
@@ -217,17 +223,15 @@ impl<O: Outside> Run<'_, O> {
             let mut report = self.report(state, statuses, &declared);
             report.drift.clone_from(&comparison.drift);
             report.findings.clone_from(&comparison.findings);
-            let touched = !comparison.touched.flows.is_empty();
-            if self.trigger != Trigger::Merge || touched || expect::is_open(state) {
-                report.findings.extend(expect::look(self.outside, &self.settings.config, &snapshot, &comparison).await);
-            }
+            let named = self.named(&material, &mut comparison, &book).await;
+            report.findings.extend(named);
             report.flows = see::with_lost(seen.flows, &lost);
             report.converged_ms = report.flows.iter().filter_map(|flow| flow.converged_ms).max();
             report.denial = seen.denial;
             report.sweep = seen.sweep;
             report.ephemeral_containers = self.outside.prober().added();
             report.findings.extend(seen.unread);
-            let all_named = gather::note_unresolved(&mut report, &unresolved);
+            let all_named = gather::note_unresolved(&mut report, &book.unresolved());
             if statuses.iter().any(|s| s.not_applied.is_some()) {
                 report.verdict = Verdict::NotApplied;
             }

@@ -8,7 +8,7 @@ use crate::{
         verdict::{self, Side},
         world::{Class, End, World},
     },
-    model::{Direction, Entry, Labels, PolicyDocument, PolicyRef, Protocol, RuleRef},
+    model::{Direction, Entry, Labels, Origin, PolicyDocument, PolicyRef, Protocol, RuleRef},
 };
 
 /// A flow that one side denies.
@@ -30,6 +30,22 @@ pub struct Flow<'w> {
 /// other end. `opening` is the rule that opens the other side.
 #[must_use]
 pub fn entries(world: &World, documents: &[PolicyDocument], flow: Flow<'_>, opening: Option<&RuleRef>) -> Vec<Entry> {
+    among(world, documents, flow, (opening, None))
+}
+
+/// The entry that opens the side in the policy of a rule that opens the same to somebody else, with that rule's ports.
+#[must_use]
+pub fn beside(world: &World, documents: &[PolicyDocument], flow: Flow<'_>, rule: &RuleRef) -> Vec<Entry> {
+    among(world, documents, flow, (Some(rule), Some(&rule.policy)))
+}
+
+/// In one policy, if it is among those that isolate; else in the best of them.
+fn among(
+    world: &World,
+    documents: &[PolicyDocument],
+    flow: Flow<'_>,
+    (opening, home): (Option<&RuleRef>, Option<&PolicyRef>),
+) -> Vec<Entry> {
     let Flow { from, to, protocol, port, side } = flow;
     let (subject, peer) = match side {
         Direction::Ingress => (to, from),
@@ -41,8 +57,7 @@ pub fn entries(world: &World, documents: &[PolicyDocument], flow: Flow<'_>, open
         Direction::Egress => sides.egress,
     };
     let (Some(class), Side::Denied(policies)) = (subject.class, denying) else { return Vec::new() };
-    let document = |id: &PolicyRef| documents.iter().find(|document| document.id == *id);
-    let isolating: Vec<&PolicyDocument> = policies.iter().filter_map(|(id, _)| document(id)).collect();
+    let isolating = isolating(documents, &policies, home);
     let namespace = &class.workload.namespace;
     let in_namespace: Vec<&PolicyDocument> =
         documents.iter().filter(|d| d.id.namespace.as_ref() == Some(namespace)).collect();
@@ -64,6 +79,20 @@ pub fn entries(world: &World, documents: &[PolicyDocument], flow: Flow<'_>, open
         namespace_policies: &in_namespace,
         other_rule: opening.and_then(|rule| value(documents, rule)),
     })
+}
+
+/// The documents of the policies that isolate; that of `home` alone, where it is one of them.
+fn isolating<'d>(
+    documents: &'d [PolicyDocument],
+    policies: &[(PolicyRef, Option<Origin>)],
+    home: Option<&PolicyRef>,
+) -> Vec<&'d PolicyDocument> {
+    let document = |id: &PolicyRef| documents.iter().find(|document| document.id == *id);
+    let mut found: Vec<&PolicyDocument> = policies.iter().filter_map(|(id, _)| document(id)).collect();
+    if let Some(home) = home.filter(|home| found.iter().any(|document| document.id == **home)) {
+        found.retain(|document| document.id == *home);
+    }
+    found
 }
 
 /// A rule as its document has it.

@@ -180,6 +180,7 @@ fn one_sided(input: &Input<'_>) -> Linted {
         live: world,
         changed_rules: &world.policies.iter().flat_map(references).collect::<Vec<_>>(),
         outside: &[],
+        names: &BTreeSet::new(),
         known: &[],
         git: &ids,
         probe_from: &|_| true,

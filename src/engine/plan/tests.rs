@@ -35,7 +35,7 @@ fn limits() -> Limits {
 }
 
 fn outside() -> Outside {
-    Outside { name: Some("pg01".to_owned()), address: "203.0.113.7".parse().unwrap(), ports: vec![5432] }
+    Outside { name: Some("pg01".to_owned()), address: "203.0.113.7".parse().unwrap(), ports: vec![5432], seen_by: None }
 }
 
 fn flow(world: &World, source: &str, target: Target, port: u16) -> TouchedFlow {

@@ -107,7 +107,7 @@ fn flips(views: &Views<'_>, before: &Matrix<'_>, difference: &Difference) -> Vec
         }
     }
     for source in (0..views.classes().len()).filter(|s| difference.may_be_from(*s) && views.is_watched(*s)) {
-        for outside in views.input.outside {
+        for outside in views.hosts(source) {
             outside_flips(views, before, source, &Target::Outside(outside.clone()), &mut result);
         }
     }

@@ -32,7 +32,9 @@ use super::{
     matrix::{Difference, Matrix},
     world::{Class, End, Family, World, families},
 };
-use crate::model::{Decision, Direction, Endpoint, Finding, PolicyRef, Protocol, RecordedFlow, RuleRef, Unseen, Why};
+use crate::model::{
+    Decision, Direction, Endpoint, Finding, PolicyRef, Protocol, RecordedFlow, RuleRef, Unseen, Why, Workload,
+};
 pub use changed::{Flipped, relabelled};
 use collected::Collected;
 pub(in crate::engine) use effect::ABSENT;
@@ -49,6 +51,16 @@ pub struct Outside {
     pub address: IpAddr,
     /// The ports that may be probed there.
     pub ports: Vec<u16>,
+    /// The workloads whose pods see it at this address; `None`: all.
+    pub seen_by: Option<BTreeSet<Workload>>,
+}
+
+impl Outside {
+    /// Whether a workload's pods see it at this address.
+    #[must_use]
+    pub fn is_seen_by(&self, class: &Class) -> bool {
+        self.seen_by.as_ref().is_none_or(|workloads| workloads.contains(&class.workload))
+    }
 }
 
 /// Where a flow goes.
@@ -153,6 +165,8 @@ pub struct Input<'a> {
     pub changed_rules: &'a [RuleRef],
     /// Configured hosts, resolved.
     pub outside: &'a [Outside],
+    /// All names that the configuration has for them, resolved or not.
+    pub names: &'a BTreeSet<String>,
     /// Addresses and ports that the configuration names beside them: in a range without a host, the ports to speak of.
     pub known: &'a [(IpAddr, u16)],
     /// The policies of Git: rules of others are not this run's to exercise.
@@ -248,13 +262,19 @@ impl<'a> Views<'a> {
         }
     }
 
+    /// The configured hosts as a class sees them.
+    fn hosts(&self, source: usize) -> impl Iterator<Item = &'a Outside> + use<'a> {
+        let class = self.class(source);
+        self.input.outside.iter().filter(move |host| class.is_some_and(|class| host.is_seen_by(class)))
+    }
+
     /// Whether a flow over this family has a twin over IPv4.
     fn is_second(&self, source: usize, target: &Target, family: Family) -> bool {
         family == Family::V6
             && match target {
                 Target::Class(index) => self.families(source, *index).contains(&Family::V4),
                 Target::Outside(outside) => {
-                    let mut twins = self.input.outside.iter().filter(|o| o.name.is_some() && o.name == outside.name);
+                    let mut twins = self.hosts(source).filter(|o| o.name.is_some() && o.name == outside.name);
                     twins.any(|twin| Family::of(twin.address) == Family::V4)
                 }
                 // Its name has the family.

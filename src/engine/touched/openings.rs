@@ -157,7 +157,7 @@ impl<'p> Openings<'p> {
     }
 
     fn outside(&mut self, views: &Views<'_>, source: usize) {
-        for outside in views.input.outside {
+        for outside in views.hosts(source) {
             let (end, family) = (End::outside(outside.address), Family::of(outside.address));
             let Some(from) = views.class(source).map(|class| End::pods(class, family)) else { continue };
             let peers = self.matching(views, (from, end));

@@ -12,15 +12,44 @@ use crate::{
 pub(super) fn collect(views: &Views<'_>, flows: &mut Collected) -> Vec<String> {
     let mut gone = Vec::new();
     for (recorded, why) in views.input.recorded {
-        match found(views, recorded, *why) {
-            Some(flow) => flows.add_recorded(flow),
-            None => gone.push(recorded.key()),
+        let found = found(views, recorded, *why);
+        if found.is_empty() && !is_owed(views, recorded) {
+            gone.push(recorded.key());
+        }
+        for flow in found {
+            flows.add_recorded(flow);
         }
     }
     gone
 }
 
-fn found(views: &Views<'_>, recorded: &RecordedFlow, why: Why) -> Option<TouchedFlow> {
+/// Whether it goes to a host whose name could not be resolved: that says nothing about the flow.
+fn is_owed(views: &Views<'_>, recorded: &RecordedFlow) -> bool {
+    let Endpoint::External { name: Some(name), .. } = &recorded.destination else { return false };
+    let mut seen = class(views, &recorded.source).into_iter().flat_map(|source| views.hosts(source));
+    let is_resolved = seen.any(|host| host.name.as_ref() == Some(name));
+    views.input.names.contains(name) && class(views, &recorded.source).is_some() && !is_resolved
+}
+
+/// The flow as it is now; to a host, one for each of its addresses.
+fn found(views: &Views<'_>, recorded: &RecordedFlow, why: Why) -> Vec<TouchedFlow> {
+    let Endpoint::External { name: Some(name), .. } = &recorded.destination else {
+        return single(views, recorded, why).into_iter().collect();
+    };
+    let Some(source) = class(views, &recorded.source) else { return Vec::new() };
+    let hosts: Vec<&Outside> = views.hosts(source).filter(|host| host.name.as_ref() == Some(name)).collect();
+    let (six, four): (Vec<&Outside>, Vec<&Outside>) =
+        hosts.into_iter().partition(|host| Family::of(host.address) == Family::V6);
+    let of_family = if recorded.ipv6 || four.is_empty() { six } else { four };
+    let port = (recorded.protocol, recorded.port);
+    let flow = |host: &Outside| {
+        let (target, family) = (Target::Outside(host.clone()), Family::of(host.address));
+        TouchedFlow { ipv6: recorded.ipv6, ..views.flow(source, target, family, port, why) }
+    };
+    of_family.into_iter().map(flow).collect()
+}
+
+fn single(views: &Views<'_>, recorded: &RecordedFlow, why: Why) -> Option<TouchedFlow> {
     if let (Endpoint::External { cidrs, .. }, Some(destination)) =
         (&recorded.source, class(views, &recorded.destination))
     {
@@ -28,7 +57,7 @@ fn found(views: &Views<'_>, recorded: &RecordedFlow, why: Why) -> Option<Touched
     }
     let source = class(views, &recorded.source)?;
     let target = match &recorded.destination {
-        Endpoint::External { name, cidrs } => outside(views, name.as_deref(), cidrs, recorded.ipv6)?,
+        Endpoint::External { cidrs, .. } => outside(views, cidrs)?,
         other => Target::Class(class(views, other)?),
     };
     let family = match &target {
@@ -74,17 +103,7 @@ fn class(views: &Views<'_>, endpoint: &Endpoint) -> Option<usize> {
     of_workload().find(|(_, c)| c.usable).or_else(|| of_workload().next()).map(|(index, _)| index)
 }
 
-fn outside(views: &Views<'_>, name: Option<&str>, cidrs: &[IpNet], ipv6: bool) -> Option<Target> {
-    let same = |o: &&Outside| match name {
-        Some(name) => o.name.as_deref() == Some(name),
-        None => cidrs.contains(&IpNet::from(o.address)),
-    };
-    let of_family = |o: &&Outside| (Family::of(o.address) == Family::V6) == ipv6;
-    let mut of_name = views.input.outside.iter().filter(same);
-    let first = of_name.next();
-    match first.into_iter().chain(of_name).find(of_family).or_else(|| first.filter(|_| !ipv6)) {
-        Some(outside) => Some(Target::Outside(outside.clone())),
-        None if name.is_none() => cidrs.first().map(|net| Target::Range(*net)),
-        None => None,
-    }
+fn outside(views: &Views<'_>, cidrs: &[IpNet]) -> Option<Target> {
+    let host = views.input.outside.iter().find(|host| cidrs.contains(&IpNet::from(host.address)));
+    host.map(|host| Target::Outside(host.clone())).or_else(|| cidrs.first().map(|net| Target::Range(*net)))
 }

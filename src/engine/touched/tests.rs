@@ -57,7 +57,7 @@ impl Merge {
     /// With `pg01` at an address, port 5432.
     fn host(mut self, address: &str) -> Self {
         let address = address.parse().unwrap();
-        self.outside.push(Outside { name: Some("pg01".to_owned()), address, ports: vec![5432] });
+        self.outside.push(Outside { name: Some("pg01".to_owned()), address, ports: vec![5432], seen_by: None });
         self
     }
 
@@ -75,6 +75,7 @@ impl Merge {
             live: &live,
             changed_rules: &self.changed(),
             outside: &self.outside,
+            names: &BTreeSet::from(["pg01".to_owned()]),
             known: &self.known,
             git: &declared.policies.iter().map(|p| p.id.clone()).collect(),
             probe_from: &|name| name != "elsewhere",

@@ -13,7 +13,7 @@ use crate::{
         assemble::is_of_merge,
         compare::Material,
         findings,
-        seams::{Outside, Resolver, Source},
+        seams::{Outside, Source},
         trigger::is_checked,
     },
 };
@@ -77,32 +77,6 @@ impl<O: Outside> Run<'_, O> {
                 None
             }
         }
-    }
-
-    /// Configured hosts by their addresses of now, and the names that have none.
-    pub(super) async fn hosts(&self) -> (Vec<OutsideHost>, Vec<String>) {
-        let (mut hosts, mut unresolved) = (Vec::new(), Vec::new());
-        for destination in &self.settings.config.destinations {
-            let names = if destination.members.is_empty() {
-                vec![destination.name.clone()]
-            } else {
-                destination.members.clone()
-            };
-            for name in names {
-                match self.outside.resolver().resolve(&name).await {
-                    Ok(addresses) => hosts.extend(addresses.into_iter().map(|address| OutsideHost {
-                        name: Some(name.clone()),
-                        address,
-                        ports: destination.ports.clone(),
-                    })),
-                    Err(fault) => {
-                        tracing::warn!(name, error = %fault, "destination could not be resolved");
-                        unresolved.push(name);
-                    }
-                }
-            }
-        }
-        (hosts, unresolved)
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::Run;
+use super::{Run, blind};
 use crate::{
     config::Evidence,
     engine::{
@@ -21,8 +21,11 @@ use crate::{
     verify::{
         assemble::Assembler,
         compare::{self, Comparison, Material},
-        evidence, moved, nodes, probing, recall,
+        evidence,
+        names::{self, Book},
+        nodes, probing, recall,
         seams::{Clock, Fault, Outside},
+        since,
         track::Track,
     },
 };
@@ -60,10 +63,16 @@ struct Moved {
 }
 
 impl<O: Outside> Run<'_, O> {
-    pub(super) async fn see(&self, material: &Material<'_>, comparison: &Comparison) -> Result<SeenFlows, Fault> {
+    pub(super) async fn see(
+        &self,
+        material: &Material<'_>,
+        comparison: &Comparison,
+        book: &Book,
+    ) -> Result<SeenFlows, Fault> {
         let assembler = Assembler { comparison, material, accepted: self.acceptances() };
         let (drifted, rest): (Vec<TouchedFlow>, Vec<TouchedFlow>) =
             comparison.touched.flows.iter().cloned().partition(Assembler::is_drifted);
+        let (blind, rest) = blind::parted(comparison, book, rest);
         let plan = self.plan(material, comparison, rest);
         let from: BTreeSet<&PodRef> = plan.probes.iter().map(|planned| &planned.source).collect();
         tracing::info!(probes = plan.probes.len(), pods = from.len(), not_probed = plan.unseen.len(), "probing");
@@ -80,6 +89,8 @@ impl<O: Outside> Run<'_, O> {
         let unread = self.evidence(material, &since, &mut probed).await;
         flows.extend(probed.into_iter().map(|(_, flow)| flow));
         flows.extend(plan.unseen.iter().filter_map(|(f, unseen, reason)| assembler.unseen(f, *unseen, reason)));
+        let unnamed = blind.iter().filter_map(|(f, unseen, reason)| assembler.unseen(f, *unseen, reason));
+        flows.extend(unnamed.map(|flow| FlowReport { observed: Outcome::Dns, ..flow }));
         let left = comparison.touched.left + plan.left;
         let sweep = material.sweep.map(|_| nodes::swept(&flows, probing.tracks.len(), left));
         let flows = nodes::joined(flows);
@@ -124,7 +135,8 @@ impl<O: Outside> Run<'_, O> {
     fn is_known_unprobeable(&self, state: &State, comparison: &Comparison, flow: &TouchedFlow) -> bool {
         let key = recall::key(&comparison.live, flow);
         // What an earlier version could not show, this one may.
-        let is_shown_now = |reason: &str| reason.ends_with(SILENT) && flow.unseen.is_none();
+        let is_shown_now =
+            |reason: &str| reason.starts_with(names::DENIED) || reason.ends_with(SILENT) && flow.unseen.is_none();
         let unprobeable = |r: &FlowRecord| r.state == Unseen::Unprobeable && !is_shown_now(&r.reason);
         let known = key.and_then(|k| state.flows.get(&k)).is_some_and(unprobeable);
         known && flow.why == Why::Retried && self.trigger != Trigger::Manual
@@ -138,13 +150,13 @@ impl<O: Outside> Run<'_, O> {
 
     /// Pods and policies that are not what they were when the probes were planned.
     async fn moved(&self, material: &Material<'_>, comparison: &Comparison, tracks: &[Track]) -> Result<Moved, Fault> {
-        let pods = moved::pods(self.outside.cluster(), material.snapshot, tracks).await?;
+        let pods = since::pods(self.outside.cluster(), material.snapshot, tracks).await?;
         // Policies between other people's namespaces change all the time on a busy cluster.
         let git: BTreeSet<_> = material.declared.iter().flat_map(|d| &d.policies).map(|p| p.id.clone()).collect();
         let ours = |id: &PolicyRef| {
             id.namespace.as_ref().is_none_or(|n| compare::is_watched(material, &comparison.product, &git, n))
         };
-        let policies_moved = moved::policies(self.outside.cluster(), material.snapshot, ours).await?;
+        let policies_moved = since::policies(self.outside.cluster(), material.snapshot, ours).await?;
         let owed = tracks.iter().filter(|t| t.planned.flow.why != Why::Sweep).flat_map(ends);
         let owed_moved = owed.into_iter().any(|id| pods.contains(id));
         Ok(Moved { replan: owed_moved || policies_moved, pods })

@@ -1,9 +1,11 @@
 //! Configured expectations: met, not met, not looked at.
 
-use netpol_verify::model::{FindingRule, Verdict};
+use std::net::IpAddr;
+
+use netpol_verify::model::{FindingRule, Severity, Verdict};
 
 use crate::usecase::{
-    fake::Fake,
+    fake::{Fake, Ran},
     shop::{Files, checked},
 };
 
@@ -74,4 +76,85 @@ async fn the_control_of_unreachable_is_that_an_open_way_is_an_error() {
     assert!(
         ran.report.unwrap().findings.iter().any(|f| f.message.contains("should be unreachable, is open from shop/"))
     );
+}
+
+/// What DNS says of a name, with whether it listens on 443 there.
+fn named(fake: &Fake, name: &str, hosts: &[([u8; 4], bool)]) {
+    let mut world = fake.world();
+    world.names.insert(name.to_owned(), hosts.iter().map(|(address, _)| IpAddr::from(*address)).collect());
+    let listening = hosts.iter().filter(|(_, listens)| *listens).map(|(address, _)| (IpAddr::from(*address), 443));
+    world.outside.extend(listening);
+}
+
+/// A policy that lets the shop out to a block.
+fn out(cidr: &str) -> String {
+    format!(
+        "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{name: out, namespace: shop}}\nspec:\n  \
+         podSelector: {{}}\n  policyTypes: [Egress]\n  egress:\n  - to: [{{ipBlock: {{cidr: {cidr}}}}}]\n    ports: [{{port: 443}}]\n"
+    )
+}
+
+fn expectations(ran: &Ran) -> Vec<(Severity, &str)> {
+    let findings = ran.report.as_ref().unwrap().findings.iter().filter(|f| f.rule == FindingRule::Expectation);
+    findings.map(|f| (f.severity, f.message.as_str())).collect()
+}
+
+#[tokio::test]
+async fn a_name_is_resolved_in_the_pod_and_each_of_its_addresses_counts() {
+    let (fake, mut files) = checked().await;
+    fake.configure("expectations: [{from: {namespace: shop}, to: 'kubernetes.default:443', is: reachable}]");
+    fake.push(files.put("infra/shop/out.yaml", &out("10.9.0.0/16")));
+    named(&fake, "kubernetes.default", &[([10, 9, 9, 9], true), ([10, 9, 9, 10], false)]);
+    let ran = fake.run().await;
+    let [(Severity::Error, text)] = expectations(&ran)[..] else { panic!("{ran:#?}") };
+    assert!(text.contains("is partly closed (timeout at 10.9.9.10:443)"), "{text}");
+    assert_eq!(ran.exit, 1);
+    named(&fake, "kubernetes.default", &[([10, 9, 9, 9], true), ([10, 9, 9, 10], true)]);
+    assert_eq!(fake.scheduled().await.exit, 0);
+}
+
+/// The operations page says that the API server and DNS are open implicitly; under a default-deny egress they are not.
+#[tokio::test]
+async fn what_a_default_deny_closes_is_said_to_be_closed_by_it() {
+    let (fake, mut files) = checked().await;
+    fake.configure("expectations: [{from: {namespace: shop}, to: 'kubernetes.default:443', is: reachable}]");
+    named(&fake, "kubernetes.default", &[([10, 9, 9, 9], true)]);
+    let ran = fake.scheduled().await;
+    let [(Severity::Error, text)] = expectations(&ran)[..] else { panic!("{ran:#?}") };
+    assert!(text.contains("its egress is isolated (NetworkPolicy/shop/"), "{text}");
+    let shop = files.0["infra/shop/baseline.yaml"].clone();
+    fake.push(files.put("infra/shop/baseline.yaml", shop.split_once("---\n").unwrap().0));
+    let ran = fake.run().await;
+    let [(Severity::Warning, text)] = expectations(&ran)[..] else { panic!("{ran:#?}") };
+    assert!(text.contains("no rule lets it ask the cluster's DNS"), "{text}");
+    assert_eq!(ran.exit, 1, "what was not met stays open until it is looked at: {ran:#?}");
+}
+
+#[tokio::test]
+async fn dns_is_asked_a_question_over_udp() {
+    let (fake, _) = checked().await;
+    fake.configure("expectations: [{from: {namespace: shop}, to: 'kube-dns.kube-system:53/UDP', is: reachable}]");
+    let server = fake.world().pods.iter().find(|p| p.info.workload.name == "kube-dns").unwrap().info.ips[0];
+    fake.world().names.insert("kube-dns.kube-system".to_owned(), vec![server]);
+    let ran = fake.scheduled().await;
+    let [(Severity::Error, text)] = expectations(&ran)[..] else { panic!("the base opens TCP alone: {ran:#?}") };
+    assert!(text.contains(&format!("timeout at {server}:53")), "{text}");
+    fake.kubectl(
+        "kubectl-edit",
+        "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: udp, namespace: shop}\nspec:\n  \
+         podSelector: {}\n  policyTypes: [Egress]\n  egress:\n  - ports: [{protocol: UDP, port: 53}]\n",
+    );
+    let ran = fake.scheduled().await;
+    assert!(expectations(&ran).is_empty(), "{ran:#?}");
+}
+
+#[tokio::test]
+async fn all_of_one_pod_goes_into_one_exec() {
+    let (fake, _) = checked().await;
+    let to = |n: u8| format!("{{from: {{namespace: shop}}, to: '10.9.9.{n}:443', is: unreachable}}");
+    fake.configure(&format!("expectations: [{}]", (1..=20).map(to).collect::<Vec<_>>().join(", ")));
+    let ran = fake.scheduled().await;
+    let report = ran.report.as_ref().unwrap();
+    assert_eq!(report.findings.iter().filter(|f| f.message.contains("by whom: unknown")).count(), 20);
+    assert_eq!((ran.exit, fake.world().execs), (0, 1), "{ran:#?}");
 }

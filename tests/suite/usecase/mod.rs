@@ -15,6 +15,7 @@ mod kills;
 mod labels;
 mod lists;
 mod merges;
+mod names;
 mod random;
 mod retries;
 mod room;

@@ -17,6 +17,7 @@ mod forged;
 mod install;
 mod kills;
 mod merges;
+mod names;
 mod needs;
 mod nodes;
 mod page;

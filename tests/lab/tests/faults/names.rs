@@ -1,4 +1,4 @@
-//! What names lead to: the verifier's own resolver, and the name server that the pods ask.
+//! What names lead to, by the name server that the pods ask and by the verifier's own resolver.
 
 use anyhow::{Result, ensure};
 use lab::{
@@ -23,10 +23,13 @@ async fn open_outside(lab: &Lab, block: &str) -> Result<String> {
     lab.merge("Let the shop use the files").await
 }
 
-/// What the verifier's resolver says of the host: its addresses.
-fn resolves(lab: &Lab, addresses: &[String]) -> Result<()> {
+/// What everybody's resolver says of the host: its addresses.
+async fn resolves(lab: &Lab, addresses: &[String]) -> Result<()> {
     let lines: Vec<String> = addresses.iter().map(|address| format!("{address} {HOST}\n")).collect();
-    lab.verifier.set_hosts(&lines.concat())
+    lab.verifier.set_hosts(&lines.concat())?;
+    let known = addresses.iter().map(|address| Ok(address.parse()?)).collect::<Result<Vec<_>>>()?;
+    let name = if known.is_empty() { Name::Unknown } else { Name::Addresses(known) };
+    Ok(lab.net.set_names(Names::from([(HOST.to_owned(), name)])).await?)
 }
 
 /// Whether the newest run saw the flow to the host.
@@ -45,13 +48,13 @@ fn a_name_that_cannot_be_resolved_keeps_its_flow_owed() -> Result<()> {
     row!(Said, "could not be resolved: look at the cluster's DNS");
     play(async |lab| {
         lab.verifier.set("RES_OPTIONS", "timeout:1 attempts:1");
-        resolves(lab, &[])?;
+        resolves(lab, &[]).await?;
         let commit = open_outside(lab, "192.168.77.1/32").await?;
         assert_not_told(&lab.run_for(&commit).await?)?;
         let again = lab.run_for(&commit).await?;
         ensure!(lab.matrix.top().len() == 1, "told once: {:#?}", lab.matrix.top());
         assert_not_told(&again)?;
-        resolves(lab, &[ADDRESS.to_owned()])?;
+        resolves(lab, &[ADDRESS.to_owned()]).await?;
         assert_cured(lab, &commit).await?;
         assert_seen(lab)
     })
@@ -61,12 +64,12 @@ fn a_name_that_cannot_be_resolved_keeps_its_flow_owed() -> Result<()> {
 fn a_name_that_lies_verifies_nothing() -> Result<()> {
     row!(Said, "no configured destination lies in 192.168.77.1/32");
     play(async |lab| {
-        resolves(lab, &["203.0.113.7".to_owned()])?;
+        resolves(lab, &["203.0.113.7".to_owned()]).await?;
         let commit = open_outside(lab, "192.168.77.1/32").await?;
         let run = lab.run_for(&commit).await?;
         assert_not_told(&run)?;
         ensure!(run.report()?.flows.iter().all(|flow| flow.result != "verified"), "{}", run.report()?);
-        resolves(lab, &[ADDRESS.to_owned()])?;
+        resolves(lab, &[ADDRESS.to_owned()]).await?;
         assert_cured(lab, &commit).await?;
         lab.run_by_hand().await?;
         assert_seen(lab)
@@ -78,7 +81,7 @@ fn a_name_that_leads_to_a_dead_address_verifies_nothing() -> Result<()> {
     row!(Said, "");
     play(async |lab| {
         lab.verifier.configure(&json!({"probe": {"deadline": "6s"}}))?;
-        resolves(lab, &["192.168.77.99".to_owned()])?;
+        resolves(lab, &["192.168.77.99".to_owned()]).await?;
         let commit = open_outside(lab, "192.168.77.0/24").await?;
         let run = lab.run_for(&commit).await?;
         ensure!(run.report()?.flows.iter().all(|flow| flow.result != "verified"), "{}", run.report()?);
@@ -92,7 +95,7 @@ fn a_name_with_forty_addresses_is_not_verified_by_the_first() -> Result<()> {
     play(async |lab| {
         lab.verifier.configure(&json!({"probe": {"deadline": "20s"}}))?;
         let all: Vec<String> = (1..=40).map(|last| format!("192.168.77.{last}")).collect();
-        resolves(lab, &all)?;
+        resolves(lab, &all).await?;
         let commit = open_outside(lab, "192.168.77.0/24").await?;
         let run = lab.run_for(&commit).await?;
         let flows = run.report()?.flows.iter().filter(|flow| flow.port == PORT);
@@ -107,14 +110,14 @@ fn an_expectation_whose_name_cannot_be_resolved_is_never_green() -> Result<()> {
     row!(Said, "could not be resolved");
     play(async |lab| {
         lab.verifier.set("RES_OPTIONS", "timeout:1 attempts:1");
-        resolves(lab, &[])?;
+        resolves(lab, &[]).await?;
         let to = format!("{HOST}:{PORT}");
         lab.verifier
             .configure(&json!({"expectations": [{"from": {"namespace": "xx-shop"}, "to": to, "is": "unreachable"}]}))?;
         let commit = open(lab).await?;
         assert_not_told(&lab.run_for(&commit).await?)?;
         assert_not_told(&lab.run_for(&commit).await?)?;
-        resolves(lab, &[ADDRESS.to_owned()])?;
+        resolves(lab, &[ADDRESS.to_owned()]).await?;
         assert_cured(lab, &commit).await
     })
 }

@@ -109,6 +109,10 @@ pub struct World {
     pub stale: Option<(String, Vec<PolicyDocument>)>,
     pub outside: BTreeSet<(IpAddr, u16)>,
     pub names: BTreeMap<String, Vec<IpAddr>>,
+    /// What the pods of a workload see in place of that.
+    pub pod_names: BTreeMap<(String, String), Vec<IpAddr>>,
+    /// Names asked for, by pod, with how often.
+    pub resolved: BTreeMap<(PodRef, String), usize>,
     /// The list of intended flows in the artifact.
     pub allowlist: Option<String>,
     pub room: Vec<Event>,

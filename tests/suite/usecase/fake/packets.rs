@@ -49,13 +49,25 @@ pub fn dns(world: &World, source: &PodRef, ip: IpAddr, port: u16) -> Outcome {
     if server.is_some() && allowed { Outcome::Open } else { Outcome::Timeout }
 }
 
-/// How the pod's resolver ends.
-pub fn resolved(world: &World, source: &PodRef, addresses: &[IpAddr]) -> Outcome {
-    match world.pods.iter().find(|p| &p.info.id == source) {
-        None => Outcome::NoSource,
-        Some(pod) if !pod.has_nc => Outcome::ToolMissing,
-        Some(_) if addresses.is_empty() => Outcome::Dns,
-        Some(_) => Outcome::Open,
+/// What a pod's own resolver says: it has to reach a pod of the cluster's DNS.
+pub fn resolve(world: &World, source: &PodRef, name: &str) -> (Outcome, Vec<IpAddr>) {
+    let Some(from) = world.pods.iter().find(|p| &p.info.id == source) else { return (Outcome::NoSource, Vec::new()) };
+    if !from.can_ask || !from.has_nc {
+        return (Outcome::ToolMissing, Vec::new());
+    }
+    let mut servers = world.pods.iter().filter(|p| p.info.labels.get("k8s-app").is_some_and(|v| v == "kube-dns"));
+    let asks = |server: &FakePod| {
+        let ip = server.info.ips[0];
+        let over = |protocol| answer(world, from, ip, protocol, 53) == Answer::Allowed;
+        server.listens.contains(&53) && (over(Protocol::Udp) || over(Protocol::Tcp))
+    };
+    if !servers.any(asks) {
+        return (Outcome::Dns, Vec::new());
+    }
+    let own = world.pod_names.get(&(from.info.workload.to_string(), name.to_owned()));
+    match own.or_else(|| world.names.get(name)) {
+        Some(addresses) if !addresses.is_empty() => (Outcome::Open, addresses.clone()),
+        _ => (Outcome::Dns, Vec::new()),
     }
 }
 

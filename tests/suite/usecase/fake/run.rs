@@ -106,6 +106,7 @@ impl Fake {
             let mut world = self.world();
             world.asked.clear();
             world.execs = 0;
+            world.resolved.clear();
         }
         let created = self.world().now();
         let job = OwnJob { created: job.created.clone().or(Some(created)), ..job };

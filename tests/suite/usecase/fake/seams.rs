@@ -139,8 +139,10 @@ impl Prober for Fake {
                         packets::dns(&world, &source.pod, *server, *port)
                     }
                     ProbeTarget::Resolve { name } => {
-                        addresses = world.names.get(name).cloned().unwrap_or_default();
-                        packets::resolved(&world, &source.pod, &addresses)
+                        *world.resolved.entry((source.pod.clone(), name.clone())).or_default() += 1;
+                        let (outcome, found) = packets::resolve(&world, &source.pod, name);
+                        addresses = found;
+                        outcome
                     }
                 };
                 Seen {
