@@ -34,7 +34,8 @@ fn to_pods_of(fake: &Fake, workload: &str, all: &[[u8; 4]]) {
 
 /// `app` may reach these blocks on the host's port.
 fn out(app: &str, blocks: &[&str]) -> String {
-    let blocks: String = blocks.iter().map(|block| format!("    - ipBlock: {{cidr: {block}}}\n")).collect();
+    let blocks: Vec<String> = blocks.iter().map(|block| format!("    - ipBlock: {{cidr: {block}}}\n")).collect();
+    let blocks = blocks.concat();
     format!(
         "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata:\n  name: {app}-out\n  namespace: shop\nspec:\n  \
          podSelector:\n    matchLabels: {{app: {app}}}\n  policyTypes: [Egress]\n  egress:\n  - to:\n{blocks}    ports:\n    \
