@@ -6,6 +6,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 use ipnet::IpNet;
 
 use super::{
+    near_miss,
     reach::{Point, Reach},
     world::Family,
 };
@@ -47,6 +48,9 @@ pub struct Meaning<'s> {
     /// Its ports are what is asked for then.
     pub service: Option<&'s ServiceInfo>,
 }
+
+/// Pods that are named in the place of one that is gone.
+const SHOWN_PODS: usize = 5;
 
 /// kubectl's names of the kinds that have pods.
 const KINDS: [(&str, &[&str]); 9] = [
@@ -201,6 +205,7 @@ fn some<'s>(meaning: Meaning<'s>, text: &str, reach: &Reach<'_>) -> Result<Meani
         return Ok(meaning);
     }
     let namespace = text.split('/').next().unwrap_or_default();
+    let name = text.rsplit('/').next().unwrap_or_default();
     let in_namespace = reach.points().iter().filter(|point| point.workload.namespace == namespace);
     let mut names: Vec<String> = in_namespace.map(|p| format!("{}/{}", p.workload.kind, p.workload.name)).collect();
     names.dedup();
@@ -209,7 +214,29 @@ fn some<'s>(meaning: Meaning<'s>, text: &str, reach: &Reach<'_>) -> Result<Meani
         1..=20 => format!("namespace `{namespace}` has {}", names.join(", ")),
         count => format!("namespace `{namespace}` has {count} others"),
     };
-    Err(Unknown(format!("there is no pod or workload `{text}`: {there}")))
+    let meant = meant(namespace, name, reach).map(|meant| format!("; {meant}")).unwrap_or_default();
+    Err(Unknown(format!("there is no pod or workload `{text}`: {there}{meant}")))
+}
+
+/// What was probably meant: the pods that a replaced one's workload has now, or a name that is nearly the same.
+fn meant(namespace: &str, name: &str, reach: &Reach<'_>) -> Option<String> {
+    let points = || reach.points().iter().filter(|point| point.workload.namespace == namespace);
+    let is_of = |point: &&Point| name.strip_prefix(&point.workload.name).is_some_and(|rest| rest.starts_with('-'));
+    if let Some(point) = points().filter(is_of).max_by_key(|point| point.workload.name.len()) {
+        let pods: Vec<&str> = point.pods.iter().take(SHOWN_PODS).map(|pod| pod.name.as_str()).collect();
+        let more = if point.pods.len() > SHOWN_PODS { ", …" } else { "" };
+        return (!pods.is_empty()).then(|| format!("{}'s pods are {}{more}", point.workload.name, pods.join(", ")));
+    }
+    let near = near_miss::nearest(name, points().map(|point| point.workload.name.as_str()));
+    let mut namespaces = reach.points().iter().map(|point| point.workload.namespace.as_str());
+    let near = near.map(|near| format!("{namespace}/{near}")).or_else(|| {
+        if namespaces.any(|known| known == namespace) {
+            return None;
+        }
+        let all = reach.points().iter().map(|point| point.workload.namespace.as_str());
+        near_miss::nearest(namespace, all).map(|near| format!("{near}/{name}"))
+    });
+    near.map(|near| format!("did you mean `{near}`?"))
 }
 
 fn service<'s>(namespace: &str, name: &str, reach: &Reach<'_>, snapshot: &'s Snapshot) -> Result<Meaning<'s>, Unknown> {

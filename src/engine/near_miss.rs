@@ -92,6 +92,13 @@ pub fn missing_namespace<V>(selector: &Selector, namespaces: &BTreeMap<String, V
     })
 }
 
+/// The name that was probably meant.
+#[must_use]
+pub fn nearest<'n>(wanted: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+    let near = names.into_iter().filter_map(|name| Some((word_distance(wanted, name)?, name)));
+    near.min().map(|(_, name)| name)
+}
+
 /// Each wanted key and value, with the selector of all other requirements.
 fn requirements(source: &LabelSelector) -> Vec<(String, String, Selector)> {
     let mut all = Vec::new();
