@@ -131,6 +131,7 @@ fn blank(ends: (Endpoint, Endpoint), port: (Protocol, u16), decisions: (Decision
         note: None,
         converged_ms: None,
         open_ms: None,
+        services: Vec::new(),
         covers: 0,
         rules: Vec::new(),
         evidence: Vec::new(),

@@ -38,6 +38,7 @@ pub mod reach;
 pub mod read;
 pub mod surroundings;
 pub mod table;
+pub mod through;
 pub mod touched;
 pub mod verdict;
 pub mod world;

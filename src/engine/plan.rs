@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use super::{
     dns,
     matrix::Matrix,
+    through::{self, Through},
     touched::{Origin, Target, TouchedFlow},
     world::{Class, Family},
 };
@@ -80,6 +81,15 @@ pub struct Planned {
     pub target_controls: Vec<TargetControl>,
     /// Addresses that the source may reach, with what they are.
     pub source_controls: Vec<(Address, String)>,
+    /// Services through which users connect to the same target: asked in the same exec.
+    pub through: Vec<Through>,
+}
+
+impl Planned {
+    /// How many addresses are asked for it.
+    const fn probes(&self) -> usize {
+        1 + self.through.len()
+    }
 }
 
 /// What to probe, and what not.
@@ -110,17 +120,20 @@ pub struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    /// Plans. Flows of a sweep go last, and what of them is too much is left for later sweeps.
+    /// Plans. Flows of a sweep go last, and what of them is too much is left for later sweeps. Each address that is asked
+    /// for a flow's sake, those of its Services too, counts as a probe.
     #[must_use]
     pub fn plan(&self, flows: Vec<TouchedFlow>) -> Plan {
         let pods: BTreeMap<&PodRef, &PodInfo> = self.snapshot.pods.iter().map(|p| (&p.id, p)).collect();
         let mut plan = Plan::default();
         let mut swept = Vec::new();
+        let mut free = self.limits.max_probes;
         for flow in flows {
             let is_swept = flow.why == Why::Sweep;
             match self.one(&flow, &pods) {
                 Ok(planned) if is_swept => swept.extend(planned),
-                Ok(planned) if plan.probes.len() + planned.len() <= self.limits.max_probes => {
+                Ok(planned) if count(&planned) <= free => {
+                    free -= count(&planned);
                     plan.probes.extend(planned);
                 }
                 Ok(_) => plan.unseen.push((flow, Unseen::Pending, "over probe.maxProbes".to_owned())),
@@ -129,11 +142,16 @@ impl Planner<'_> {
                 Err((unseen, reason)) => plan.unseen.push((flow, unseen, reason)),
             }
         }
-        let mut swept = spread::interleaved(swept, |id| pods.get(id).and_then(|pod| pod.node.clone()));
-        let free = self.limits.max_probes.saturating_sub(plan.probes.len());
-        plan.left += swept.len().saturating_sub(free);
-        swept.truncate(free);
-        plan.probes.append(&mut swept);
+        let swept = spread::interleaved(swept, |id| pods.get(id).and_then(|pod| pod.node.clone()));
+        let before = swept.len();
+        let fits = swept.into_iter().take_while(|planned| {
+            let fits = planned.probes() <= free;
+            free = free.saturating_sub(planned.probes());
+            fits
+        });
+        let mut fits: Vec<Planned> = fits.collect();
+        plan.left += before - fits.len();
+        plan.probes.append(&mut fits);
         plan
     }
 
@@ -158,9 +176,15 @@ impl Planner<'_> {
             source: source.id.clone(),
             target_pod: target_pod.map(|p| p.id.clone()),
             address: address(ip),
+            through: self.through(flow, ip, target_pod),
             flow: flow.clone(),
         });
         Ok(planned.collect())
+    }
+
+    fn through(&self, flow: &TouchedFlow, ip: IpAddr, target: Option<&PodInfo>) -> Vec<Through> {
+        let all = through::through(self.snapshot, self.live, flow, (ip, target));
+        all.into_iter().filter(|one| !self.is_never(None, one.address)).collect()
     }
 
     /// The same from and to pods of every node on which both ends run.
@@ -319,6 +343,11 @@ impl Planner<'_> {
         found.sort_by(|a, b| (a.0, &a.2).cmp(&(b.0, &b.2)));
         found.into_iter().take(SOURCE_CONTROLS).map(|(_, address, name)| (address, name)).collect()
     }
+}
+
+/// How many addresses are asked for these.
+fn count(planned: &[Planned]) -> usize {
+    planned.iter().map(Planned::probes).sum()
 }
 
 /// Opted-out pods and pods behind a mesh proxy cannot tell anything.

@@ -120,7 +120,8 @@ fn service_ends(snapshot: &Snapshot, service: &ServiceInfo) -> ServiceEnds {
     ServiceEnds::Known(ends)
 }
 
-fn target_ports(pod: &PodInfo, protocol: Protocol, target: &str) -> Vec<u16> {
+/// The numbers that a Service's target port has at a pod.
+pub(super) fn target_ports(pod: &PodInfo, protocol: Protocol, target: &str) -> Vec<u16> {
     if let Ok(number) = target.parse() {
         return vec![number];
     }

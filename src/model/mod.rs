@@ -28,7 +28,7 @@ pub use endpoint::{Endpoint, Labels, Workload, flow_key, without_family};
 pub use finding::{Entry, Finding, Rule as FindingRule, Severity};
 pub use name::{KustomizationRef, ObjectRef, PodRef, PolicyRef, Revision};
 pub use origin::{Origin, Origins, Via};
-pub use outcome::{Decision, Outcome, Strength};
+pub use outcome::{Decision, Outcome, ServiceSeen, Strength};
 pub use policy::{Action, Direction, NamespaceMatch, Order, Peer, Policy, PortMatch, Rule, RuleRef, Subject, Tier};
 pub use port::{PortRange, PortSet, Protocol};
 pub use report::{

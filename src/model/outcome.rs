@@ -78,3 +78,19 @@ pub enum Strength {
     /// The snapshot offers nothing that the source may reach, so that only the target's life is proven.
     Weak,
 }
+
+/// What a Service in front of a flow's target answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceSeen {
+    /// Its name as users write it: `redis.redis`.
+    pub service: String,
+    /// Its ClusterIP.
+    pub address: String,
+    /// Its port.
+    pub port: u16,
+    /// The pod's port that it leads to, where that is not the flow's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leads_to: Option<u16>,
+    /// What was seen.
+    pub observed: Outcome,
+}

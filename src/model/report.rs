@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Cleared, Decision, Endpoint, Entry, Finding, KustomizationRef, Origin, Outcome, PodRef, PolicyRef, Protocol,
-    Revision, RuleRef, Severity, Standing, Strength,
+    Revision, RuleRef, ServiceSeen, Severity, Standing, Strength,
 };
 
 /// The schema name of [`Report`]'s JSON.
@@ -287,6 +287,9 @@ pub struct FlowReport {
     /// How long a denied flow was still seen open, in milliseconds since probing began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open_ms: Option<u64>,
+    /// What the Services in front of the target answered, where their endpoints have one verdict.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<ServiceSeen>,
     /// Other flows of the same class that this one stands for.
     pub covers: usize,
     /// Rules that it exercises: those of the merge, on a first run all.

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     engine::by_hand::Shown,
-    model::{Decision, DenialLook, Direction, Endpoint, FlowReport, FlowResult, Outcome},
+    model::{Decision, DenialLook, Direction, Endpoint, FlowReport, FlowResult, Outcome, ServiceSeen},
 };
 
 /// The schema of the JSON form.
@@ -80,6 +80,7 @@ pub fn to_text(shown: &Shown) -> String {
         }
     }
     lines.extend(seen(shown));
+    lines.extend(shown.flow.services.iter().map(service));
     lines.extend(controls(&shown.flow));
     lines.extend(to_do(shown).map(|what| format!("  {what}")));
     for entry in &shown.flow.entries {
@@ -143,9 +144,10 @@ fn seen(shown: &Shown) -> Option<String> {
     let tries = if shown.tries == 1 { String::new() } else { format!(", {} tries", shown.tries) };
     let settled = flow
         .converged_ms
-        .filter(|ms| *ms > 0)
+        .filter(|ms| *ms >= 100)
         .map(|ms| format!(", settled after {:.1} s", Duration::from_millis(ms).as_secs_f64()));
-    let words = Some(&shown.words).filter(|words| !words.is_empty() && flow.observed != Outcome::Open);
+    let is_told = |words: &str| words.is_empty() || flow.note.as_ref().is_some_and(|note| note.contains(words));
+    let words = Some(&shown.words).filter(|words| !is_told(words) && flow.observed != Outcome::Open);
     let words = words.map(|words| format!(" ({})", clean::line(words, SENTENCE / 3))).unwrap_or_default();
     Some(format!(
         "  seen    {} from {pod}{node} to {target}:{}{tries}{}{words}",
@@ -153,6 +155,13 @@ fn seen(shown: &Shown) -> Option<String> {
         flow.port,
         settled.unwrap_or_default()
     ))
+}
+
+/// What users get who connect to the Service.
+fn service(seen: &ServiceSeen) -> String {
+    let ServiceSeen { service, address, port, leads_to, observed } = seen;
+    let leads = leads_to.map(|target| format!(", its target port is {target}")).unwrap_or_default();
+    format!("  service {observed} at {}:{port} ({address}){leads}", clean::line(service, NAME))
 }
 
 fn controls(flow: &FlowReport) -> Vec<String> {

@@ -198,6 +198,9 @@ fn facts(flow: &FlowReport) -> Vec<String> {
         let weak = if controls.strength == Strength::Weak { " (weak)" } else { "" };
         add(format!("control{weak}: {}", if seen.is_empty() { "none".to_owned() } else { seen.join(", ") }));
     }
+    for seen in &flow.services {
+        add(format!("{}:{} {}", clean::line(&seen.service, NAME), seen.port, seen.observed));
+    }
     if let Some(ms) = flow.converged_ms {
         add(format!("after {}", words::duration(ms)));
     }

@@ -107,6 +107,9 @@ pub const fn next(state: Option<Unseen>, observed: Outcome) -> &'static str {
             "Give its image nc or bash to cover it, or accept it in config.yaml."
         }
         (Some(Unseen::Unprobeable), _) => "No retry can help: look by hand, and accept it in config.yaml.",
+        (Some(Unseen::Waiting), Outcome::Open | Outcome::Refused) => {
+            "Correct the Service or the rule; looked at again in each run."
+        }
         (Some(Unseen::Waiting), _) => "Looked at as soon as a pod runs; nothing to do.",
         // Out of time, or refused: the reason, which stands before this, says whether there is something to do.
         (Some(Unseen::Pending) | None, Outcome::NotProbed) => "Tried again next run.",

@@ -95,6 +95,7 @@ impl Assembler<'_> {
             note: flow.note.clone(),
             converged_ms: None,
             open_ms: None,
+            services: Vec::new(),
             covers: flow.covers,
             rules: flow.rules.clone(),
             evidence: Vec::new(),
@@ -236,6 +237,7 @@ pub fn seen(report: &mut FlowReport, track: &Track, snapshot: &Snapshot) {
             report.note = Some(words.map_or_else(|| reason.to_owned(), |words| format!("{reason}: {words}")));
         }
     }
+    track.tell_services(report);
 }
 
 /// What a closure leaves open, with its place: an entry that nothing needs any more.

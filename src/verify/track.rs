@@ -1,7 +1,10 @@
 //! One probe from its first try until it has settled.
 
+mod services;
+
 use std::{collections::BTreeMap, time::Duration};
 
+use self::services::Services;
 use super::seams::Seen;
 use crate::{
     engine::{
@@ -26,6 +29,8 @@ pub enum Purpose {
     Target(usize),
     /// Whether the source is alive: position in the plan's list.
     Source(usize),
+    /// What a Service in front of the target answers: position in the plan's list, and whether the source asks.
+    Service(usize, bool),
 }
 
 /// Something to ask in a round.
@@ -70,6 +75,7 @@ pub struct Track {
     settled: Option<Duration>,
     target: BTreeMap<usize, Outcome>,
     source: BTreeMap<usize, Outcome>,
+    services: Services,
     nodes: Vec<String>,
 }
 
@@ -88,6 +94,7 @@ impl Track {
             settled: None,
             target: BTreeMap::new(),
             source: BTreeMap::new(),
+            services: Services::default(),
             nodes,
         }
     }
@@ -124,7 +131,8 @@ impl Track {
         let ask = |from: &PodRef, address, purpose, twice| Question { from: from.clone(), address, purpose, twice };
         let mut questions = vec![ask(&planned.source, planned.address, Purpose::Flow, twice)];
         // An open flow proves itself; a silent one needs to know whether its ends are alive.
-        if denied || !self.seen.is_empty() {
+        let doubtful = denied || !self.seen.is_empty();
+        if doubtful {
             for (index, control) in
                 planned.target_controls.iter().enumerate().filter(|(i, _)| is_asked(&self.target, *i))
             {
@@ -136,6 +144,7 @@ impl Track {
                 questions.push(ask(&planned.source, *to, Purpose::Source(index), false));
             }
         }
+        questions.extend(self.service_questions(doubtful));
         questions
     }
 
@@ -153,6 +162,7 @@ impl Track {
             Purpose::Source(index) => {
                 self.source.insert(*index, seen.outcome);
             }
+            Purpose::Service(index, own) => self.services.note(*index, *own, seen.outcome),
         }
     }
 
@@ -170,7 +180,7 @@ impl Track {
             Outcome::Refused => look == DenialLook::Drop && !self.is_by_answer(),
             Outcome::Timeout | Outcome::Unreachable => false,
         };
-        if done || over {
+        if done && self.services_are_settled() || over {
             self.settled = Some(now);
         }
         if over && self.seen.is_empty() {

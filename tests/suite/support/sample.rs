@@ -94,6 +94,7 @@ pub fn flow(source: &str, destination: &str, port: u16, declared: Decision) -> F
         converged_ms: Some(1290),
         open_ms: None,
         covers: 0,
+        services: Vec::new(),
         rules: Vec::new(),
         evidence: Vec::new(),
         because: Vec::new(),

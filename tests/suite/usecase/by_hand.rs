@@ -207,7 +207,9 @@ async fn an_end_that_does_not_exist_is_named_with_those_that_do() {
     let asks = Asks::new(&fake);
     for (source, destination, port, words) in [
         ("shop/wbe", "redis/redis", "6379", "namespace `shop` has Deployment/cart, Deployment/web"),
-        ("shop/web", "redis/redsi", "6379", "namespace `redis` has Deployment/redis"),
+        ("shop/web", "redis/redsi", "6379", "namespace `redis` has Deployment/redis; did you mean `redis/redis`?"),
+        ("shop/web", "reddis/redis", "6379", "nothing is in namespace `reddis`; did you mean `redis/redis`?"),
+        ("shop/web-6f4d9c-x2k7q", "redis/redis", "6379", "web's pods are web-1"),
         ("10.9.9.9", "redis/redis", "6379", "a probe starts in a pod"),
         ("example.org", "redis/redis", "6379", "a probe starts in a pod"),
         ("shop/web", "10.9.0.0/16", "6379", "a probe goes to one address"),
@@ -339,4 +341,23 @@ async fn several_flows_are_told_one_by_one_and_counted() {
     let looked = look(&fake, "shop/deploy/web", "both.example.org", "6379").await;
     assert_eq!(looked.exit_code(), 1, "{looked:#?}");
     assert_eq!(probe::summary(&looked.shown).unwrap(), "2 flows: 1 as the policies say, 1 not, 0 not told");
+}
+
+#[tokio::test]
+async fn a_service_is_asked_beside_its_endpoints_as_users_connect() {
+    let fake = merged();
+    let address = fake.service(("redis", "redis"), "redis", 80, 6379);
+    for destination in ["svc/redis/redis", "10.96.0.1"] {
+        let looked = look(&fake, "shop/deploy/web", destination, "80").await;
+        let (shown, text) = only(&looked);
+        assert_eq!((looked.exit_code(), shown.flow.port), (0, 6379), "{text}");
+        assert!(text.contains(&format!("service open at redis.redis:80 ({address})")), "{text}");
+    }
+    let looked = look(&fake, "shop/deploy/cart", "svc/redis/redis", "80").await;
+    assert_eq!((looked.exit_code(), looked.shown[0].flow.services[0].observed), (0, Outcome::Timeout), "{looked:#?}");
+
+    fake.world().lost_services.insert(address);
+    let looked = look(&fake, "shop/deploy/web", "svc/redis/redis", "80").await;
+    let (_, text) = only(&looked);
+    assert!(looked.exit_code() == 3 && text.contains("redis.redis:80 does not (timeout)"), "{text}");
 }

@@ -19,6 +19,7 @@ mod names;
 mod random;
 mod retries;
 mod room;
+mod services;
 mod shop;
 mod sweep;
 mod trouble;

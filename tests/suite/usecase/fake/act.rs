@@ -8,7 +8,7 @@ use std::{
 
 use netpol_verify::model::{
     Container, ContainerPort, KustomizationRef, KustomizationStatus, Labels, LivePolicy, Manager, NotApplied,
-    ObjectRef, Phase, PodInfo, PodRef, PolicyDocument, PolicyRef, Protocol, Rendering, Revision, Workload,
+    ObjectRef, Phase, PodInfo, PodRef, PolicyDocument, PolicyRef, Protocol, Rendering, Revision, ServiceInfo, Workload,
     WorkloadInfo,
 };
 
@@ -55,6 +55,24 @@ impl Fake {
             service_account: "default".to_owned(),
         });
         world.start(&workload, &labels(pairs), &ports);
+    }
+
+    /// A Service of the pods that are labelled `app: APP`, at 10.96.0.N.
+    pub fn service(&self, (namespace, name): (&str, &str), app: &str, port: u16, target: u16) -> IpAddr {
+        let mut world = self.world();
+        world.services.retain(|known| (known.namespace.as_str(), known.name.as_str()) != (namespace, name));
+        let address = IpAddr::from([10, 96, 0, u8::try_from(world.services.len() + 1).unwrap()]);
+        world.services.push(ServiceInfo {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            selector: Some(labels(&[("app", app)])),
+            cluster_ips: vec![address],
+            headless: false,
+            ports: vec![(port, Protocol::Tcp, target.to_string())],
+            port_names: vec![String::new()],
+            ends: Vec::new(),
+        });
+        address
     }
 
     /// Scales a Deployment.

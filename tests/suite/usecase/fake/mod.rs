@@ -18,8 +18,8 @@ use netpol_verify::{
     engine::read,
     model::{
         Calico, KustomizationRef, KustomizationStatus, Labels, LivePolicy, NamespaceInfo, NotReadable, NotUnderstood,
-        ObjectRef, OutboxEntry, OutboxKind, PodInfo, PodRef, PolicyDocument, PolicyRef, Rendering, Snapshot,
-        WorkloadInfo,
+        ObjectRef, OutboxEntry, OutboxKind, PodInfo, PodRef, PolicyDocument, PolicyRef, Rendering, ServiceInfo,
+        Snapshot, WorkloadInfo,
     },
 };
 pub use run::Ran;
@@ -108,6 +108,11 @@ pub struct World {
     /// A node whose pods' packets meet these policies still.
     pub stale: Option<(String, Vec<PolicyDocument>)>,
     pub outside: BTreeSet<(IpAddr, u16)>,
+    pub services: Vec<ServiceInfo>,
+    /// Service addresses that the Service proxy does nothing about.
+    pub lost_services: BTreeSet<IpAddr>,
+    /// Service addresses through which everything passes, whatever the policies are.
+    pub leaking_services: BTreeSet<IpAddr>,
     pub names: BTreeMap<String, Vec<IpAddr>>,
     /// What the pods of a workload see in place of that.
     pub pod_names: BTreeMap<(String, String), Vec<IpAddr>>,
@@ -170,6 +175,7 @@ impl World {
                 .collect(),
             pods,
             workloads: self.workloads.clone(),
+            services: self.services.clone(),
             policies: of("NetworkPolicy").into_iter().chain(of("NetworkPolicy.projectcalico.org")).collect(),
             calico: Calico {
                 sets: of("NetworkSet"),

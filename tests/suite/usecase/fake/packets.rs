@@ -17,8 +17,28 @@ use oracle::{
 
 use super::{Broken, FakePod, World};
 
-/// How a connection from `source` ends.
+/// How a connection from `source` ends; a Service's address is an endpoint's by then.
 pub fn outcome(world: &World, source: &PodRef, protocol: Protocol, ip: IpAddr, port: u16) -> Outcome {
+    let Some(service) = world.services.iter().find(|service| service.cluster_ips.contains(&ip)) else {
+        return direct(world, source, protocol, ip, port);
+    };
+    let target = service.ports.iter().find(|(own, other, _)| (*own, *other) == (port, protocol));
+    let Some(target) = target.filter(|_| !world.lost_services.contains(&ip)) else { return Outcome::Timeout };
+    let selector = service.selector.as_ref().unwrap();
+    let ends = world.pods.iter().filter(|p| {
+        p.info.is_usable()
+            && p.info.id.namespace == service.namespace
+            && selector.iter().all(|(key, value)| p.info.labels.get(key) == Some(value))
+    });
+    let ends: Vec<IpAddr> = ends.map(|p| p.info.ips[0]).collect();
+    match ends.as_slice() {
+        [] => Outcome::Refused,
+        _ if world.leaking_services.contains(&ip) => Outcome::Open,
+        ends => direct(world, source, protocol, ends[world.execs % ends.len()], target.2.parse().unwrap()),
+    }
+}
+
+fn direct(world: &World, source: &PodRef, protocol: Protocol, ip: IpAddr, port: u16) -> Outcome {
     let Some(from) = world.pods.iter().find(|p| &p.info.id == source) else { return Outcome::NoSource };
     if !from.has_nc {
         return Outcome::ToolMissing;
