@@ -28,6 +28,8 @@ pub struct Stop {
     pub pod: Option<PodRef>,
     /// The host name that led to it.
     pub name: Option<String>,
+    /// The Service that was asked for, as users write it (`redis.redis`).
+    pub service: Option<String>,
 }
 
 /// One flow with the answers of the policies, ready to be planned.
@@ -41,6 +43,8 @@ pub struct Case {
     pub flow: TouchedFlow,
     /// The host name that was asked for.
     pub name: Option<String>,
+    /// The Service that was asked for: what others answer is not the question then.
+    pub service: Option<String>,
 }
 
 /// What came of one flow.
@@ -179,11 +183,12 @@ pub fn goals(
     snapshot: &Snapshot,
 ) -> Result<Vec<(Stop, u16)>, Unknown> {
     let meaning = asked::resolve(text, reach, snapshot)?;
+    let service = meaning.service.map(|service| format!("{}.{}", service.name, service.namespace));
     let (mut goals, mut lacking) = (Vec::new(), None);
     for end in meaning.ends {
         match asked::numbers(&end, meaning.service, port, reach) {
             Ok(numbers) => {
-                let stop = goal(end, text, reach, snapshot)?;
+                let stop = Stop { service: service.clone(), ..goal(end, text, reach, snapshot)? };
                 goals.extend(numbers.into_iter().map(|number| (stop.clone(), number)));
             }
             // A pod without the Service's named port is no endpoint of that port.
@@ -214,7 +219,7 @@ fn goal(end: Asked, text: &str, reach: &Reach<'_>, snapshot: &Snapshot) -> Resul
 fn stop(mut asked: Asked, reach: &Reach<'_>, snapshot: &Snapshot) -> Stop {
     let pod = pick(&asked, reach, snapshot);
     asked.class = pod.as_ref().and_then(|pod| reach.matrix.world.class_of(pod)).or(asked.class);
-    Stop { asked, pod, name: None }
+    Stop { asked, pod, name: None, service: None }
 }
 
 /// The pod that was meant, or the best one of a workload.
@@ -264,7 +269,7 @@ impl Cases<'_, '_> {
             let declared = declared.iter().find(|other| of_family(other)).or_else(|| declared.first()).cloned();
             let mut flow = self.flow(from, to, (family, port), declared.as_ref())?;
             flow.ipv6 = both && family == Family::V6;
-            Some(Case { answer, declared, flow, name: to.name.clone() })
+            Some(Case { answer, declared, flow, name: to.name.clone(), service: to.service.clone() })
         };
         answers.into_iter().filter_map(case).collect()
     }

@@ -62,6 +62,10 @@ pub fn through(
             });
         }
     }
+    // Who has a way to the port does not mistake another Service for it.
+    if found.iter().any(|one| one.leads_to.is_none()) {
+        found.retain(|one| one.leads_to.is_none());
+    }
     found.sort_by(|a, b| (a.leads_to, &a.service, a.address).cmp(&(b.leads_to, &b.service, b.address)));
     found.truncate(MOST);
     found
@@ -223,6 +227,9 @@ mod tests {
         ] {
             assert_eq!(found(cluster(), service(port, target), policies(), of), expected, "{port} {target} {of}");
         }
+        let mut both = cluster();
+        both.snapshot.services.push(service(8080, "9090"));
+        assert_eq!(found(both, service(80, "8080"), policies(), 8080), [open], "nobody mistakes the other for it");
     }
 
     #[test]

@@ -203,7 +203,11 @@ impl<W: Wire, C: Cluster + Sync> Hand<'_, W, C> {
             let mut plan = planner.plan(vec![case.flow.clone()]);
             // One pod is what was asked about, not one of each node.
             match (plan.probes.drain(..).next(), plan.unseen.pop()) {
-                (Some(planned), _) => probed.push((case, planned)),
+                (Some(mut planned), _) => {
+                    let is_asked = |service: &str| case.service.as_deref().is_none_or(|asked| asked == service);
+                    planned.through.retain(|through| is_asked(&through.service));
+                    probed.push((case, planned));
+                }
                 (None, Some((_, unseen, reason))) => looked.shown.push(unprobed(case, unseen, reason)),
                 (None, None) => {}
             }

@@ -111,6 +111,7 @@ mod tests {
             note: None,
             converged_ms: None,
             open_ms: None,
+            services: Vec::new(),
             covers: 0,
             rules: Vec::new(),
             evidence: Vec::new(),

@@ -356,6 +356,15 @@ async fn a_service_is_asked_beside_its_endpoints_as_users_connect() {
     let looked = look(&fake, "shop/deploy/cart", "svc/redis/redis", "80").await;
     assert_eq!((looked.exit_code(), looked.shown[0].flow.services[0].observed), (0, Outcome::Timeout), "{looked:#?}");
 
+    // What another Service of the same pods does is another question.
+    fake.service(("redis", "other"), "redis", 81, 6379);
+    let other = fake.world().services[1].cluster_ips[0];
+    fake.world().lost_services.insert(other);
+    let looked = look(&fake, "shop/deploy/web", "svc/redis/redis", "80").await;
+    assert_eq!(looked.exit_code(), 0, "{looked:#?}");
+    let looked = look(&fake, "shop/deploy/web", "redis/redis", "6379").await;
+    assert!(looked.exit_code() == 3 && only(&looked).1.contains("other.redis:81 does not"), "{looked:#?}");
+
     fake.world().lost_services.insert(address);
     let looked = look(&fake, "shop/deploy/web", "svc/redis/redis", "80").await;
     let (_, text) = only(&looked);
