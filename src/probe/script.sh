@@ -69,6 +69,8 @@ has() { command -v "$1" >/dev/null; }
 tcp() {
   case $k$1 in
   traditional*:*) k=$v6 ;;
+  # busybox-z says nothing of a refusal with one -v.
+  *-z*) set $* -v ;;
   esac
   case $k in
   '') text='no nc or bash that can do it' && return 127 ;;
@@ -85,7 +87,7 @@ tcp() {
   ncat-old) text=$(limit $(($3 + 6)) $nc --send-only -v -n -w "$3" "$1" "$2") ;;
   busybox-e) text=$(limit $(($3 + 2)) $nc -w "$3" "$1" "$2" -e "$e") ;;
   busybox) text=$(limit $(($3 + 2)) $nc -w "$3" "$1" "$2") ;;
-  *) text=$(limit $(($3 + 6)) $nc -z -v -n -w "$3" "$1" "$2") ;;
+  *) text=$(limit $(($3 + 6)) $nc -z -v $4 -n -w "$3" "$1" "$2") ;;
   esac
 }
 

@@ -195,7 +195,7 @@ fn busybox_under_bash() {
 #[test]
 fn busybox_with_z_is_used_with_z() {
     let usage = r#"case $1 in -h) printf '%s\n' "BusyBox v1.36.1 (2024-06-10) multi-call binary." "Usage: nc [OPTIONS] HOST PORT  - connect" "	-e PROG	Run PROG after connect" "	-z	Zero-I/O mode (scanning)" >&2; exit 1;; esac
-[ "$*" = "${*#-z -v -n -w }" ] || exec /bin/nc.openbsd "$@""#;
+[ "$*" = "${*#-z -v -v -n -w }" ] || exec /bin/nc.openbsd "$@""#;
     let image = Image::new(DASH, &[SLEEP]).stub("nc", usage);
     check(&image, Tool::BusyBoxZ, &[cases(), cases_v6()].concat());
 }
