@@ -9,6 +9,7 @@ packages=(
   busybox-static dash bash coreutils grep mawk sed libc-bin               # contents of the test pods' images
   netcat-openbsd netcat-traditional ncat                    # the dialects of nc
   gcc libc6-dev binutils                                    # the pause program; strip
+  musl-tools make bzip2                                     # busybox as Alpine has it
   ca-certificates curl git iproute2 jq openssl procps python3 python3-venv util-linux
 )
 

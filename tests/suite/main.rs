@@ -25,6 +25,7 @@ mod matrix_property;
 mod matrix_weekly;
 mod offline;
 mod probe_ephemeral;
+mod probe_dialects;
 mod probe_exec;
 mod probe_lab;
 mod probe_script;
