@@ -6,6 +6,7 @@
 mod acceptance;
 mod apply;
 mod artifact;
+mod breaks;
 mod calico;
 mod delivery;
 mod drift;
