@@ -75,7 +75,7 @@ impl Merge {
             live: &live,
             changed_rules: &self.changed(),
             outside: &self.outside,
-            names: &BTreeSet::from(["pg01".to_owned()]),
+            names: &self.outside.iter().filter_map(|host| host.name.clone()).collect(),
             known: &self.known,
             git: &declared.policies.iter().map(|p| p.id.clone()).collect(),
             probe_from: &|name| name != "elsewhere",
