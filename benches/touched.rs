@@ -81,6 +81,8 @@ fn merge(before: Option<&World>, after: &World) -> usize {
         live: after,
         changed_rules: &rules,
         outside: &[],
+        names: &BTreeSet::new(),
+        known: &[],
         git: &git,
         probe_from: &|_| true,
         new_namespaces: &BTreeSet::new(),

@@ -13,7 +13,7 @@ use super::{
     touched::{Origin, Target, TouchedFlow},
     world::{Class, Family},
 };
-use crate::model::{Decision, PodInfo, PodRef, Protocol, Snapshot, Unseen, Why};
+use crate::model::{Decision, PodInfo, PodRef, Protocol, Snapshot, Unseen, Why, Workload};
 
 /// The annotation by which a pod opts out.
 pub const OPT_OUT: (&str, &str) = ("netpol-verify/probe", "disabled");
@@ -241,7 +241,7 @@ impl Planner<'_> {
     fn waiting(&self, class: usize) -> (Unseen, String) {
         let Some(class) = self.live.class(class) else { return (Unseen::Waiting, "it runs no pod".to_owned()) };
         if class.pods.is_empty() {
-            (Unseen::Waiting, format!("{} runs no pod", class.workload))
+            (Unseen::Waiting, runs_no_pod(&class.workload))
         } else {
             (Unseen::Pending, format!("no pod of {} is Ready", class.workload))
         }
@@ -348,6 +348,12 @@ impl Planner<'_> {
 /// How many addresses are asked for these.
 fn count(planned: &[Planned]) -> usize {
     planned.iter().map(Planned::probes).sum()
+}
+
+/// Why a flow waits for a workload, which the watcher finds again in the state.
+#[must_use]
+pub fn runs_no_pod(workload: &Workload) -> String {
+    format!("{workload} runs no pod")
 }
 
 /// Opted-out pods and pods behind a mesh proxy cannot tell anything.

@@ -1,6 +1,6 @@
 //! The result of one run: everything that the log, the message and the exit code are derived from.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, num::NonZeroUsize};
 
 use serde::{Deserialize, Serialize};
 
@@ -373,8 +373,8 @@ pub struct Report {
     #[serde(default)]
     pub sweep: Option<Sweep>,
     /// Ephemeral containers that this run added to pods, to probe from; nobody can remove them.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub ephemeral_containers: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ephemeral_containers: Option<NonZeroUsize>,
     /// Whether this was the first run.
     pub first_run: bool,
     /// Whether Flux's digest is the one that was checked last: the merge did not touch the policies.
@@ -398,11 +398,6 @@ pub struct Sweep {
     pub nodes: usize,
     /// Flows that are left for later sweeps.
     pub left: usize,
-}
-
-/// By reference: serde asks so.
-const fn is_zero(count: &usize) -> bool {
-    *count == 0
 }
 
 /// What a run was compared with.

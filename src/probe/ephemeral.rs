@@ -51,9 +51,12 @@ pub struct Ephemeral {
     client: kube::Client,
     image: String,
     namespaces: NamespaceSet,
-    pods: Mutex<BTreeMap<(String, String), Arc<tokio::sync::Mutex<Known>>>>,
+    pods: Mutex<BTreeMap<PodKey, Arc<tokio::sync::Mutex<Known>>>>,
     added: AtomicUsize,
 }
+
+/// Namespace and name.
+type PodKey = (String, String);
 
 /// What this run knows of a pod.
 #[derive(Debug, Default)]

@@ -96,8 +96,8 @@ fn about(report: &Report) -> Vec<Block> {
     if let Some(text) = denial(report) {
         blocks.push(Block::More(vec![Span::text(text)]));
     }
-    if report.ephemeral_containers > 0 {
-        let added = count(report.ephemeral_containers, "ephemeral container");
+    if let Some(number) = report.ephemeral_containers {
+        let added = count(number.get(), "ephemeral container");
         let text = format!("{added} added to probe from: nobody can remove them, they go with their pods");
         blocks.push(Block::More(vec![Span::text(text)]));
     }

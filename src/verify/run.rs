@@ -7,7 +7,7 @@ mod follow;
 mod gather;
 mod see;
 
-use std::{pin::pin, sync::atomic::AtomicU64};
+use std::{num::NonZeroUsize, pin::pin, sync::atomic::AtomicU64};
 
 use futures::future::{Either, select};
 
@@ -229,7 +229,7 @@ impl<O: Outside> Run<'_, O> {
             report.converged_ms = report.flows.iter().filter_map(|flow| flow.converged_ms).max();
             report.denial = seen.denial;
             report.sweep = seen.sweep;
-            report.ephemeral_containers = self.outside.prober().added();
+            report.ephemeral_containers = NonZeroUsize::new(self.outside.prober().added());
             report.findings.extend(seen.unread);
             let all_named = gather::note_unresolved(&mut report, &book.unresolved());
             if statuses.iter().any(|s| s.not_applied.is_some()) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::name::Key;
 use crate::{
     config::{Config, WatchOn},
-    model::{KustomizationRef, KustomizationStatus, NotApplied, Revision, State},
+    model::{KustomizationRef, KustomizationStatus, NotApplied, Revision, State, Workload},
     verify::trigger::is_checked_one,
 };
 
@@ -74,6 +74,8 @@ pub struct Situation<'a> {
     pub last_run_ago: Duration,
     /// The CronJob's Jobs, however they were started, and those that are gone.
     pub jobs: &'a [JobSeen],
+    /// Workloads for which flows wait and of which a pod is Ready now.
+    pub arrived: &'a [Workload],
 }
 
 /// Where one Kustomization stands.
@@ -102,6 +104,8 @@ pub enum Reason {
     NotApplied,
     /// The end of a failed apply is not told.
     Recovered,
+    /// A pod that flows wait for is Ready.
+    Arrived,
     /// Messages are owed.
     Owed,
 }
@@ -114,6 +118,7 @@ impl Reason {
             Self::Merge => "merge",
             Self::NotApplied => "not-applied",
             Self::Recovered => "recovered",
+            Self::Arrived => "arrived",
             Self::Owed => "owed-messages",
         }
     }
@@ -219,9 +224,11 @@ fn reason(standings: &[Standing], situation: &Situation<'_>) -> Option<Reason> {
     } else if any(Standing::Recovered) {
         Some(Reason::Recovered)
     } else {
-        // Every run begins by sending what is owed.
-        let owed = !situation.state.outbox.is_empty() && situation.jobs.iter().all(|job| job.ended_ago.is_some());
-        owed.then_some(Reason::Owed)
+        // Every run begins by sending what is owed, and looks at what waits.
+        let is_idle = situation.jobs.iter().all(|job| job.ended_ago.is_some());
+        let owed = (!situation.state.outbox.is_empty()).then_some(Reason::Owed);
+        let arrived = (!situation.arrived.is_empty()).then_some(Reason::Arrived);
+        arrived.or(owed).filter(|_| is_idle)
     }
 }
 

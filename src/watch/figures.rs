@@ -239,8 +239,13 @@ mod tests {
             unseen: 0,
         };
         state.verified.insert("flux-system/c".to_owned(), verified);
-        let situation =
-            Situation { kustomizations: &kustomizations, state: &state, last_run_ago: Duration::ZERO, jobs: &[] };
+        let situation = Situation {
+            kustomizations: &kustomizations,
+            state: &state,
+            last_run_ago: Duration::ZERO,
+            jobs: &[],
+            arrived: &[],
+        };
         board.saw(&situation, &RULES, "1970-01-01T00:03:20Z");
         board.created(Reason::Merge);
         board.created(Reason::Merge);

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::decide::Order;
+use super::decide::{Order, Reason};
 
 /// What the container of the template is called; without it the first one is told.
 const CONTAINER: &str = "netpol-verify";
@@ -34,7 +34,8 @@ pub fn from_template(cron_job: &Value, order: &Order) -> Option<Value> {
     Some(json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}))
 }
 
-/// Puts into the container's environment which revision is meant, and that a merge is.
+/// Puts into the container's environment which revision is meant, and why the run runs: one for a pod that flows wait for
+/// is as one of the schedule, since a merge's run has nothing to do where its revision is checked.
 fn tell(spec: &mut Value, order: &Order) -> Option<()> {
     let containers = spec.pointer_mut("/template/spec/containers")?.as_array_mut()?;
     let named = containers.iter().position(|c| c.get("name").is_some_and(|name| name == CONTAINER)).unwrap_or(0);
@@ -45,7 +46,8 @@ fn tell(spec: &mut Value, order: &Order) -> Option<()> {
     }
     let env = env.as_array_mut()?;
     let revisions: Vec<String> = order.expected.iter().map(|(id, revision)| format!("{id}@{revision}")).collect();
-    for (name, value) in [("NETPOL_VERIFY_REVISION", revisions.join(",").as_str()), ("NETPOL_VERIFY_TRIGGER", "merge")]
+    let trigger = if order.reason == Reason::Arrived { "schedule" } else { "merge" };
+    for (name, value) in [("NETPOL_VERIFY_REVISION", revisions.join(",").as_str()), ("NETPOL_VERIFY_TRIGGER", trigger)]
     {
         env.retain(|variable| variable.get("name").is_none_or(|known| known != name));
         env.push(json!({"name": name, "value": value}));
@@ -59,7 +61,6 @@ mod tests {
     use crate::{
         cluster::parse_expected,
         model::{KustomizationRef, Revision},
-        watch::decide::Reason,
     };
 
     fn order() -> Order {

@@ -3,7 +3,8 @@
 //! ```text
 //! Kustomizations ─┐                                             ┌─▶ create one Job from the CronJob's template
 //! state ConfigMap ┼─[events: something moved]─▶ [sight] ─▶ [decide] ─▶ wait until …
-//! own Jobs ───────┘          or a minute is over                └─▶ nothing to do
+//! own Jobs ───────┤          or a minute is over                └─▶ nothing to do
+//! awaited pods ───┘
 //! ```
 //!
 //! Level-triggered: an event only says that it is time to look. Each look reads everything anew, so that an event that
@@ -14,6 +15,7 @@
 
 mod ages;
 mod alive;
+mod awaited;
 pub mod decide;
 mod events;
 mod fault;

@@ -14,14 +14,22 @@ use kube::{
 
 use super::{
     Ages, Board, Signal, WatchError, alive,
-    decide::{Decision, Order, Rules, Situation, decide},
+    awaited::{Arrivals, awaited},
+    decide::{Decision, Order, Reason, Rules, Situation, decide},
     job,
     sight::{Now, Sight, with_ages},
 };
-use crate::{config::Config, flux::FluxSource, model::KustomizationRef, verify::seams::Clock};
+use crate::{
+    config::Config,
+    flux::FluxSource,
+    model::{KustomizationRef, Workload},
+    verify::seams::Clock,
+};
 
 /// Without any event everything is looked at so often.
 const RESYNC: Duration = Duration::from_secs(60);
+/// While flows wait for a pod, as often as this.
+const AWAITED: Duration = Duration::from_secs(10);
 /// Flux writes a status several times in a row: one look for all of them.
 const SETTLE: Duration = Duration::from_millis(50);
 /// One look may take so long.
@@ -39,6 +47,9 @@ pub struct Watcher<C> {
     board: Arc<Board>,
     ages: Ages,
     sign: alive::Signer,
+    arrivals: Arrivals,
+    /// Whether flows wait for a pod.
+    awaits: bool,
 }
 
 /// What one look led to.
@@ -77,6 +88,8 @@ impl<C: Clock> Watcher<C> {
             clock,
             board,
             ages: Ages::default(),
+            arrivals: Arrivals::default(),
+            awaits: false,
         }
     }
 
@@ -95,7 +108,7 @@ impl<C: Clock> Watcher<C> {
                 Ok(look) => {
                     pauses = policy.build();
                     self.sign.renew().await;
-                    next(&look)
+                    next(&look).min(if self.awaits { AWAITED } else { RESYNC })
                 }
                 Err(error) => {
                     self.board.trouble();
@@ -120,13 +133,20 @@ impl<C: Clock> Watcher<C> {
         let mut ages = std::mem::take(&mut self.ages);
         let sight = self.see(&mut ages, &now).await;
         self.ages = ages;
-        let decision = self.judge(&sight?, &now);
+        let sight = sight?;
+        let awaited = awaited(&sight.state);
+        self.awaits = !awaited.is_empty();
+        let arrived = self.arrivals.arrived(&self.client, &awaited, now.elapsed).await;
+        let decision = self.judge(&sight, &arrived, &now);
         let Decision::Create(order) = decision else {
             tracing::debug!(?decision, "nothing to make");
             return Ok(Look::Idle(decision));
         };
         let look = self.create(&order).await?;
         now.age(&mut self.ages, &format!("job/{}", order.name), None);
+        if order.reason == Reason::Arrived {
+            self.arrivals.tried(&arrived, now.elapsed);
+        }
         let made = matches!(look, Look::Created(_));
         if made {
             self.board.created(order.reason);
@@ -139,13 +159,13 @@ impl<C: Clock> Watcher<C> {
     }
 
     /// Decides on what was seen.
-    fn judge(&mut self, sight: &Sight, now: &Now) -> Decision {
+    fn judge(&mut self, sight: &Sight, arrived: &[Workload], now: &Now) -> Decision {
         let state = &sight.state;
         let finished = state.runs.first().map(|run| run.finished.as_str());
         let last_run_ago = now.age(&mut self.ages, &format!("run/{}", state.seq), finished);
         let jobs = with_ages(&sight.jobs, &mut self.ages, now);
         self.ages.tidy(now.elapsed);
-        let situation = Situation { kustomizations: &sight.kustomizations, state, last_run_ago, jobs: &jobs };
+        let situation = Situation { kustomizations: &sight.kustomizations, state, last_run_ago, jobs: &jobs, arrived };
         self.board.saw(&situation, &self.rules, &now.wall);
         decide(&situation, &self.rules)
     }

@@ -65,7 +65,7 @@ fn containers_that_were_added_are_counted_in_the_thread() {
     let mut report = report();
     report.flows = vec![flow("shop/web", "shop/db", 5432, Decision::Allowed)];
     report.flows[0].via = Some("ephemeral".to_owned());
-    report.ephemeral_containers = 2;
+    report.ephemeral_containers = std::num::NonZeroUsize::new(2);
     golden_run("fine_ephemeral", &report);
 }
 

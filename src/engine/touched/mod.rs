@@ -27,6 +27,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use ipnet::IpNet;
 
+use super::plan::runs_no_pod;
 use super::{
     dns,
     matrix::{Difference, Matrix},
@@ -354,7 +355,7 @@ impl<'a> Views<'a> {
         }
         for class in [Some(from), to].into_iter().flatten() {
             if class.pods.is_empty() {
-                return Some((Unseen::Waiting, format!("{} runs no pod", class.workload)));
+                return Some((Unseen::Waiting, runs_no_pod(&class.workload)));
             }
         }
         None

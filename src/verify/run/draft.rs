@@ -39,7 +39,7 @@ impl<O: Outside> Run<'_, O> {
             denial: BTreeMap::new(),
             converged_ms: None,
             sweep: None,
-            ephemeral_containers: 0,
+            ephemeral_containers: None,
             first_run: checked.is_none(),
             same_digest,
             standing: Standing::default(),

@@ -105,7 +105,7 @@ fn ended(name: &str, seconds: u64) -> JobSeen {
 }
 
 fn decided(kustomizations: &[Observed], state: &State, jobs: &[JobSeen], rules: &Rules) -> Decision {
-    decide(&Situation { kustomizations, state, last_run_ago: SECOND * 5, jobs }, rules)
+    decide(&Situation { kustomizations, state, last_run_ago: SECOND * 5, jobs, arrived: &[] }, rules)
 }
 
 /// What would be made, by reason and name; or why nothing is.
@@ -235,11 +235,26 @@ fn owed_messages_start_a_job_only_where_none_is_active() {
     let state = owing(checked("a", "r0", "d0"));
     let now = [ready("a", "r0", "d0")];
     let late = |jobs: &[JobSeen]| {
-        words(&decide(&Situation { kustomizations: &now, state: &state, last_run_ago: SECOND * 11, jobs }, &RULES))
+        let last_run_ago = SECOND * 11;
+        words(&decide(&Situation { kustomizations: &now, state: &state, last_run_ago, jobs, arrived: &[] }, &RULES))
     };
     assert_eq!(late(&[]), format!("owed-messages {}", name(&now, &state, 0)));
     assert_eq!(late(&[active("by-hand")]), "Settled");
     assert_eq!(late(&[ended("by-hand", 1)]), format!("owed-messages {}", name(&now, &state, 0)));
+}
+
+#[test]
+fn a_pod_that_flows_wait_for_starts_a_job_after_everything_else_and_beside_none() {
+    let arrived = [Workload { kind: "CronJob".to_owned(), namespace: "shop".to_owned(), name: "report".to_owned() }];
+    let said = |kustomizations: &[Observed], state: &State, jobs: &[JobSeen]| {
+        words(&decide(&Situation { kustomizations, state, last_run_ago: SECOND, jobs, arrived: &arrived }, &RULES))
+    };
+    let (same, state) = ([ready("a", "r0", "d0")], checked("a", "r0", "d0"));
+    assert_eq!(said(&same, &state, &[]), format!("arrived {}", name(&same, &state, 0)));
+    assert_eq!(said(&same, &owing(state.clone()), &[]), format!("arrived {}", name(&same, &state, 0)), "it sends, too");
+    assert_eq!(said(&same, &state, &[active("by-hand")]), "Settled", "a run looks at what waits");
+    let merged = [ready("a", "r1", "d1")];
+    assert_eq!(said(&merged, &state, &[]), format!("merge {}", name(&merged, &state, 0)));
 }
 
 #[test]

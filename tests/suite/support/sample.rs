@@ -40,7 +40,7 @@ pub fn report() -> Report {
         denial: BTreeMap::from([("worker-1".to_owned(), DenialLook::Drop), ("worker-3".to_owned(), DenialLook::Drop)]),
         converged_ms: None,
         sweep: None,
-        ephemeral_containers: 0,
+        ephemeral_containers: None,
         first_run: false,
         same_digest: false,
         standing: Standing::default(),

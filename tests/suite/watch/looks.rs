@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use netpol_verify::{
     cluster::own_job,
-    model::{State, Trigger, Verdict},
+    engine::plan::runs_no_pod,
+    model::{
+        ClassRecord, Decision as NetDecision, Endpoint, FlowRecord, Labels, Protocol, RecordedFlow, State, Trigger,
+        Unseen, Verdict, Workload,
+    },
     watch::Look,
 };
 use serde_json::json;
@@ -250,4 +254,96 @@ async fn trouble_is_named_with_what_to_do_and_makes_no_job() {
         "{error}"
     );
     assert_eq!(world.jobs(), [""; 0]);
+}
+
+/// A run that could not see a flow from a CronJob between its runs.
+fn waits(world: &World, job: &str, seq: u64) -> State {
+    let mut state = world.check(job, seq, "r0", "d0");
+    let end = |kind: &str, name: &str| {
+        let (kind, namespace, name) = (kind.to_owned(), "shop".to_owned(), name.to_owned());
+        Workload { kind, namespace, name }
+    };
+    let report = end("CronJob", "report");
+    state.checked.as_mut().unwrap().classes.push(ClassRecord {
+        workload: report.clone(),
+        labels: Labels::from([("app".to_owned(), "report".to_owned())]),
+        ports: Vec::new(),
+        service_account: None,
+    });
+    let flow = RecordedFlow {
+        source: Endpoint::Workload(report.clone()),
+        destination: Endpoint::Workload(end("StatefulSet", "db")),
+        protocol: Protocol::Tcp,
+        port: 5432,
+        declared: NetDecision::Allowed,
+        ipv6: false,
+    };
+    let record = FlowRecord {
+        state: Unseen::Waiting,
+        reason: runs_no_pod(&report),
+        since: String::new(),
+        revision: None,
+        thread: None,
+        flow: Some(flow.clone()),
+        rule: None,
+        parts: Vec::new(),
+        missing: None,
+    };
+    state.flows.insert(flow.key(), record);
+    world.save(&state);
+    state
+}
+
+fn pod(ready: &str) -> serde_json::Value {
+    json!({"apiVersion": "v1", "kind": "Pod",
+        "metadata": {"namespace": "shop", "name": "report-29384712-x7x", "labels": {"app": "report"}, "ownerReferences":
+            [{"apiVersion": "batch/v1", "kind": "Job", "name": "report-29384712", "uid": "u", "controller": true}]},
+        "spec": {"containers": []},
+        "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": ready}]}})
+}
+
+#[tokio::test]
+async fn a_pod_that_flows_wait_for_starts_one_run_that_retries_them() {
+    let world = World::new().await;
+    let mut watcher = world.watcher();
+    let first = created(watcher.look().await.unwrap());
+    world.check(&first, 1, "r0", "d0");
+    world.api.put("pods", pod("True"));
+    assert_eq!(idle(&watcher.look().await.unwrap()), settled(), "nobody waits for it");
+    assert!(world.api.requests("/pods").is_empty(), "and nobody asks");
+
+    waits(&world, &first, 1);
+    world.api.put("pods", pod("False"));
+    assert_eq!(idle(&watcher.look().await.unwrap()), settled());
+    world.api.put("pods", pod("True"));
+    let second = created(watcher.look().await.unwrap());
+    let job = world.api.get(JOBS, NAMESPACE, &second).unwrap();
+    let env = &job["spec"]["template"]["spec"]["containers"][0]["env"];
+    let trigger = env.as_array().unwrap().iter().find(|variable| variable["name"] == "NETPOL_VERIFY_TRIGGER").unwrap();
+    assert_eq!(trigger["value"], "schedule", "a merge's run has nothing to do where its revision is checked");
+
+    // The pod was gone before the run came to it, and the next one is there a moment later: not a run for each.
+    waits(&world, &second, 2);
+    assert_eq!(idle(&watcher.look().await.unwrap()), settled());
+    world.clock.pass(SECOND * 61);
+    let third = created(watcher.look().await.unwrap());
+    waits(&world, &third, 3);
+    world.clock.pass(SECOND * 61);
+    assert_eq!(idle(&watcher.look().await.unwrap()), settled(), "the pause grows");
+    // Seen at last.
+    world.check(&third, 4, "r0", "d0");
+    world.clock.pass(SECOND * 3600);
+    assert_eq!(idle(&watcher.look().await.unwrap()), settled());
+}
+
+#[tokio::test]
+async fn a_merge_does_not_wait_for_pods_that_cannot_be_listed() {
+    let world = World::new().await;
+    let mut watcher = world.watcher();
+    let first = created(watcher.look().await.unwrap());
+    waits(&world, &first, 1);
+    world.api.fault("GET", "/pods", Fault::Status(403), usize::MAX);
+    assert_eq!(idle(&watcher.look().await.unwrap()), settled());
+    world.apply("r1", "d1");
+    created(watcher.look().await.unwrap());
 }

@@ -107,7 +107,8 @@ impl World {
     /// What the watcher does about what it saw; a Job whose name is taken is refused by the API server.
     fn act(&mut self, watcher: usize) -> Option<Decision> {
         let Seen { kustomizations, state, last_run_ago, jobs } = self.seen[watcher].take()?;
-        let situation = Situation { kustomizations: &kustomizations, state: &state, last_run_ago, jobs: &jobs };
+        let (jobs, arrived) = (&jobs[..], &[][..]);
+        let situation = Situation { kustomizations: &kustomizations, state: &state, last_run_ago, jobs, arrived };
         let decision = decide(&situation, &RULES);
         if let Decision::Create(order) = &decision
             && !self.jobs.contains_key(&order.name)
