@@ -5,6 +5,7 @@
 
 mod calico;
 mod declared;
+mod drift;
 mod endpoint;
 mod finding;
 mod name;
@@ -24,6 +25,7 @@ pub use calico::{
     api_family, is_calico_copy,
 };
 pub use declared::{Declared, KustomizationStatus, NotApplied, PolicyDocument, Rendering};
+pub use drift::{Drift, DriftClass};
 pub use endpoint::{Endpoint, Labels, Workload, flow_key, without_family};
 pub use finding::{Entry, Finding, Rule as FindingRule, Severity};
 pub use name::{KustomizationRef, ObjectRef, PodRef, PolicyRef, Revision};
@@ -32,7 +34,7 @@ pub use outcome::{Decision, Outcome, ServiceSeen, Strength};
 pub use policy::{Action, Direction, NamespaceMatch, Order, Peer, Policy, PortMatch, Rule, RuleRef, Subject, Tier};
 pub use port::{PortRange, PortSet, Protocol};
 pub use report::{
-    ComparedWith, Controls, DenialLook, Drift, DriftClass, FlowReport, FlowResult, KustomizationReport, NotProbed,
+    ComparedWith, Controls, DenialLook, FlowReport, FlowResult, KustomizationReport, NotProbed,
     RenderingState, Report, SCHEMA, Sweep, Trigger, Unseen, Verdict, Why,
 };
 pub use selector::{InvalidSelector, Selector};

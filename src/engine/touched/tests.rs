@@ -26,6 +26,8 @@ struct Merge {
     /// Where they are not as declared.
     live: Option<Vec<Policy>>,
     outside: Vec<Outside>,
+    /// All configured names, resolved or not.
+    names: BTreeSet<String>,
     known: Vec<(IpAddr, u16)>,
     new: BTreeSet<String>,
     recorded: Vec<(RecordedFlow, Why)>,
@@ -41,6 +43,7 @@ impl Merge {
             declared,
             live: None,
             outside: Vec::new(),
+            names: BTreeSet::new(),
             known: Vec::new(),
             new: BTreeSet::new(),
             recorded: Vec::new(),
@@ -57,6 +60,7 @@ impl Merge {
     /// With `pg01` at an address, port 5432.
     fn host(mut self, address: &str) -> Self {
         let address = address.parse().unwrap();
+        self.names.insert("pg01".to_owned());
         self.outside.push(Outside { name: Some("pg01".to_owned()), address, ports: vec![5432], seen_by: None });
         self
     }
@@ -75,7 +79,7 @@ impl Merge {
             live: &live,
             changed_rules: &self.changed(),
             outside: &self.outside,
-            names: &self.outside.iter().filter_map(|host| host.name.clone()).collect(),
+            names: &self.names,
             known: &self.known,
             git: &declared.policies.iter().map(|p| p.id.clone()).collect(),
             probe_from: &|name| name != "elsewhere",

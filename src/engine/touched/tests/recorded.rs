@@ -55,6 +55,9 @@ fn a_flow_between_workloads_is_found_again_until_one_is_gone() {
 fn a_host_is_found_by_its_name_under_its_address_of_now() {
     let mut merge = again(&[], flow(at(workload("shop/web")), host("pg01"), 5432));
     assert_eq!(found(&merge), Err("shop/web -> pg01:5432/TCP".to_owned()), "not configured any more");
+    merge.names.insert("pg01".to_owned());
+    let ran = merge.run().touched;
+    assert_eq!((ran.flows, ran.gone), (vec![], vec![]), "a name that cannot be resolved says nothing about its flow");
     merge = merge.host("198.51.100.9");
     assert_eq!(found(&merge), Ok("shop/web -> pg01:5432/TCP Retried allowed>allowed".to_owned()));
     assert_eq!(merge.run().touched.flows[0].target, Target::Outside(merge.outside[0].clone()));
