@@ -34,8 +34,8 @@ pub use outcome::{Decision, Outcome, ServiceSeen, Strength};
 pub use policy::{Action, Direction, NamespaceMatch, Order, Peer, Policy, PortMatch, Rule, RuleRef, Subject, Tier};
 pub use port::{PortRange, PortSet, Protocol};
 pub use report::{
-    ComparedWith, Controls, DenialLook, FlowReport, FlowResult, KustomizationReport, NotProbed,
-    RenderingState, Report, SCHEMA, Sweep, Trigger, Unseen, Verdict, Why,
+    ComparedWith, Controls, DenialLook, FlowReport, FlowResult, KustomizationReport, NotProbed, RenderingState, Report,
+    SCHEMA, Sweep, Trigger, Unseen, Verdict, Why,
 };
 pub use selector::{InvalidSelector, Selector};
 pub use snapshot::{

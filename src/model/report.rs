@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, num::NonZeroUsize};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Cleared, Decision, Endpoint, Entry, Finding, KustomizationRef, Origin, Outcome, PodRef, PolicyRef, Protocol,
-    Revision, RuleRef, ServiceSeen, Severity, Standing, Strength,
+    Cleared, Decision, Drift, Endpoint, Entry, Finding, KustomizationRef, Outcome, PodRef, Protocol, Revision, RuleRef,
+    ServiceSeen, Standing, Strength,
 };
 
 /// The schema name of [`Report`]'s JSON.
