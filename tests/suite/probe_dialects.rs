@@ -153,6 +153,9 @@ fn row(dialect: &'static str, case: &Case, index: usize, run: &Run) -> Row {
     let mut fields = line.splitn(5, ' ').skip(1).map(str::to_owned);
     let (tool, _, exit) = (fields.next().unwrap(), fields.next(), fields.next().unwrap());
     let words = without_times(&fields.next().unwrap_or_default());
+    // Silence over UDP ends by the tool's limit or by the script's, whichever comes first.
+    let is_silence = case.class == Outcome::Timeout && case.target.to_string().starts_with("dns:");
+    let (exit, words) = if is_silence { ("*".to_owned(), String::new()) } else { (exit, words) };
     Row { how: case.how, class: case.class, dialect, tool, exit, words }
 }
 
@@ -200,7 +203,7 @@ another one, and where a tool says something else than stands here.
 The tools are Debian 12's. *busybox (Debian)* has an `nc` without `-z`, `-v` and `-u`. *busybox (Alpine)* is compiled from
 Debian's source of busybox with `NC_110_COMPAT` and `NC_EXTRA`, as Alpine's is, and with musl, whose words for errors it
 has. *bash* is `/dev/tcp` and `/dev/udp`. An exit status alone tells nothing: the outcome comes from the words and the time
-that it took. Over UDP only an answer is told; silence proves nothing.
+that it took. Over UDP only an answer is told; silence proves nothing, and ends by the tool's limit or by the script's (`*`).
 
 ";
 
