@@ -38,11 +38,12 @@ impl Manifests {
         &self.objects
     }
 
-    /// Reads `job/` (rendered, if it is a kustomization) and renames it for `prefix`.
+    /// Reads `job/` (rendered, if it is a kustomization), with the component `job/ephemeral` where containers may be
+    /// added to pods, and renames it for `prefix`.
     ///
     /// # Errors
     /// There are no manifests, or they hold no CronJob.
-    pub async fn load(cluster: &Cluster, prefix: &str) -> Result<Self> {
+    pub async fn load(cluster: &Cluster, prefix: &str, ephemeral: bool) -> Result<Self> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../job");
         let yaml = if folder.join("kustomization.yaml").exists() {
             run(Command::new(cluster.variable("KUSTOMIZE")?).arg("build").arg(&folder)).await?
@@ -50,6 +51,9 @@ impl Manifests {
             yaml_files(&folder)?.iter().map(std::fs::read_to_string).collect::<Result<Vec<_>, _>>()?.join("\n---\n")
         };
         let mut objects = parse(&yaml)?;
+        for file in ["rbac.yaml", "admission.yaml"].iter().filter(|_| ephemeral) {
+            objects.extend(parse(&std::fs::read_to_string(folder.join("ephemeral").join(file))?)?);
+        }
         objects.retain(|object| !is_config(object));
         let mut rename = Rename::of(prefix, &objects);
         for object in &mut objects {
@@ -178,13 +182,17 @@ fn bounded(policy: &Value, config: &Value) -> Option<Value> {
     let mut policy = policy.clone();
     let variables = policy.pointer_mut("/spec/variables")?.as_array_mut()?;
     let mut found = false;
+    let adds = variables.iter().any(|variable| text(variable, "/name") == "probeImage");
     for variable in variables {
         // A JSON list is a CEL list.
         let expression = match text(variable, "/name") {
+            // Those of containers, there.
+            "names" if adds => continue,
             "names" => list("/productNamespaces/names"),
             "exclude" => list("/productNamespaces/exclude"),
             "probe" => list("/probeNamespaces"),
             "isSelected" => selected.clone(),
+            "probeImage" => json!(text(config, "/probe/image")).to_string(),
             "image" => json!(IMAGE.split(':').next()).to_string(),
             _ => continue,
         };

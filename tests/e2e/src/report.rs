@@ -26,6 +26,8 @@ pub struct Report {
     pub findings: Vec<Finding>,
     pub not_probed: Vec<NotProbed>,
     pub denial: BTreeMap<String, String>,
+    #[serde(default)]
+    pub ephemeral_containers: u64,
     pub started: String,
     pub finished: String,
 }

@@ -89,7 +89,8 @@ impl Verifier {
         config: Value,
         token: &str,
     ) -> Result<Self> {
-        let mut manifests = Manifests::load(cluster, prefix).await?;
+        let mut manifests =
+            Manifests::load(cluster, prefix, config.pointer("/probe/ephemeral") == Some(&json!(true))).await?;
         manifests.apply(cluster, &config, token).await?;
         Ok(Self {
             cluster: cluster.clone(),

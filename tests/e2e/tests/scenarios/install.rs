@@ -38,7 +38,7 @@ async fn named(scene: &Scene, part: &str) -> Result<Vec<String>> {
 #[test]
 fn the_manifests_apply_without_a_warning_and_leave_nothing_when_they_go() -> Result<()> {
     scenario(Setup::default(), async |scene| {
-        let manifests = Manifests::load(&scene.cluster, &format!("{}-again", scene.prefix)).await?;
+        let manifests = Manifests::load(&scene.cluster, &format!("{}-again", scene.prefix), false).await?;
         let mut objects = manifests.objects().to_vec();
         objects.sort_by_key(|object| text(object, "/kind") != "Namespace");
         for object in &objects {

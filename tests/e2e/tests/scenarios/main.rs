@@ -11,6 +11,7 @@ mod calico;
 mod delivery;
 mod drift;
 mod edits;
+mod ephemeral;
 mod evidence;
 mod flux_only;
 mod foreign;

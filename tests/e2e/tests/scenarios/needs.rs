@@ -33,6 +33,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("get buckets.source.toolkit.fluxcd.io", "another kind of source"),
     ("get externalartifacts.source.toolkit.fluxcd.io", "another kind of source"),
     ("get ocirepositories.source.toolkit.fluxcd.io", "another kind of source"),
+    ("list pods", "the watcher's, while a flow waits for a pod"),
     ("get replicasets.apps", "a Deployment that is rolled out while it probes"),
     ("create pods/exec", "asked within the API server, without a line in its log, from Kubernetes 1.35 on"),
 ];

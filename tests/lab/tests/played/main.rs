@@ -52,6 +52,7 @@ const NOT_PLAYED: &[(&str, &str)] = &[
         "targetNamespace, commonMetadata and postBuild are what the real kustomize-controller is the judge of",
     ),
     ("flux_only", "Jobs that Flux makes anew, which the real kustomize-controller and kubelet are the judges of"),
+    ("ephemeral", "a kubelet that runs what is added to a pod, and the real API server's admission"),
     ("forged", "what `rights` tries"),
     ("install", "the shipped manifests, which a real API server and its admission are the judges of"),
     ("needs", "the real API server's audit log"),
