@@ -234,8 +234,11 @@ fn is_inconclusive(report: &Report) -> bool {
         f.accepted_until.is_none()
             && match f.state {
                 Some(Unseen::Pending) => true,
-                // What this merge touched is asked anew, even where the same was not told before.
-                Some(Unseen::Waiting | Unseen::Unprobeable) => is_of_merge(f.why) && f.why != Why::FirstRun,
+                // What this merge touched is asked anew, even where the same was not told before; what a retry shows to
+                // be beyond any is told by that run.
+                Some(Unseen::Waiting | Unseen::Unprobeable) => {
+                    is_of_merge(f.why) && f.why != Why::FirstRun || f.new && f.why == Why::Retried
+                }
                 None => false,
             }
     };

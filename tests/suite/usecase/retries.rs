@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use netpol_verify::model::{NotApplied, Trigger, Verdict};
+use netpol_verify::model::{NotApplied, Trigger, Unseen, Verdict};
 
 use crate::usecase::{
     fake::{Fake, revision},
-    shop::checked,
+    shop::{BANK, checked},
 };
 
 /// Flux cannot apply revision 2, since so many minutes.
@@ -68,4 +68,23 @@ async fn the_end_of_a_failed_apply_is_told_also_where_the_revision_is_checked_al
     assert!(fake.state().failed.is_empty());
     // The control: with nothing left to tell, a merge run of a checked revision has nothing to do.
     assert!(fake.run().await.report.is_none());
+}
+
+/// The room was told that a flow could not be verified, by a run that ended as verified.
+#[tokio::test]
+async fn a_retry_that_shows_a_flow_to_be_beyond_any_probe_is_not_verified_and_says_so_once() {
+    let (fake, mut files) = checked().await;
+    // Nobody answers, and nobody else may ask: it may come back.
+    fake.pod_of("bank/api", |p| p.listens.clear());
+    fake.world().rejects = true;
+    fake.world().deny_action = Some("Reject".to_owned());
+    fake.push(files.bank_egress().bank_ingress());
+    let merge = fake.run().await;
+    assert_eq!((merge.exit, merge.flow(BANK).state), (3, Some(Unseen::Pending)), "{merge:#?}");
+    fake.pod_of("shop/web", |p| p.has_nc = false);
+    let retry = fake.scheduled().await;
+    assert_eq!((retry.exit, retry.verdict(), retry.roots().len()), (3, Verdict::Inconclusive, 1), "{retry:#?}");
+    assert_eq!(retry.flow(BANK).state, Some(Unseen::Unprobeable));
+    let counted = fake.scheduled().await;
+    assert_eq!((counted.exit, counted.events.len()), (0, 0), "{counted:#?}");
 }
