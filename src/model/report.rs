@@ -144,6 +144,21 @@ pub enum FlowResult {
     Inconclusive,
 }
 
+impl FlowResult {
+    /// Its place where the worst comes first.
+    #[must_use]
+    pub const fn rank(self) -> u8 {
+        match self {
+            Self::Enforcement => 0,
+            Self::Drift => 1,
+            Self::MissingEntry => 2,
+            Self::Excess => 3,
+            Self::Inconclusive => 4,
+            Self::Verified => 5,
+        }
+    }
+}
+
 /// Why an inconclusive flow stays so (design §4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

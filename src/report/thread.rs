@@ -136,21 +136,10 @@ fn denial(report: &Report) -> Option<String> {
 
 fn flows(report: &Report) -> Vec<Vec<Block>> {
     let mut flows: Vec<&FlowReport> = report.flows.iter().collect();
-    flows.sort_by_cached_key(|flow| (rank(flow), flow.key()));
+    flows.sort_by_cached_key(|flow| (flow.result.rank(), flow.key()));
     let good = flows.iter().filter(|flow| flow.result == FlowResult::Verified).count();
     let what = format!("{good} of {}", count(flows.len(), "flow"));
     headed(&what, "as declared", flows.into_iter().map(flow_group).collect())
-}
-
-fn rank(flow: &FlowReport) -> u8 {
-    match flow.result {
-        FlowResult::Enforcement => 0,
-        FlowResult::Drift => 1,
-        FlowResult::MissingEntry => 2,
-        FlowResult::Excess => 3,
-        FlowResult::Inconclusive => 4,
-        FlowResult::Verified => 5,
-    }
 }
 
 /// One line: workloads and port, before → now, what was seen; then pods, control and time.

@@ -241,8 +241,7 @@ impl<W: Wire, C: Cluster + Sync> Hand<'_, W, C> {
             return Ok(Moved::default());
         }
         let pods = since::pods(self.cluster, self.snapshot, tracks).await?;
-        let ends = tracks.iter().flat_map(|t| [Some(&t.planned.source), t.planned.target_pod.as_ref()]).flatten();
-        let namespaces: Vec<&String> = ends.map(|pod| &pod.namespace).collect();
+        let namespaces: Vec<&String> = tracks.iter().flat_map(Track::pods).map(|pod| &pod.namespace).collect();
         let ours = |id: &PolicyRef| id.namespace.as_ref().is_none_or(|name| namespaces.contains(&name));
         Ok(Moved { pods, policies: since::policies(self.cluster, self.snapshot, ours).await? })
     }
@@ -258,8 +257,7 @@ struct Moved {
 impl Moved {
     /// Why a probe proves nothing, if so.
     fn of(&self, track: &Track) -> Option<String> {
-        let ends = [Some(&track.planned.source), track.planned.target_pod.as_ref()];
-        let pod = ends.into_iter().flatten().find(|pod| self.pods.contains(pod));
+        let pod = track.pods().find(|pod| self.pods.contains(pod));
         pod.map(|pod| format!("{pod} was replaced, relabelled or is no longer Ready: probe again"))
             .or_else(|| self.policies.then(|| "policies changed during the probe: probe again".to_owned()))
     }

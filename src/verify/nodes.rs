@@ -22,7 +22,7 @@ pub fn joined(flows: Vec<FlowReport>) -> Vec<FlowReport> {
 
 /// The worst of them, the first of equals; with the nodes that differ from the others, and when the last one converged.
 fn one(all: &[FlowReport]) -> Option<FlowReport> {
-    let worst = all.iter().min_by_key(|flow| rank(flow.result))?;
+    let worst = all.iter().min_by_key(|flow| flow.result.rank())?;
     let mut joined = worst.clone();
     if all.len() > 1 {
         let (bad, fine): (Vec<&FlowReport>, Vec<&FlowReport>) = all
@@ -65,17 +65,6 @@ fn only_on(bad: &[&FlowReport], fine: &[&FlowReport]) -> Vec<String> {
 /// The nodes of the ends.
 fn nodes<'f>(flows: &[&'f FlowReport]) -> BTreeSet<&'f String> {
     flows.iter().flat_map(|flow| [flow.node.as_ref(), flow.target_node.as_ref()]).flatten().collect()
-}
-
-const fn rank(result: FlowResult) -> u8 {
-    match result {
-        FlowResult::Enforcement => 0,
-        FlowResult::Drift => 1,
-        FlowResult::MissingEntry => 2,
-        FlowResult::Excess => 3,
-        FlowResult::Inconclusive => 4,
-        FlowResult::Verified => 5,
-    }
 }
 
 #[cfg(test)]

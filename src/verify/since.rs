@@ -13,8 +13,7 @@ use crate::model::{PodRef, PolicyRef, Snapshot};
 /// # Errors
 /// The API server cannot be asked.
 pub async fn pods<C: Cluster>(cluster: &C, snapshot: &Snapshot, tracks: &[Track]) -> Result<Vec<PodRef>, Fault> {
-    let ends = tracks.iter().flat_map(|t| [Some(t.planned.source.clone()), t.planned.target_pod.clone()]);
-    let mut ids: Vec<PodRef> = ends.flatten().collect();
+    let mut ids: Vec<PodRef> = tracks.iter().flat_map(Track::pods).cloned().collect();
     ids.sort();
     ids.dedup();
     let now = cluster.pods(&ids).await?;

@@ -105,6 +105,11 @@ impl Track {
         self.settled.is_some()
     }
 
+    /// The pods of its ends.
+    pub fn pods(&self) -> impl Iterator<Item = &PodRef> {
+        std::iter::once(&self.planned.source).chain(&self.planned.target_pod)
+    }
+
     /// The nodes of its ends.
     pub fn nodes(&self) -> impl Iterator<Item = &String> {
         self.nodes.iter()

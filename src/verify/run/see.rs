@@ -157,7 +157,7 @@ impl<O: Outside> Run<'_, O> {
             id.namespace.as_ref().is_none_or(|n| compare::is_watched(material, &comparison.product, &git, n))
         };
         let policies_moved = since::policies(self.outside.cluster(), material.snapshot, ours).await?;
-        let owed = tracks.iter().filter(|t| t.planned.flow.why != Why::Sweep).flat_map(ends);
+        let owed = tracks.iter().filter(|t| t.planned.flow.why != Why::Sweep).flat_map(Track::pods);
         let owed_moved = owed.into_iter().any(|id| pods.contains(id));
         Ok(Moved { replan: owed_moved || policies_moved, pods })
     }
@@ -166,16 +166,11 @@ impl<O: Outside> Run<'_, O> {
 /// What each probe amounts to. One whose pods moved was not seen; a sweep owes nothing then, the next one looks again.
 fn probed<'t>(assembler: &Assembler<'_>, tracks: &'t [Track], moved: &Moved) -> Vec<(&'t Track, FlowReport)> {
     let probed = tracks.iter().filter_map(|t| {
-        let gone = ends(t).any(|id| moved.pods.contains(id));
+        let gone = t.pods().any(|id| moved.pods.contains(id));
         let flow = assembler.probed(t).filter(|_| !gone || t.planned.flow.why != Why::Sweep)?;
         Some((t, if gone { unseen(flow) } else { flow }))
     });
     probed.collect()
-}
-
-/// The pods of a probe.
-fn ends(track: &Track) -> impl Iterator<Item = &PodRef> {
-    std::iter::once(&track.planned.source).chain(&track.planned.target_pod)
 }
 
 /// A flow whose source or target is another pod now was not seen, whatever the packets said.
