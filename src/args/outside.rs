@@ -9,8 +9,8 @@ use crate::{
     flux::{FluxOptions, FluxSource},
     matrix::{MatrixNotifier, MatrixOptions, TokenSource},
     probe::{Ephemeral, ExecProber, Limits, PodProber, Wave},
-    state::{ConfigMapStore, LeaseLock, SystemClock},
-    verify::seams::Outside,
+    state::{ConfigMapStore, LeaseLock, Places, SystemClock},
+    verify::seams::{Outside, OwnJob, Wire},
 };
 
 /// The state ConfigMap's name.
@@ -30,6 +30,7 @@ pub struct Adapters {
     lock: LeaseLock,
     clock: SystemClock,
     resolver: SystemResolver,
+    shards: Places,
 }
 
 /// What the environment says beside the configuration.
@@ -84,13 +85,50 @@ fn ephemeral(client: &kube::Client, config: &Config) -> Result<Option<Ephemeral>
     Ok(Some(Ephemeral::new(client.clone(), image, namespaces)))
 }
 
+fn prober(client: &kube::Client, config: &Config) -> Result<PodProber, Failure> {
+    let exec = ExecProber::new(client.clone(), limits(&config.probe));
+    Ok(PodProber::new(exec, config.probe.timeout.get()).with_ephemeral(ephemeral(client, config)?))
+}
+
+/// Where the pods of the own Job meet, where it is an Indexed one.
+pub(super) fn places(client: &kube::Client, global: &Global, own: &OwnJob) -> Option<Places> {
+    let (uid, count) = own.indexed.as_ref()?;
+    Some(Places::new(client.clone(), &global.namespace, own.name.as_deref()?, uid, *count))
+}
+
+/// Packets and time.
+pub(super) struct Hands {
+    pub(super) prober: PodProber,
+    pub(super) clock: SystemClock,
+}
+
+impl Hands {
+    /// As configured; nothing is sent yet.
+    pub(super) fn new(client: &kube::Client, config: &Config) -> Result<Self, Failure> {
+        Ok(Self { prober: prober(client, config)?, clock: SystemClock::new() })
+    }
+}
+
+impl Wire for Hands {
+    type Prober = PodProber;
+    type Clock = SystemClock;
+
+    fn prober(&self) -> &PodProber {
+        &self.prober
+    }
+
+    fn clock(&self) -> &SystemClock {
+        &self.clock
+    }
+}
+
 impl Adapters {
     /// Connects them; nothing is sent yet.
     pub(super) fn new(
         client: &kube::Client,
         config: &Config,
         global: &Global,
-        job: Option<String>,
+        own: &OwnJob,
         environment: &Environment,
     ) -> Result<Self, Failure> {
         let http = reqwest::Client::builder()
@@ -104,13 +142,13 @@ impl Adapters {
             patience: Duration::from_secs(environment.matrix_seconds),
             ..MatrixOptions::new(&config.matrix.homeserver, &config.matrix.room, token)
         };
-        let holder = job.clone().unwrap_or_else(|| "by-hand".to_owned());
+        let holder = own.name.clone().unwrap_or_else(|| "by-hand".to_owned());
         let lease = Duration::from_secs(environment.lease_seconds);
         Ok(Self {
             source: FluxSource::new(client.clone(), http, environment.flux(config, global)),
-            cluster: LiveCluster::new(client.clone(), &global.namespace).with_job(job),
-            prober: PodProber::new(ExecProber::new(client.clone(), limits(&config.probe)), config.probe.timeout.get())
-                .with_ephemeral(ephemeral(client, config)?),
+            cluster: LiveCluster::new(client.clone(), &global.namespace).with_job(own.name.clone()),
+            prober: prober(client, config)?,
+            shards: places(client, global, own).unwrap_or_else(|| Places::none(client.clone())),
             notifier: MatrixNotifier::new(matrix).map_err(Failure::usage)?,
             store: ConfigMapStore::new(client.clone(), &global.namespace, STATE),
             lock: LeaseLock::new(client.clone(), &global.namespace, LeaseLock::NAME, &holder, Some(lease))
@@ -130,6 +168,7 @@ impl Outside for Adapters {
     type Lock = LeaseLock;
     type Clock = SystemClock;
     type Resolver = SystemResolver;
+    type Shards = Places;
 
     fn source(&self) -> &FluxSource {
         &self.source
@@ -161,5 +200,9 @@ impl Outside for Adapters {
 
     fn resolver(&self) -> &SystemResolver {
         &self.resolver
+    }
+
+    fn shards(&self) -> &Places {
+        &self.shards
     }
 }

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use super::{
     Failure, Global, Output, client,
-    outside::limits,
+    outside::{Hands, limits},
     sets::{self, Reading, SetArgs},
 };
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
     verify::{
         by_hand::{Hand, Looked, Trouble},
         probing::Patience,
-        seams::{Clock as _, Wire},
+        seams::Clock as _,
     },
 };
 
@@ -84,25 +84,6 @@ fn timeout(text: &str) -> Result<Span, String> {
         Ok(span)
     } else {
         Err(format!("it is not within {least}s and {most}s"))
-    }
-}
-
-/// Packets and time.
-struct Hands {
-    prober: PodProber,
-    clock: SystemClock,
-}
-
-impl Wire for Hands {
-    type Prober = PodProber;
-    type Clock = SystemClock;
-
-    fn prober(&self) -> &PodProber {
-        &self.prober
-    }
-
-    fn clock(&self) -> &SystemClock {
-        &self.clock
     }
 }
 

@@ -2,12 +2,21 @@
 
 use std::path::PathBuf;
 
-use super::{Adapters, Failure, Global, Output, client, outside::Environment, sets};
+use super::{
+    Adapters, Failure, Global, Output, client,
+    outside::{Environment, Hands, places},
+    sets,
+};
 use crate::{
     cluster::own_job,
     config::{Config, NamespaceSet},
+    model::Verdict,
     report::{MessageOptions, json, text},
-    verify::run::{self, Ended, Settings},
+    verify::{
+        run::{self, Ended, Settings},
+        seams::OwnJob,
+        shards::work,
+    },
 };
 
 /// Arguments of `run`.
@@ -37,6 +46,10 @@ pub struct RunArgs {
     /// turns, sweep by sweep. A scheduled run does so by itself as often as schedule.fullEvery says.
     #[arg(long, env = "NETPOL_VERIFY_SWEEP", num_args = 0..=1, default_value_t = false, default_missing_value = "true")]
     sweep: bool,
+    /// The pod's index in an Indexed Job, whose pods share the probes of one run (job/sharded): the one with index 0
+    /// makes the run, the others probe what it gives them.
+    #[arg(long, value_name = "NUMBER", env = "JOB_COMPLETION_INDEX", default_value_t = 0)]
+    index: usize,
     #[command(flatten)]
     environment: Environment,
 }
@@ -61,7 +74,7 @@ const FOLLOWED: usize = 10;
 
 /// Runs once, or as often as Flux moves on.
 pub async fn run(args: RunArgs, global: &Global) -> Result<u8, Failure> {
-    let RunArgs { config, dry_run, job, revision, trigger, follow, sweep, environment } = args;
+    let RunArgs { config, dry_run, job, revision, trigger, follow, sweep, index, environment } = args;
     let config = Config::load(&config).map_err(Failure::usage)?;
     if dry_run {
         let text = serde_saphyr::to_string(&config).map_err(Failure::usage)?;
@@ -70,9 +83,13 @@ pub async fn run(args: RunArgs, global: &Global) -> Result<u8, Failure> {
     let namespaces = NamespaceSet::new(&config.product_namespaces, &config.probe_namespaces);
     let namespaces = namespaces.map_err(|error| Failure::usage(anyhow::anyhow!(error)))?;
     let client = client(global).await?;
-    let outside = Adapters::new(&client, &config, global, job.clone(), &environment)?;
     let own = own_job(&client, &global.namespace, job.as_deref(), revision.as_deref(), trigger.as_deref()).await;
-    let mut settings = Settings { job: own.map_err(Failure::not_told)?, config, namespaces, sweep };
+    let own = own.map_err(Failure::not_told)?;
+    if index > 0 {
+        return share(&client, &config, global, &own, index).await;
+    }
+    let outside = Adapters::new(&client, &config, global, &own, &environment)?;
+    let mut settings = Settings { job: own, config, namespaces, sweep };
     let not_told = |fault| Failure::not_told(anyhow::anyhow!("{fault}"));
     for _ in 0..FOLLOWED {
         let before = run::applied_now(&outside, &settings).await.map_err(not_told)?;
@@ -86,6 +103,28 @@ pub async fn run(args: RunArgs, global: &Global) -> Result<u8, Failure> {
         settings.sweep = false;
     }
     Err(Failure::not_told(anyhow::anyhow!("Flux applied something else during each of {FOLLOWED} runs: run it again")))
+}
+
+/// Probes for the pod with index 0, until it has ended.
+async fn share(
+    client: &kube::Client,
+    config: &Config,
+    global: &Global,
+    own: &OwnJob,
+    index: usize,
+) -> Result<u8, Failure> {
+    let Some(places) = places(client, global, own).filter(|_| own.indexed.iter().any(|(_, count)| index < *count))
+    else {
+        let name = own.name.as_deref().unwrap_or("of this pod");
+        return Err(Failure::not_told(anyhow::anyhow!(
+            "index {index} is of an Indexed Job whose pods run at the same time, and Job {name} is none: nothing was done"
+        )));
+    };
+    let hands = Hands::new(client, config)?;
+    let done =
+        work(&hands, &places.desk(index)).await.map_err(|fault| Failure::not_told(anyhow::anyhow!("{fault}")))?;
+    tracing::info!(index, tasks = done, "the run has ended");
+    Ok(Verdict::Verified.exit_code())
 }
 
 fn print(ended: &Ended, settings: &Settings, global: &Global) {

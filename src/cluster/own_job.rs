@@ -41,8 +41,18 @@ pub async fn own_job(
         return Ok(own);
     };
     own.created = job.metadata.creation_timestamp.as_ref().map(|time| time.0.to_string());
+    own.indexed = indexed(&job);
     own.scheduled = job.metadata.annotations.is_some_and(|annotations| annotations.contains_key(SCHEDULED));
     Ok(own)
+}
+
+/// The UID and the number of pods of an Indexed Job.
+fn indexed(job: &Job) -> Option<(String, usize)> {
+    let spec = job.spec.as_ref().filter(|spec| spec.completion_mode.as_deref() == Some("Indexed"))?;
+    // Pods that wait for others to end are given nothing.
+    let at_once = spec.completions?.min(spec.parallelism.unwrap_or(1));
+    let count = usize::try_from(at_once).ok().filter(|count| *count > 1)?;
+    Some((job.metadata.uid.clone()?, count))
 }
 
 /// Reads `NAMESPACE/NAME@REVISION,…`; nothing between commas is nothing.

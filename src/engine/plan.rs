@@ -1,10 +1,12 @@
 //! The plan of probes: from which pod to which address, and which controls make the answer count.
 
+mod deal;
 mod spread;
 
 use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 use super::{
     dns,
@@ -13,6 +15,8 @@ use super::{
     touched::{Origin, Target, TouchedFlow},
     world::{Class, Family},
 };
+pub use deal::deal;
+
 use crate::model::{Decision, PodInfo, PodRef, Protocol, Snapshot, Unseen, Why, Workload};
 
 /// The annotation by which a pod opts out.
@@ -47,7 +51,7 @@ pub struct Limits {
 }
 
 /// An address and port.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Address {
     /// The address.
     pub ip: IpAddr,
@@ -58,7 +62,7 @@ pub struct Address {
 }
 
 /// A pod to try the same address from, to see that the target is alive.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetControl {
     /// The pod.
     pub from: PodRef,
@@ -67,7 +71,7 @@ pub struct TargetControl {
 }
 
 /// One probe with its controls.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Planned {
     /// The flow.
     pub flow: TouchedFlow,

@@ -5,6 +5,8 @@
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     matrix::Matrix,
     plan::Address,
@@ -18,7 +20,7 @@ use crate::model::{Decision, Labels, PodInfo, Protocol, ServiceInfo, Snapshot};
 const MOST: usize = 4;
 
 /// A Service's address that leads to what is probed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Through {
     /// Its name as users write it: `redis.redis`.
     pub service: String,

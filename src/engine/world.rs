@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
+use serde::{Deserialize, Serialize};
+
 use super::{read::PolicySet, surroundings::Surroundings};
 use crate::model::{
     CalicoSelector, ClassRecord, ContainerPort, Labels, NamespaceMatch, Peer, PodRef, Policy, Selector, Subject,
@@ -56,7 +58,7 @@ impl Class {
 }
 
 /// The address family of a flow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Family {
     /// IPv4.
     V4,

@@ -86,8 +86,9 @@ fn about(report: &Report) -> Vec<Block> {
     if let Some(sweep) = report.sweep {
         let left = if sweep.left == 0 { String::new() } else { format!("; {} left for later sweeps", sweep.left) };
         let (probes, nodes) = (count(sweep.probes, "probe"), count(sweep.nodes, "node"));
-        blocks
-            .push(Block::More(vec![Span::text(format!("a sweep of everything declared: {probes} on {nodes}{left}"))]));
+        let pods = if sweep.pods > 1 { format!(", by {} pods", sweep.pods) } else { String::new() };
+        let text = format!("a sweep of everything declared: {probes} on {nodes}{pods}{left}");
+        blocks.push(Block::More(vec![Span::text(text)]));
     }
     if let Some(ms) = report.converged_ms {
         let text = format!("seen as declared within {} of probing", words::duration(ms));

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::model::State;
@@ -43,11 +44,20 @@ pub enum CodecError {
 /// # Errors
 /// It cannot be written as JSON.
 pub fn encode(state: &State) -> Result<Vec<u8>, CodecError> {
+    pack(&State { version: VERSION, ..state.clone() })
+}
+
+/// Packs anything.
+pub(super) fn pack(value: &impl Serialize) -> Result<Vec<u8>, CodecError> {
     let mut packer = GzEncoder::new(Vec::new(), Compression::best());
-    let json = serde_json::to_vec(&State { version: VERSION, ..state.clone() });
-    let json = json.map_err(|error| CodecError::Pack(error.into()))?;
+    let json = serde_json::to_vec(value).map_err(|error| CodecError::Pack(error.into()))?;
     packer.write_all(&json).map_err(CodecError::Pack)?;
     packer.finish().map_err(CodecError::Pack)
+}
+
+/// Unpacks what [`pack`] gave, of the same version of this program.
+pub(super) fn unpack_as<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    serde_json::from_slice(&unpack(bytes, UNPACKED)?).map_err(|error| CodecError::NotAState(error.to_string()))
 }
 
 /// Unpacks a state, and brings one of an older layout up to [`VERSION`]. Fields that it does not know are left out:

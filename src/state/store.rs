@@ -22,7 +22,7 @@ const KEY: &str = "state.json.gz";
 /// The key of a few lines for people.
 const SUMMARY: &str = "summary";
 /// What a ConfigMap may hold is 1 MiB; the rest is left for its metadata.
-const LIMIT: usize = 900 << 10;
+pub(super) const LIMIT: usize = 900 << 10;
 /// How long one request may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -275,7 +275,7 @@ impl Store for ConfigMapStore {
 }
 
 /// A request with a time limit: kube's own retries go on for minutes.
-async fn within<T>(request: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
+pub(super) async fn within<T>(request: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
     let silent = || kube::Error::Service(format!("no answer within {} s", PATIENCE.as_secs()).into());
     tokio::time::timeout(PATIENCE, request).await.unwrap_or_else(|_| Err(silent()))
 }

@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use super::{
     assemble,
+    ground::{self, Ground},
     probing::{self, Patience},
     seams::{Cluster, Fault, ProbeTarget, Prober, Wire},
     since,
@@ -163,7 +164,7 @@ impl<W: Wire, C: Cluster + Sync> Hand<'_, W, C> {
         };
         plan::fit(pod).map_err(|why| (Outcome::NotProbed, why))?;
         let targets = [ProbeTarget::Resolve { name: name.to_owned() }];
-        let seen = self.wire.prober().probe(&probing::source(pod), &targets).await.into_iter().next();
+        let seen = self.wire.prober().probe(&ground::source(pod), &targets).await.into_iter().next();
         let Some(seen) = seen else {
             return Err((Outcome::Cut, (Unseen::Pending, "the exec broke before an answer".to_owned())));
         };
@@ -213,7 +214,8 @@ impl<W: Wire, C: Cluster + Sync> Hand<'_, W, C> {
             }
         }
         let (cases, plan): (Vec<Case>, Vec<Planned>) = probed.into_iter().unzip();
-        let probing = probing::probe(self.wire, self.snapshot, plan, self.patience).await;
+        let ground = Ground::new(self.snapshot, &plan);
+        let probing = probing::probe(self.wire, &ground, plan, self.patience).await;
         let moved = self.moved(&probing.tracks).await.map_err(Trouble::Cluster)?;
         let shown = cases.into_iter().zip(&probing.tracks);
         looked.shown.extend(shown.map(|(case, track)| self.shown(case, track, &moved)));

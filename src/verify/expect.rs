@@ -11,9 +11,8 @@ use futures::future::join_all;
 
 use super::{
     compare::Comparison,
-    findings,
+    findings, ground,
     names::{self, Book, Sight},
-    probing,
     seams::{Outside, ProbeTarget, Prober},
 };
 use crate::{
@@ -126,7 +125,7 @@ impl<O: Outside> Look<'_, O> {
     }
 
     async fn exec(&self, pod: &PodInfo, targets: Vec<ProbeTarget>) -> Vec<((PodRef, ProbeTarget), (Outcome, String))> {
-        let seen = self.outside.prober().probe(&probing::source(pod), &targets).await;
+        let seen = self.outside.prober().probe(&ground::source(pod), &targets).await;
         let answers = seen.into_iter().map(|seen| (seen.outcome, seen.text));
         targets.into_iter().zip(answers).map(|(target, answer)| ((pod.id.clone(), target), answer)).collect()
     }

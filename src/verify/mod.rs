@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! [run] lock → state → outbox → [applied] Flux → [trigger]
-//!       → [compare] Git × live × before (+ [recall] what the state wants seen; [names] asked in pods) → [probing] rounds of [track]s
+//!       → [compare] Git × live × before (+ [recall] what the state wants seen; [names] asked in pods) → [probing] rounds of [track]s (in the pods of an Indexed Job: [shards])
 //!       → [assemble] flows (+ [evidence]), [nodes] joined, [moved] names, [expect]ations → [conclude] verdict (+ [cleared]) → [remember] state + [tell] messages (+ [weekly]) → [deliver]
 //! ```
 //!
@@ -18,6 +18,7 @@ pub mod deliver;
 pub mod evidence;
 pub mod expect;
 pub mod findings;
+pub mod ground;
 pub mod intended;
 pub mod moved;
 pub mod names;
@@ -28,6 +29,7 @@ pub mod relabelled;
 pub mod remember;
 pub mod run;
 pub mod seams;
+pub mod shards;
 mod since;
 pub mod tell;
 pub mod track;

@@ -13,7 +13,7 @@ use std::{
 use futures::future::join_all;
 
 use super::{
-    findings, probing,
+    findings, ground,
     seams::{Outside, ProbeTarget, Prober, Resolver, Seen},
 };
 use crate::{
@@ -236,10 +236,10 @@ async fn resolve<'p, O: Outside>(
     names: Vec<String>,
 ) -> Vec<(&'p PodInfo, String, Sight)> {
     let targets: Vec<ProbeTarget> = names.iter().map(|name| ProbeTarget::Resolve { name: name.clone() }).collect();
-    let mut seen = outside.prober().probe(&probing::source(pod), &targets).await;
+    let mut seen = outside.prober().probe(&ground::source(pod), &targets).await;
     for _ in 1..TRIES {
         if seen.iter().any(|seen| seen.outcome == Outcome::Cut) {
-            seen = outside.prober().probe(&probing::source(pod), &targets).await;
+            seen = outside.prober().probe(&ground::source(pod), &targets).await;
         }
     }
     let sights = seen

@@ -6,8 +6,8 @@ use crate::model::{FlowReport, FlowResult, Sweep};
 
 /// What a sweep's flows amount to, before they are joined.
 #[must_use]
-pub fn swept(flows: &[FlowReport], probes: usize, left: usize) -> Sweep {
-    Sweep { probes, nodes: nodes(&flows.iter().collect::<Vec<_>>()).len(), left }
+pub fn swept(flows: &[FlowReport], probes: usize, pods: usize, left: usize) -> Sweep {
+    Sweep { probes, nodes: nodes(&flows.iter().collect::<Vec<_>>()).len(), pods, left }
 }
 
 /// Joins the flows of one key. What stands alone stays as it is.

@@ -1,10 +1,6 @@
 //! Real packets: rounds of probes with their controls, until everything has settled or the settle time is over.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 
 use futures::{
     StreamExt,
@@ -12,13 +8,16 @@ use futures::{
     stream::FuturesUnordered,
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::{
+    ground::Ground,
     seams::{Clock, ProbeSource, ProbeTarget, Prober, Seen, Wire},
     track::{Purpose, Track},
 };
 use crate::{
     engine::plan::{Address, Planned},
-    model::{DenialLook, Outcome, PodInfo, PodRef, Protocol, Snapshot},
+    model::{DenialLook, Outcome, PodRef, Protocol},
 };
 
 /// Pauses between rounds: 0.5 s, then up to 2 s (the conformance suites poll so).
@@ -29,7 +28,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 const PROGRESS: Duration = Duration::from_secs(10);
 
 /// How long probing may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Patience {
     /// Until a flow must be as declared.
     pub settle: Duration,
@@ -47,10 +46,10 @@ pub struct Probing {
 }
 
 /// Probes a plan. When the deadline is over, what was seen until then stands, and the rest was not probed.
-pub async fn probe<O: Wire>(outside: &O, snapshot: &Snapshot, plan: Vec<Planned>, patience: Patience) -> Probing {
-    let pods: BTreeMap<&PodRef, &PodInfo> = snapshot.pods.iter().map(|p| (&p.id, p)).collect();
+pub async fn probe<O: Wire>(outside: &O, ground: &Ground, plan: Vec<Planned>, patience: Patience) -> Probing {
+    let pods = ground.by_name();
     let start = outside.clock().elapsed();
-    let mut looks = Looks::new(snapshot);
+    let mut looks = ground.looks();
     let mut tracks: Vec<Track> = plan.into_iter().map(|planned| Track::new(planned, &pods)).collect();
     let mut progress = Progress { told: Duration::ZERO };
     let mut pause = FIRST_PAUSE;
@@ -58,13 +57,13 @@ pub async fn probe<O: Wire>(outside: &O, snapshot: &Snapshot, plan: Vec<Planned>
         let left = patience.deadline.saturating_sub(outside.clock().elapsed().saturating_sub(start));
         let round = Round { outside, pods: &pods, start };
         within(outside, left, round.ask(&mut tracks, &mut progress)).await;
-        looks.learn(&tracks);
+        looks.learn(tracks.iter().filter_map(Track::shown_look));
         let waited = outside.clock().elapsed().saturating_sub(start);
         let over = waited >= patience.deadline;
         for track in tracks.iter_mut().filter(|t| !t.is_settled()) {
             // A round of many probes may alone take longer than the settle time.
             let patient = waited >= patience.settle && track.was_tried_twice();
-            track.settle(looks.of(track), waited, over || patient);
+            track.settle(looks.of(track.nodes()), waited, over || patient);
         }
         if over || tracks.iter().all(Track::is_settled) {
             break;
@@ -73,7 +72,7 @@ pub async fn probe<O: Wire>(outside: &O, snapshot: &Snapshot, plan: Vec<Planned>
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
     for track in &mut tracks {
-        track.look = looks.of(track);
+        track.look = looks.of(track.nodes());
     }
     Probing { tracks, denial: looks.nodes }
 }
@@ -96,7 +95,7 @@ struct Asked {
 /// One exec a source pod with everything that is asked of it; the answers go back to the tracks that asked.
 struct Round<'a, O> {
     outside: &'a O,
-    pods: &'a BTreeMap<&'a PodRef, &'a PodInfo>,
+    pods: &'a BTreeMap<&'a PodRef, &'a ProbeSource>,
     /// When probing began.
     start: Duration,
 }
@@ -133,7 +132,7 @@ impl<O: Wire> Round<'_, O> {
         let targets: Vec<ProbeTarget> = once.chain(again).collect();
         let from = self.now();
         let seen = match self.pods.get(&pod) {
-            Some(info) => self.outside.prober().probe(&source(info), &targets).await,
+            Some(source) => self.outside.prober().probe(source, &targets).await,
             None => Vec::new(),
         };
         let until = self.now();
@@ -227,55 +226,6 @@ fn cut() -> Seen {
         text: "no answer".to_owned(),
         addresses: Vec::new(),
         ephemeral: false,
-    }
-}
-
-/// A pod to probe from: its running containers, in their order.
-#[must_use]
-pub fn source(pod: &PodInfo) -> ProbeSource {
-    let containers = pod.containers.iter().filter(|c| c.running).cloned().collect();
-    let workload = format!("{}/{}", pod.workload.kind, pod.workload.name);
-    ProbeSource { pod: pod.id.clone(), workload, containers, node: pod.node.clone() }
-}
-
-/// How a denial looks on each node: as configured, else as a denied flow with good controls showed.
-struct Looks {
-    nodes: BTreeMap<String, DenialLook>,
-    configured: Option<DenialLook>,
-}
-
-impl Looks {
-    fn new(snapshot: &Snapshot) -> Self {
-        let configured = snapshot.deny_action.as_deref().and_then(|action| match action {
-            "Drop" => Some(DenialLook::Drop),
-            "Reject" => Some(DenialLook::Reject),
-            _ => None,
-        });
-        let names: BTreeSet<String> = snapshot.pods.iter().filter_map(|p| p.node.clone()).collect();
-        let look = configured.unwrap_or(DenialLook::Unknown);
-        Self { nodes: names.into_iter().map(|n| (n, look)).collect(), configured }
-    }
-
-    fn learn(&mut self, tracks: &[Track]) {
-        if self.configured.is_some() {
-            return;
-        }
-        for (node, look) in tracks.iter().filter_map(Track::shown_look) {
-            self.nodes.insert(node, look);
-        }
-    }
-
-    /// Both ends' nodes have their say: a silent denial is certain only where neither rejects.
-    fn of(&self, track: &Track) -> DenialLook {
-        let looks: Vec<DenialLook> =
-            track.nodes().map(|node| self.nodes.get(node).copied().unwrap_or(DenialLook::Unknown)).collect();
-        if looks.contains(&DenialLook::Reject) {
-            DenialLook::Reject
-        } else if !looks.is_empty() && looks.iter().all(|l| *l == DenialLook::Drop) {
-            DenialLook::Drop
-        } else {
-            DenialLook::Unknown
-        }
     }
 }
 

@@ -7,7 +7,11 @@ mod follow;
 mod gather;
 mod see;
 
-use std::{num::NonZeroUsize, pin::pin, sync::atomic::AtomicU64};
+use std::{
+    num::NonZeroUsize,
+    pin::pin,
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+};
 
 use futures::future::{Either, select};
 
@@ -94,7 +98,8 @@ async fn locked<O: Outside>(outside: &O, settings: &Settings) -> Result<Ended, F
     let sweep =
         settings.sweep || trigger::sweep_is_due(&state, &started, why, settings.config.schedule.full_every.get());
     tracing::info!(trigger = ?why, sweep, sent = owed.sent, "run began");
-    let run = Run { outside, settings, started, trigger: why, sweep, probing: AtomicU64::new(0) };
+    let run =
+        Run { outside, settings, started, trigger: why, sweep, probing: AtomicU64::new(0), added: AtomicUsize::new(0) };
     run.verify(state, statuses).await
 }
 
@@ -148,6 +153,8 @@ struct Run<'a, O: Outside> {
     sweep: bool,
     /// Milliseconds that all probing of this run has taken so far: its looks share one deadline.
     probing: AtomicU64,
+    /// Ephemeral containers that the Job's other pods have added.
+    added: AtomicUsize,
 }
 
 /// What one attempt yields.
@@ -229,7 +236,8 @@ impl<O: Outside> Run<'_, O> {
             report.converged_ms = report.flows.iter().filter_map(|flow| flow.converged_ms).max();
             report.denial = seen.denial;
             report.sweep = seen.sweep;
-            report.ephemeral_containers = NonZeroUsize::new(self.outside.prober().added());
+            report.ephemeral_containers =
+                NonZeroUsize::new(self.outside.prober().added() + self.added.load(Ordering::Relaxed));
             report.findings.extend(seen.unread);
             let all_named = gather::note_unresolved(&mut report, &book.unresolved());
             if statuses.iter().any(|s| s.not_applied.is_some()) {

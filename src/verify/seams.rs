@@ -2,6 +2,9 @@
 
 use std::{collections::BTreeMap, future::Future, net::IpAddr, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
+use super::shards::{Answer, Task};
 use crate::model::{
     Container, Declared, KustomizationRef, KustomizationStatus, ObjectRef, OutboxEntry, Outcome, PodInfo, PodRef,
     PolicyRef, Protocol, Revision, Snapshot, State,
@@ -49,7 +52,7 @@ pub trait Cluster {
 }
 
 /// A pod and container to probe from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProbeSource {
     /// The pod.
     pub pod: PodRef,
@@ -173,6 +176,55 @@ pub trait Lock {
     fn release(&self) -> impl Future<Output = ()> + Send;
 }
 
+/// What names one task of one run: an answer to another one is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ticket(pub String);
+
+/// The other pods of the own Job, where it is an Indexed one: each probes what it is given.
+pub trait Shards {
+    /// How many pods the Job has, this one included: 1 where it is not indexed.
+    fn count(&self) -> usize;
+
+    /// Those that can still answer, by their completion index.
+    ///
+    /// # Errors
+    /// The Job could not be read.
+    fn alive(&self) -> impl Future<Output = Result<Vec<usize>, Fault>> + Send;
+
+    /// Puts a task before one of them, in place of what stood there.
+    ///
+    /// # Errors
+    /// It could not be written: nobody will answer.
+    fn give(&self, index: usize, task: &Task) -> impl Future<Output = Result<Ticket, Fault>> + Send;
+
+    /// Its answer, where it is there.
+    ///
+    /// # Errors
+    /// It could not be read, or is none.
+    fn answer(&self, index: usize, ticket: &Ticket) -> impl Future<Output = Result<Option<Answer>, Fault>> + Send;
+}
+
+/// The place of one of the other pods.
+pub trait Desk {
+    /// The task that lies there without an answer.
+    ///
+    /// # Errors
+    /// It could not be read, or is none.
+    fn task(&self) -> impl Future<Output = Result<Option<(Ticket, Task)>, Fault>> + Send;
+
+    /// Puts the answer beside the task, unless another task lies there now.
+    ///
+    /// # Errors
+    /// It could not be written.
+    fn answer(&self, ticket: &Ticket, answer: &Answer) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Whether the run has ended, so that no task will come.
+    ///
+    /// # Errors
+    /// The Job could not be read.
+    fn is_over(&self) -> impl Future<Output = Result<bool, Fault>> + Send;
+}
+
 /// Time, so that tests can turn it.
 pub trait Clock {
     /// Now, RFC 3339 in UTC with seconds.
@@ -209,6 +261,8 @@ pub trait Outside: Sync {
     type Clock: Clock + Sync;
     /// See [`Resolver`].
     type Resolver: Resolver + Sync;
+    /// See [`Shards`].
+    type Shards: Shards + Sync;
 
     /// Git, as Flux fetched and applied it.
     fn source(&self) -> &Self::Source;
@@ -226,6 +280,8 @@ pub trait Outside: Sync {
     fn clock(&self) -> &Self::Clock;
     /// Names.
     fn resolver(&self) -> &Self::Resolver;
+    /// The other pods of the own Job.
+    fn shards(&self) -> &Self::Shards;
 }
 
 /// The part of the outside that probing needs: packets and time. Everything that is an [`Outside`] has it.
@@ -267,4 +323,6 @@ pub struct OwnJob {
     pub expected: Vec<(KustomizationRef, Revision)>,
     /// `NETPOL_VERIFY_TRIGGER`, where set.
     pub trigger: Option<crate::model::Trigger>,
+    /// Its UID and how many pods it has, where it is an Indexed Job of more than one.
+    pub indexed: Option<(String, usize)>,
 }

@@ -4,14 +4,16 @@ mod services;
 
 use std::{collections::BTreeMap, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use self::services::Services;
-use super::seams::Seen;
+use super::seams::{ProbeSource, Seen};
 use crate::{
     engine::{
         judge::{self, Judged, Observation},
         plan::{Address, Planned},
     },
-    model::{Controls, Decision, DenialLook, Outcome, PodInfo, PodRef, Protocol},
+    model::{Controls, Decision, DenialLook, Outcome, PodRef, Protocol},
 };
 
 /// Two looks at a denied flow are at least so far apart, so that a transient cannot fake a denial.
@@ -48,7 +50,7 @@ pub struct Question {
 
 /// One try of the flow. When it began is known within bounds: pods answer for a whole exec at once, and an exec may wait
 /// for its turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Look {
     /// It did not begin before, since probing began.
     pub from: Duration,
@@ -59,7 +61,7 @@ pub struct Look {
 }
 
 /// The course of one probe.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Track {
     /// What was planned.
     pub planned: Planned,
@@ -82,7 +84,7 @@ pub struct Track {
 impl Track {
     /// A probe that was not tried yet.
     #[must_use]
-    pub fn new(planned: Planned, pods: &BTreeMap<&PodRef, &PodInfo>) -> Self {
+    pub fn new(planned: Planned, pods: &BTreeMap<&PodRef, &ProbeSource>) -> Self {
         let ends = [Some(&planned.source), planned.target_pod.as_ref()];
         let nodes = ends.into_iter().flatten().filter_map(|id| pods.get(id).and_then(|p| p.node.clone())).collect();
         Self {
@@ -191,6 +193,12 @@ impl Track {
         if over && self.seen.is_empty() {
             "the time for probing was over before its turn came (probe.deadline)".clone_into(&mut self.text);
         }
+    }
+
+    /// Ends it without a look: who was to take it did not answer.
+    #[must_use]
+    pub fn lost(self, now: Duration, why: String) -> Self {
+        Self { settled: Some(now), text: why, ..self }
     }
 
     fn broken(&self) -> usize {

@@ -34,6 +34,7 @@ mod probe_target;
 mod schemas;
 mod semantics;
 mod state_lease;
+mod state_places;
 mod state_store;
 mod status;
 mod support;

@@ -58,3 +58,37 @@ fn the_right_to_read_logs_is_one_role_in_one_namespace_and_stands_apart() {
         assert!(!text.contains("pods/log") && !text.contains("- evidence"), "{path} grants it to nobody by itself");
     }
 }
+
+#[test]
+fn the_sharded_sweep_is_the_cron_jobs_run_by_as_many_pods_as_have_places() {
+    let (base, sharded) = (document("job/cronjob.yaml"), document("job/sharded/cronjob.yaml"));
+    let mut expected = base["spec"]["jobTemplate"].clone();
+    let job = &mut expected["spec"];
+    let pods = sharded["spec"]["jobTemplate"]["spec"]["completions"].as_u64().unwrap();
+    for (key, value) in
+        [("completionMode", json!("Indexed")), ("completions", json!(pods)), ("parallelism", json!(pods))]
+    {
+        job[key] = value;
+    }
+    let tries = job.as_object_mut().unwrap().remove("backoffLimit").unwrap();
+    job["backoffLimitPerIndex"] = tries;
+    let pod = &mut job["template"]["spec"];
+    pod["terminationGracePeriodSeconds"] = json!(1);
+    pod["containers"][0]["args"] = json!(["run", "--sweep", "--log-format", "json"]);
+    assert_eq!(sharded["spec"]["jobTemplate"], expected);
+
+    let names: Vec<String> =
+        (1..pods).map(|index| format!("{}{index}", netpol_verify::state::Places::PREFIX)).collect();
+    let read = |path: &str| -> Vec<Value> {
+        let text = std::fs::read_to_string(shipped(path)).unwrap();
+        text.split("\n---\n").map(|document| serde_saphyr::from_str(document).unwrap()).collect()
+    };
+    let places = read("job/sharded/places.yaml");
+    assert_eq!(places.iter().map(|place| place["metadata"]["name"].clone()).collect::<Vec<_>>(), names);
+    assert!(places.iter().all(|place| place.get("data").is_none()), "what is in them is not Git's: {places:?}");
+    let role = &read("job/sharded/rbac.yaml")[0];
+    let only =
+        json!([{"apiGroups": [""], "resources": ["configmaps"], "resourceNames": names, "verbs": ["get", "update"]}]);
+    assert_eq!(role["rules"], only);
+    assert!(!std::fs::read_to_string(shipped("job/kustomization.yaml")).unwrap().contains("sharded"), "default off");
+}

@@ -26,6 +26,7 @@ mod words;
 use std::{collections::BTreeSet, net::IpAddr};
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 use super::plan::runs_no_pod;
 use super::{
@@ -44,7 +45,7 @@ pub(in crate::engine) use effect::ABSENT;
 pub const SILENT: &str = "silence cannot be told from a drop";
 
 /// A configured host outside the cluster, resolved.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Outside {
     /// Its name in the configuration.
     pub name: Option<String>,
@@ -65,7 +66,7 @@ impl Outside {
 }
 
 /// Where a flow goes.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Target {
     /// Pods of a class, by its index in the world.
     Class(usize),
@@ -76,7 +77,7 @@ pub enum Target {
 }
 
 /// Where a flow comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Origin {
     /// Pods of a class.
     Class(usize),
@@ -85,7 +86,7 @@ pub enum Origin {
 }
 
 /// A flow to be seen.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TouchedFlow {
     /// The source.
     pub source: Origin,

@@ -22,10 +22,11 @@ use crate::{
         assemble::Assembler,
         compare::{self, Comparison, Material},
         evidence,
+        ground::Ground,
         names::{self, Book},
         nodes, probing, recall,
-        seams::{Clock, Fault, Outside},
-        since,
+        seams::{Clock, Fault, Outside, Shards},
+        shards, since,
         track::Track,
     },
 };
@@ -77,7 +78,10 @@ impl<O: Outside> Run<'_, O> {
         let from: BTreeSet<&PodRef> = plan.probes.iter().map(|planned| &planned.source).collect();
         tracing::info!(probes = plan.probes.len(), pods = from.len(), not_probed = plan.unseen.len(), "probing");
         let (began, since) = (self.outside.clock().elapsed(), self.outside.clock().now());
-        let probing = probing::probe(self.outside, material.snapshot, plan.probes, self.patience()).await;
+        let ground = Ground::new(material.snapshot, &plan.probes);
+        let shared = shards::probe(self.outside, &ground, plan.probes, self.patience()).await;
+        self.added.fetch_add(shared.added, Ordering::Relaxed);
+        let (probing, pods) = (shared.probing, shared.pods);
         let took = self.outside.clock().elapsed().saturating_sub(began).as_millis();
         tracing::info!(milliseconds = took, "probing is over");
         self.probing.fetch_add(u64::try_from(took).unwrap_or(u64::MAX), Ordering::Relaxed);
@@ -92,7 +96,7 @@ impl<O: Outside> Run<'_, O> {
         let unnamed = blind.iter().filter_map(|(f, unseen, reason)| assembler.unseen(f, *unseen, reason));
         flows.extend(unnamed.map(|flow| FlowReport { observed: Outcome::Dns, ..flow }));
         let left = comparison.touched.left + plan.left;
-        let sweep = material.sweep.map(|_| nodes::swept(&flows, probing.tracks.len(), left));
+        let sweep = material.sweep.map(|_| nodes::swept(&flows, probing.tracks.len(), pods, left));
         let flows = nodes::joined(flows);
         Ok(SeenFlows { flows, sweep, denial: probing.denial, unread, moved: moved.replan })
     }
@@ -111,7 +115,9 @@ impl<O: Outside> Run<'_, O> {
     fn plan(&self, material: &Material<'_>, comparison: &Comparison, flows: Vec<TouchedFlow>) -> Plan {
         let matrix = Matrix::new(&comparison.live);
         let may = |name: &str| comparison.product.contains(name) || self.settings.namespaces.may_probe(name);
-        let limits = self.settings.config.limits();
+        // probe.maxProbes is what one pod may do.
+        let mut limits = self.settings.config.limits();
+        limits.max_probes = limits.max_probes.saturating_mul(self.outside.shards().count());
         let (known, flows) = flows.into_iter().partition(|f| self.is_known_unprobeable(material.state, comparison, f));
         let planner = Planner {
             snapshot: material.snapshot,

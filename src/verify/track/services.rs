@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Purpose, Question, Track};
 use crate::{
     engine::through::Through,
@@ -9,7 +11,7 @@ use crate::{
 };
 
 /// What was seen at the addresses of Services, by position in the plan's list.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(super) struct Services {
     /// By the source, the last try.
     own: BTreeMap<usize, Outcome>,

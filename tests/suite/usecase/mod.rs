@@ -20,6 +20,7 @@ mod random;
 mod retries;
 mod room;
 mod services;
+mod shards;
 mod shop;
 mod sweep;
 mod trouble;

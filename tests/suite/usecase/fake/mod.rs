@@ -5,6 +5,7 @@ pub mod manifests;
 mod packets;
 mod run;
 mod seams;
+mod shards;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,6 +24,7 @@ use netpol_verify::{
     },
 };
 pub use run::Ran;
+pub use shards::Others;
 
 /// Done once, in the middle of a run.
 pub type Hook = Box<dyn FnOnce(&Fake) + Send>;
@@ -140,6 +142,8 @@ pub struct World {
     pub on_sleep: Option<Hook>,
     pub points: usize,
     pub kill_at: Option<usize>,
+    /// The other pods of the Job.
+    pub others: Others,
     pub merges: u64,
     pub versions: u64,
     pub uids: u64,

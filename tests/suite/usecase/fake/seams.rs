@@ -25,6 +25,7 @@ impl Outside for Fake {
     type Lock = Self;
     type Clock = Self;
     type Resolver = Self;
+    type Shards = Self;
 
     fn source(&self) -> &Self {
         self
@@ -48,6 +49,9 @@ impl Outside for Fake {
         self
     }
     fn resolver(&self) -> &Self {
+        self
+    }
+    fn shards(&self) -> &Self {
         self
     }
 }
