@@ -33,7 +33,7 @@ play_on_two_nodes() {
   echo "== $1, two nodes"
   NODES=2 tests/cluster/up.sh
   tests/cluster/image.sh
-  cargo test --workspace --test scenarios -- --test-threads 1 nodes::
+  cargo test --workspace --test scenarios -- --test-threads 1 nodes:: shards::
   tests/cluster/down.sh
 }
 

@@ -64,6 +64,26 @@ impl Manifests {
         Ok(Self { namespace: rename.namespace, cron_job, objects })
     }
 
+    /// The objects of `job/sharded` for this installation, as they are shipped but for the image and its arguments.
+    ///
+    /// # Errors
+    /// They are not there.
+    pub fn sharded(&self, prefix: &str, args: &[&str]) -> Result<Vec<Value>> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../job/sharded");
+        let mut objects = Vec::new();
+        for file in ["rbac.yaml", "places.yaml", "cronjob.yaml"] {
+            objects.extend(parse(&std::fs::read_to_string(folder.join(file))?)?);
+        }
+        let mut rename = Rename::of(prefix, &objects);
+        for object in &mut objects {
+            rename.object(object);
+            if let Some(container) = object.pointer_mut("/spec/jobTemplate/spec/template/spec/containers/0") {
+                merge(container, &json!({"image": IMAGE, "imagePullPolicy": "Never", "args": args}));
+            }
+        }
+        Ok(objects)
+    }
+
     /// Applies everything, with `config` as its configuration and `token` for the Matrix room.
     ///
     /// # Errors

@@ -32,6 +32,7 @@ pub mod report;
 pub mod room;
 pub mod rules;
 pub mod scene;
+mod sharded;
 pub mod story;
 pub mod verifier;
 pub mod watcher;

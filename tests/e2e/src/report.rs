@@ -28,8 +28,20 @@ pub struct Report {
     pub denial: BTreeMap<String, String>,
     #[serde(default)]
     pub ephemeral_containers: u64,
+    #[serde(default)]
+    pub sweep: Option<Sweep>,
     pub started: String,
     pub finished: String,
+}
+
+/// What a sweep looked at.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[expect(missing_docs, reason = "documented by the schema")]
+pub struct Sweep {
+    pub probes: usize,
+    pub nodes: usize,
+    pub pods: usize,
+    pub left: usize,
 }
 
 /// One Kustomization.

@@ -16,10 +16,10 @@ const CRON_JOB: Kind<'static> = Kind("batch/v1", "CronJob");
 
 /// An installed verifier.
 pub struct Verifier {
-    cluster: Cluster,
-    manifests: Manifests,
+    pub(crate) cluster: Cluster,
+    pub(crate) manifests: Manifests,
     kustomization: String,
-    prefix: String,
+    pub(crate) prefix: String,
     config: std::sync::Mutex<Value>,
     jobs: std::sync::atomic::AtomicU32,
 }
@@ -141,7 +141,7 @@ impl Verifier {
         self.manifests.bound_to(&self.cluster, config).await
     }
 
-    fn next_name(&self, why: &str) -> String {
+    pub(crate) fn next_name(&self, why: &str) -> String {
         format!("{why}-{}", self.jobs.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1)
     }
 

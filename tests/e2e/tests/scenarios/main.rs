@@ -28,6 +28,7 @@ mod rendering;
 mod rights;
 mod rules;
 mod scene;
+mod shards;
 mod starts;
 mod storm;
 mod watch;

@@ -63,6 +63,7 @@ const NOT_PLAYED: &[(&str, &str)] = &[
     ("needs", "the real API server's audit log"),
     ("rights", "the real API server's RBAC and admission policies"),
     ("scene", "says that the real cluster's parts work; the lab's are held by its own tests `net` and `faults`"),
+    ("shards", "an Indexed Job, whose pods the Job controller replaces"),
     ("starts", "the CronJob's controller, and a way to pods that only the API server has"),
     ("storm", "as `watch`"),
     ("watch", "needs the shipped Deployment, a kubelet that runs it, and the CronJob's controller"),
