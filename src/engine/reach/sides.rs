@@ -19,6 +19,9 @@ use crate::{
     model::{ContainerPort, Direction, PortMatch, Rule},
 };
 
+#[cfg(test)]
+mod tests;
+
 /// Peers that the rules of a group do not tell apart; 0 for those that none of them names.
 pub(super) type Kind = u32;
 
