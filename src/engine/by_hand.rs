@@ -76,7 +76,7 @@ impl Shown {
             state: Some(why.0),
             note: Some(why.1),
             source_pod: source.pod.clone(),
-            ..blank((source.asked.endpoint.clone(), destination), port, decisions)
+            ..FlowReport::new((source.asked.endpoint.clone(), destination), port, Why::Manual, decisions)
         };
         let (answer, declared, words) = (None, None, String::new());
         Self { flow, answer, declared, name: Some(name.to_owned()), tries: 0, words }
@@ -104,46 +104,8 @@ impl Case {
             ipv6: flow.ipv6,
             note: flow.note.clone(),
             entries: entries.map(|declared| declared.entries.clone()).unwrap_or_default(),
-            ..blank(ends, (flow.protocol, flow.port), (flow.declared, flow.live))
+            ..FlowReport::new(ends, (flow.protocol, flow.port), Why::Manual, (flow.declared, flow.live))
         }
-    }
-}
-
-/// A report in which nothing was seen yet.
-fn blank(ends: (Endpoint, Endpoint), port: (Protocol, u16), decisions: (Decision, Decision)) -> FlowReport {
-    FlowReport {
-        source: ends.0,
-        source_pod: None,
-        destination: ends.1,
-        target: None,
-        node: None,
-        target_node: None,
-        only_on: Vec::new(),
-        as_declared_on: Vec::new(),
-        protocol: port.0,
-        port: port.1,
-        ipv6: false,
-        via: None,
-        why: Why::Manual,
-        before: None,
-        declared: decisions.0,
-        live: decisions.1,
-        observed: Outcome::NotProbed,
-        controls: None,
-        result: FlowResult::Inconclusive,
-        state: None,
-        note: None,
-        converged_ms: None,
-        open_ms: None,
-        services: Vec::new(),
-        covers: 0,
-        rules: Vec::new(),
-        evidence: Vec::new(),
-        because: Vec::new(),
-        entries: Vec::new(),
-        since: None,
-        new: true,
-        accepted_until: None,
     }
 }
 

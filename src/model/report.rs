@@ -260,6 +260,51 @@ pub struct FlowReport {
 }
 
 impl FlowReport {
+    /// One of which nothing was seen yet: a flow between source and destination to a port, and what Git and the live
+    /// policies decide of it.
+    #[must_use]
+    pub fn new(
+        (source, destination): (Endpoint, Endpoint),
+        (protocol, port): (Protocol, u16),
+        why: Why,
+        (declared, live): (Decision, Decision),
+    ) -> Self {
+        Self {
+            source,
+            source_pod: None,
+            destination,
+            target: None,
+            node: None,
+            target_node: None,
+            only_on: Vec::new(),
+            as_declared_on: Vec::new(),
+            protocol,
+            port,
+            ipv6: false,
+            via: None,
+            why,
+            before: None,
+            declared,
+            live,
+            observed: Outcome::NotProbed,
+            controls: None,
+            result: FlowResult::Inconclusive,
+            state: None,
+            note: None,
+            converged_ms: None,
+            open_ms: None,
+            services: Vec::new(),
+            covers: 0,
+            rules: Vec::new(),
+            evidence: Vec::new(),
+            because: Vec::new(),
+            entries: Vec::new(),
+            since: None,
+            new: true,
+            accepted_until: None,
+        }
+    }
+
     /// [`super::flow_key`]: the key in the state and in `accept`.
     #[must_use]
     pub fn key(&self) -> String {

@@ -71,39 +71,15 @@ impl Assembler<'_> {
 
     fn base(&self, flow: &TouchedFlow) -> Option<FlowReport> {
         let recorded = recall::recorded(&self.comparison.live, flow)?;
+        let (ends, port) = ((recorded.source, recorded.destination), (flow.protocol, flow.port));
         Some(FlowReport {
-            source: recorded.source,
-            source_pod: None,
-            destination: recorded.destination,
-            target: None,
-            node: None,
-            target_node: None,
-            only_on: Vec::new(),
-            as_declared_on: Vec::new(),
-            protocol: flow.protocol,
-            port: flow.port,
             ipv6: flow.ipv6,
-            via: None,
-            why: flow.why,
             before: flow.before,
-            declared: flow.declared,
-            live: flow.live,
-            observed: Outcome::NotProbed,
-            controls: None,
-            result: FlowResult::Inconclusive,
-            state: None,
             note: flow.note.clone(),
-            converged_ms: None,
-            open_ms: None,
-            services: Vec::new(),
             covers: flow.covers,
             rules: flow.rules.clone(),
-            evidence: Vec::new(),
             because: self.because(flow),
-            entries: Vec::new(),
-            since: None,
-            new: true,
-            accepted_until: None,
+            ..FlowReport::new(ends, port, flow.why, (flow.declared, flow.live))
         })
     }
 

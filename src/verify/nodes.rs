@@ -76,39 +76,13 @@ mod tests {
         let end = |name: &str| {
             Endpoint::Workload(Workload { kind: "Deployment".into(), namespace: "shop".into(), name: name.into() })
         };
+        let denied = (Decision::Denied, Decision::Denied);
         FlowReport {
-            source: end("web"),
-            source_pod: None,
-            destination: end("db"),
-            target: None,
             node: Some(source.to_owned()),
             target_node: Some(target.to_owned()),
-            only_on: Vec::new(),
-            as_declared_on: Vec::new(),
-            protocol: Protocol::Tcp,
-            port: 5432,
-            ipv6: false,
-            via: None,
-            why: Why::Sweep,
-            before: None,
-            declared: Decision::Denied,
-            live: Decision::Denied,
             observed: Outcome::Timeout,
-            controls: None,
             result,
-            state: None,
-            note: None,
-            converged_ms: None,
-            open_ms: None,
-            services: Vec::new(),
-            covers: 0,
-            rules: Vec::new(),
-            evidence: Vec::new(),
-            because: Vec::new(),
-            entries: Vec::new(),
-            since: None,
-            new: true,
-            accepted_until: None,
+            ..FlowReport::new((end("web"), end("db")), (Protocol::Tcp, 5432), Why::Sweep, denied)
         }
     }
 
