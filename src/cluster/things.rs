@@ -10,13 +10,10 @@ use k8s_openapi::{
     apimachinery::pkg::util::intstr::IntOrString,
 };
 
-use crate::model::{Labels, NamespaceInfo, Protocol, ServiceEnd, ServiceInfo};
+use crate::model::{Labels, NAME_LABEL, NamespaceInfo, Protocol, ServiceEnd, ServiceInfo};
 
 /// Labels of ServiceAccounts by namespace and name.
 pub(super) type Accounts = BTreeMap<(String, String), Labels>;
-
-/// The label that the API server sets on every namespace.
-const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
 /// Reads a namespace.
 pub(super) fn namespace(namespace: Namespace) -> Option<(String, NamespaceInfo)> {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 
-use crate::model::{Labels, Selector};
+use crate::model::{Labels, NAME_LABEL, Selector};
 
 /// What a selector asks for, and what there is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,7 +78,7 @@ type NearMissKey = (String, String, String, String);
 /// The namespace that the selector asks for by name, where none has it.
 #[must_use]
 pub fn missing_namespace<V>(selector: &Selector, namespaces: &BTreeMap<String, V>) -> Option<NoNamespace> {
-    let named = requirements(selector.source()).into_iter().filter(|(key, ..)| key == "kubernetes.io/metadata.name");
+    let named = requirements(selector.source()).into_iter().filter(|(key, ..)| key == NAME_LABEL);
     let names: Vec<String> = named.map(|(_, value, _)| value).collect();
     if names.is_empty() || names.iter().any(|name| namespaces.contains_key(name)) {
         return None;

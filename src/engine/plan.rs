@@ -15,15 +15,11 @@ use super::{
     touched::{Origin, Target, TouchedFlow},
     world::{Class, Family},
 };
+use crate::model::{Decision, PodInfo, PodRef, Protocol, Snapshot, Unseen, Why, Workload, is_mesh_proxy};
 pub use deal::deal;
-
-use crate::model::{Decision, PodInfo, PodRef, Protocol, Snapshot, Unseen, Why, Workload};
 
 /// The annotation by which a pod opts out.
 pub const OPT_OUT: (&str, &str) = ("netpol-verify/probe", "disabled");
-
-/// Containers that accept every connection for the pod: nothing can be told from inside or outside.
-const MESH_PROXIES: [&str; 2] = ["istio-proxy", "linkerd-proxy"];
 
 /// How many answering targets are tried as the source's control.
 const SOURCE_CONTROLS: usize = 3;
@@ -340,7 +336,7 @@ impl Planner<'_> {
             let address = Address { ip, port, protocol };
             // What may not be probed is no control either, and a proxy that answers for all shows nothing.
             if address != probed && fit(pod).is_ok() && !self.is_never(None, address) {
-                let over = if protocol == Protocol::Tcp { String::new() } else { format!("/{protocol}") };
+                let over = protocol.suffix();
                 found.push((!dns::is_server(class), address, format!("{}:{port}{over}", class.workload)));
             }
         }
@@ -368,7 +364,7 @@ pub fn fit(pod: &PodInfo) -> Result<(), (Unseen, String)> {
     if pod.annotations.get(OPT_OUT.0).is_some_and(|v| v == OPT_OUT.1) {
         return Err((Unseen::Unprobeable, format!("{} has opted out ({}: {})", pod.id, OPT_OUT.0, OPT_OUT.1)));
     }
-    match pod.containers.iter().find(|c| MESH_PROXIES.contains(&c.name.as_str())) {
+    match pod.containers.iter().find(|c| is_mesh_proxy(&c.name)) {
         Some(proxy) => {
             Err((Unseen::Unprobeable, format!("{} answers for {}: it accepts every connection", proxy.name, pod.id)))
         }

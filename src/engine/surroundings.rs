@@ -9,8 +9,8 @@ use ipnet::IpNet;
 
 use super::world::{Class, End, World};
 use crate::model::{
-    ACCOUNT_LABEL, CalicoSelector, ContainerPort, LabelSource, Labels, NAMESPACE_LABEL, NetworkSet, Peer, Phase,
-    PodInfo, Policy, Protocol, Rule, Selector, ServiceEnd, ServiceInfo, ServiceName, Snapshot, TieRule,
+    ACCOUNT_LABEL, CalicoSelector, ContainerPort, LabelSource, Labels, NAME_LABEL, NAMESPACE_LABEL, NetworkSet, Peer,
+    Phase, PodInfo, Policy, Protocol, Rule, Selector, ServiceEnd, ServiceInfo, ServiceName, Snapshot, TieRule,
 };
 
 /// The prefix under which an endpoint has the labels of its namespace (semantics: "Injected labels").
@@ -18,9 +18,7 @@ pub(super) const OF_NAMESPACE: &str = "pcns.";
 /// The prefix under which a pod has the labels of its ServiceAccount.
 pub(super) const OF_ACCOUNT: &str = "pcsa.";
 /// What a namespace's or ServiceAccount's own name is called among those labels.
-pub(super) const NAME_LABEL: &str = "projectcalico.org/name";
-/// The label that Kubernetes gives every namespace, whether its object is known or not.
-const KUBERNETES_NAME_LABEL: &str = "kubernetes.io/metadata.name";
+pub(super) const OWN_NAME: &str = "projectcalico.org/name";
 const ORCHESTRATOR_LABEL: &str = "projectcalico.org/orchestrator";
 /// The length of the longest ServiceAccount's name whose labels its pods inherit. The name is one of them: Felix drops
 /// all of them when it is too long for a label (`Validation failed; treating as missing`).
@@ -155,13 +153,13 @@ impl Inherited<'_> {
         if let Some(key) = key.strip_prefix(OF_NAMESPACE) {
             let (name, labels) = self.namespace?;
             return match (key, labels.and_then(|labels| labels.get(key))) {
-                (NAME_LABEL, _) | (KUBERNETES_NAME_LABEL, None) => Some(name),
+                (OWN_NAME, _) | (NAME_LABEL, None) => Some(name),
                 (_, label) => label.map(String::as_str),
             };
         }
         let key = key.strip_prefix(OF_ACCOUNT)?;
         let name = self.account.filter(|name| name.len() <= ACCOUNT_LIMIT)?;
-        if key == NAME_LABEL {
+        if key == OWN_NAME {
             return Some(name);
         }
         let account = (self.namespace?.0.to_owned(), name.to_owned());

@@ -6,12 +6,10 @@
 use std::collections::BTreeSet;
 
 use crate::model::{
-    Action, Conditions, Direction, EntityMatch, EntityPort, Labels, NamespaceMatch, Origin, Peer, Policy, PolicyRef,
-    PortMatch, Protocol, Rule, Selector,
+    Action, Conditions, Direction, EntityMatch, EntityPort, Labels, NAME_LABEL, NamespaceMatch, Origin, Peer, Policy,
+    PolicyRef, PortMatch, Protocol, Rule, Selector,
 };
 
-/// The label by which a selector names a namespace.
-const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 /// Labels by which people call a workload, best first.
 const IDENTITY: [&str; 4] = ["app", "app.kubernetes.io/name", "k8s-app", "name"];
 

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{read::PolicySet, surroundings::Surroundings};
 use crate::model::{
-    CalicoSelector, ClassRecord, ContainerPort, Labels, NamespaceMatch, Peer, PodRef, Policy, Selector, Subject,
-    TieRule, Workload,
+    CalicoSelector, ClassRecord, ContainerPort, Labels, NamespaceInfo, NamespaceMatch, Peer, PodRef, Policy, Selector,
+    Subject, TieRule, Workload,
 };
 
 mod apart;
@@ -160,10 +160,7 @@ impl World {
     /// The labels of a namespace; one that no object declares has its name as its only label.
     #[must_use]
     pub fn namespace_labels(&self, name: &str) -> Labels {
-        self.namespaces
-            .get(name)
-            .cloned()
-            .unwrap_or_else(|| BTreeMap::from([("kubernetes.io/metadata.name".to_owned(), name.to_owned())]))
+        self.namespaces.get(name).cloned().unwrap_or_else(|| NamespaceInfo::undeclared(name).labels)
     }
 
     /// Whether a policy's subject is pods of `class`.

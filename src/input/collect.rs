@@ -20,12 +20,12 @@ use crate::{
         world::{self, World},
     },
     flux::manifests::{Document, ManifestError, Node, Place},
-    model::{NamespaceInfo, NetworkSet, PodInfo, Policy, PolicyDocument, ServiceEnds, Snapshot, TieRule, Workload},
+    model::{
+        NAME_LABEL, NamespaceInfo, NetworkSet, PodInfo, Policy, PolicyDocument, ServiceEnds, Snapshot, TieRule,
+        Workload,
+    },
     parallel,
 };
-
-/// The label that the API server sets on every namespace.
-const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
 /// How the schemas of the program's own files begin: its configuration, and the list of intended flows.
 const OWN_SCHEMAS: &str = "netpol-verify/";
@@ -368,9 +368,6 @@ fn declare(set: &mut InputSet) {
     let policies = set.documents.iter().filter_map(|document| document.id.namespace.as_ref());
     let names: BTreeSet<String> = pods.chain(workloads).chain(policies).cloned().collect();
     for name in names {
-        set.snapshot.namespaces.entry(name).or_insert_with_key(|name| NamespaceInfo {
-            labels: [(NAME_LABEL.to_owned(), name.clone())].into(),
-            terminating: false,
-        });
+        set.snapshot.namespaces.entry(name).or_insert_with_key(|name| NamespaceInfo::undeclared(name));
     }
 }

@@ -31,7 +31,9 @@ pub use finding::{Entry, Finding, Rule as FindingRule, Severity};
 pub use name::{KustomizationRef, ObjectRef, PodRef, PolicyRef, Revision};
 pub use origin::{Origin, Origins, Via};
 pub use outcome::{Decision, Outcome, ServiceSeen, Strength};
-pub use policy::{Action, Direction, NamespaceMatch, Order, Peer, Policy, PortMatch, Rule, RuleRef, Subject, Tier};
+pub use policy::{
+    Action, Direction, NAME_LABEL, NamespaceMatch, Order, Peer, Policy, PortMatch, Rule, RuleRef, Subject, Tier,
+};
 pub use port::{PortRange, PortSet, Protocol};
 pub use report::{
     ComparedWith, Controls, DenialLook, FlowReport, FlowResult, KustomizationReport, NotProbed, RenderingState, Report,
@@ -40,7 +42,7 @@ pub use report::{
 pub use selector::{InvalidSelector, Selector};
 pub use snapshot::{
     Calico, Container, ContainerPort, LivePolicy, Manager, NamespaceInfo, NotReadable, NotUnderstood, Phase, PodInfo,
-    ServiceEnd, ServiceEnds, ServiceInfo, Snapshot, WorkloadInfo,
+    ServiceEnd, ServiceEnds, ServiceInfo, Snapshot, WorkloadInfo, is_mesh_proxy,
 };
 pub use standing::{Cleared, Standing};
 pub use state::{

@@ -115,6 +115,9 @@ pub enum Action {
     Log,
 }
 
+/// The label that the API server sets on every namespace: its name.
+pub const NAME_LABEL: &str = "kubernetes.io/metadata.name";
+
 /// The namespaces a peer or subject may be in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NamespaceMatch {

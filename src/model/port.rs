@@ -19,6 +19,16 @@ pub enum Protocol {
 impl Protocol {
     /// All of them, in the order in which they are listed.
     pub const ALL: [Self; 3] = [Self::Tcp, Self::Udp, Self::Sctp];
+
+    /// What stands behind a port of it, for people: nothing for TCP, which goes without saying.
+    #[must_use]
+    pub const fn suffix(self) -> &'static str {
+        match self {
+            Self::Tcp => "",
+            Self::Udp => "/UDP",
+            Self::Sctp => "/SCTP",
+        }
+    }
 }
 
 impl fmt::Display for Protocol {
@@ -53,6 +63,22 @@ pub struct PortRange {
     pub from: u16,
     /// The last port, included.
     pub to: u16,
+}
+
+impl PortRange {
+    /// Its numbers without the protocol: `80`, `8000-8010`.
+    #[must_use]
+    pub fn numbers(self) -> String {
+        let Self { from, to, .. } = self;
+        if from == to { from.to_string() } else { format!("{from}-{to}") }
+    }
+}
+
+/// `80`, `8000-8010`, `53/UDP`.
+impl fmt::Display for PortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.numbers(), self.protocol.suffix())
+    }
 }
 
 /// A set of (protocol, port): sorted, disjoint, non-adjacent inclusive ranges within 1–65535.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Labels, ObjectRef, PodRef, PolicyDocument, PolicyRef, Protocol, TieRule, Workload};
+use super::{Labels, NAME_LABEL, ObjectRef, PodRef, PolicyDocument, PolicyRef, Protocol, TieRule, Workload};
 
 /// A pod's phase, as far as policies and probes care.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +41,13 @@ pub struct Container {
     pub image: String,
     /// Whether it runs now.
     pub running: bool,
+}
+
+/// Whether a container of this name is a service mesh's proxy, which accepts every connection for its pod: nothing can be
+/// told from inside or outside.
+#[must_use]
+pub fn is_mesh_proxy(container: &str) -> bool {
+    ["istio-proxy", "linkerd-proxy"].contains(&container)
 }
 
 /// A pod.
@@ -108,6 +115,14 @@ pub struct NamespaceInfo {
     pub labels: Labels,
     /// Whether it is being deleted.
     pub terminating: bool,
+}
+
+impl NamespaceInfo {
+    /// One that no object declares: it has the label of its name alone.
+    #[must_use]
+    pub fn undeclared(name: &str) -> Self {
+        Self { labels: Labels::from([(NAME_LABEL.to_owned(), name.to_owned())]), terminating: false }
+    }
 }
 
 /// A Service, as far as it names ports of pods and answers DNS.

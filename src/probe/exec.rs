@@ -155,9 +155,9 @@ impl ExecProber {
         waves::wave(targets, self.limits.wave)
     }
 
-    /// The order for these targets, and its cuts into execs.
-    pub(super) fn order(&self, targets: &[Target]) -> (Vec<usize>, Vec<std::ops::Range<usize>>) {
-        waves::order(targets, self.limits.wave)
+    /// The execs for these targets, each with the positions of what it tries.
+    pub(super) fn execs(&self, targets: &[Target]) -> Vec<(Vec<usize>, Vec<Target>)> {
+        waves::execs(targets, self.limits.wave)
     }
 
     async fn nc_one(&self, source: &SourcePod, target: &Target) -> Result<Observation, ExecFault> {

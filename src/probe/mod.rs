@@ -30,4 +30,4 @@ pub use exec::{ExecProber, Limits, SourcePod};
 pub use fault::ExecFault;
 pub use prober::PodProber;
 pub use target::{InvalidTarget, Target, Wave};
-pub use tools::{Candidate, ProbePod, ToolCache, has_mesh_proxy, is_mesh_proxy};
+pub use tools::{Candidate, ProbePod, ToolCache};

@@ -4,7 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use super::{
     Candidate, Ephemeral, EphemeralFault, ExecFault, ExecProber, Observation, Outcome, ProbePod, SourcePod, Target,
-    ToolCache, exec::of_fault, script::MAX_TARGETS, target::InvalidTarget,
+    ToolCache, exec::of_fault, target::InvalidTarget, waves::Answers,
 };
 use crate::{
     model::Protocol,
@@ -56,19 +56,19 @@ impl PodProber {
         pod: &ProbePod,
         targets: &[Target],
     ) -> Result<Vec<Observation>, EphemeralFault> {
-        let mut seen = Vec::with_capacity(targets.len());
-        for chunk in targets.chunks(MAX_TARGETS) {
+        let mut all = Answers::new(targets.len());
+        for (places, chunk) in self.exec.execs(targets) {
             let mut source = source(pod, ephemeral.container(pod).await?);
-            let mut answers = self.exec.exec(&source, chunk).await;
+            let mut answers = self.exec.exec(&source, &chunk).await;
             if let Err(ExecFault::NotRunning { .. }) = answers {
                 // It ended since it was seen: the pod gets another one.
                 ephemeral.forget(pod).await;
                 source.container = ephemeral.container(pod).await?;
-                answers = self.exec.exec(&source, chunk).await;
+                answers = self.exec.exec(&source, &chunk).await;
             }
-            seen.extend(answers.unwrap_or_else(|fault| vec![of_fault(&fault); chunk.len()]));
+            all.put(&places, answers.unwrap_or_else(|fault| vec![of_fault(&fault); chunk.len()]));
         }
-        Ok(seen)
+        Ok(all.all())
     }
 
     fn target(&self, target: &ProbeTarget) -> Result<Target, String> {

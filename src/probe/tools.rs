@@ -11,22 +11,9 @@ use super::{
     exec::{ExecProber, SourcePod, of_fault},
     fault::ExecFault,
     target::Target,
+    waves::Answers,
 };
-
-/// Containers of service meshes. A pod that has one accepts every connection in it: nothing can be told there.
-pub const MESH_PROXIES: [&str; 2] = ["istio-proxy", "linkerd-proxy"];
-
-/// Whether a container of this name is a mesh's proxy.
-#[must_use]
-pub fn is_mesh_proxy(container: &str) -> bool {
-    MESH_PROXIES.contains(&container)
-}
-
-/// Whether any of these containers (init containers too: a mesh may run its proxy as one) is a mesh's proxy.
-#[must_use]
-pub fn has_mesh_proxy<'a>(containers: impl IntoIterator<Item = &'a str>) -> bool {
-    containers.into_iter().any(is_mesh_proxy)
-}
+use crate::model::is_mesh_proxy;
 
 /// A pod to probe from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,19 +101,11 @@ impl ExecProber {
     /// after the other; the answers are in the order of `targets`. A target that stands twice is tried twice, the second
     /// time after the first has ended. A fault is the outcome of each target that it concerns.
     pub async fn probe(&self, cache: &ToolCache, pod: &ProbePod, targets: &[Target]) -> Vec<Observation> {
-        let mut seen: Vec<Option<Observation>> = vec![None; targets.len()];
-        let (order, cuts) = self.order(targets);
-        for places in cuts.into_iter().filter_map(|cut| order.get(cut)) {
-            let chunk: Vec<Target> = places.iter().filter_map(|place| targets.get(*place).cloned()).collect();
-            let answers = self.probe_chunk(cache, pod, &chunk).await;
-            for (place, answer) in places.iter().zip(answers) {
-                if let Some(slot) = seen.get_mut(*place) {
-                    *slot = Some(answer);
-                }
-            }
+        let mut answers = Answers::new(targets.len());
+        for (places, chunk) in self.execs(targets) {
+            answers.put(&places, self.probe_chunk(cache, pod, &chunk).await);
         }
-        let none = || Observation::without_tool(Outcome::Cut, "no answer");
-        seen.into_iter().map(|answer| answer.unwrap_or_else(none)).collect()
+        answers.all()
     }
 
     async fn probe_chunk(&self, cache: &ToolCache, pod: &ProbePod, targets: &[Target]) -> Vec<Observation> {
@@ -235,8 +214,8 @@ mod tests {
     }
 
     #[test]
-    fn mesh_proxies_are_known_by_name() {
-        assert!(has_mesh_proxy(["app", "istio-proxy"]) && has_mesh_proxy(["linkerd-proxy"]));
-        assert!(!has_mesh_proxy(["app", "proxy"]));
+    fn mesh_proxies_are_known_by_name_and_never_asked() {
+        let own = ["app", "istio-proxy", "linkerd-proxy", "proxy"].map(|name| (name, "x:1"));
+        assert_eq!(names(&ToolCache::default(), &pod(&own)), ["app", "proxy"]);
     }
 }

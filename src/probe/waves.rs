@@ -7,7 +7,7 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
-use super::{Target, Wave, script::MAX_TARGETS};
+use super::{Observation, Outcome, Target, Wave, script::MAX_TARGETS};
 
 /// The order in which to try `targets`, as their positions, and where to cut it into execs.
 ///
@@ -25,6 +25,39 @@ pub(super) fn order(targets: &[Target], wave: Wave) -> (Vec<usize>, Vec<Range<us
     let size = MAX_TARGETS - MAX_TARGETS % wave.get();
     let cuts = (0..order.len()).step_by(size).map(|from| from..order.len().min(from + size)).collect();
     (order, cuts)
+}
+
+/// The execs for `targets`, each with the positions of what it tries.
+pub(super) fn execs(targets: &[Target], wave: Wave) -> Vec<(Vec<usize>, Vec<Target>)> {
+    let (order, cuts) = order(targets, wave);
+    let places = cuts.into_iter().filter_map(|cut| order.get(cut));
+    let targets = |places: &[usize]| places.iter().filter_map(|place| targets.get(*place).cloned()).collect();
+    places.map(|places| (places.to_vec(), targets(places))).collect()
+}
+
+/// What execs answer, put back into the order of their targets.
+pub(super) struct Answers(Vec<Option<Observation>>);
+
+impl Answers {
+    /// Of so many targets.
+    pub(super) fn new(count: usize) -> Self {
+        Self(vec![None; count])
+    }
+
+    /// Takes those of one exec.
+    pub(super) fn put(&mut self, places: &[usize], answers: Vec<Observation>) {
+        for (place, answer) in places.iter().zip(answers) {
+            if let Some(slot) = self.0.get_mut(*place) {
+                *slot = Some(answer);
+            }
+        }
+    }
+
+    /// All of them; what no exec answered was cut.
+    pub(super) fn all(self) -> Vec<Observation> {
+        let none = || Observation::without_tool(Outcome::Cut, "no answer");
+        self.0.into_iter().map(|answer| answer.unwrap_or_else(none)).collect()
+    }
 }
 
 /// How many of these targets can run at a time, at most `wave`, so that each that stands twice ends in between.

@@ -91,12 +91,9 @@ pub fn open_text(open: &Open) -> String {
 /// Ports for people: `80,8000-8010/TCP 53/UDP`.
 fn ports_text(ports: &PortSet) -> String {
     let mut parts: Vec<(String, Vec<String>)> = Vec::new();
-    for PortRange { protocol, from, to } in ports.iter() {
-        let range = match (from, to) {
-            (1, u16::MAX) => "all".to_owned(),
-            (from, to) if from == to => from.to_string(),
-            (from, to) => format!("{from}-{to}"),
-        };
+    for range in ports.iter() {
+        let PortRange { protocol, from, to } = range;
+        let range = if (from, to) == (1, u16::MAX) { "all".to_owned() } else { range.numbers() };
         match parts.last_mut() {
             Some((name, ranges)) if *name == protocol.to_string() => ranges.push(range),
             _ => parts.push((protocol.to_string(), vec![range])),

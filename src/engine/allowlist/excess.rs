@@ -251,12 +251,6 @@ fn peer_of(direction: Direction, other: &Point) -> String {
     }
 }
 
-fn range_text(range: PortRange) -> String {
-    let suffix = if range.protocol == Protocol::Tcp { String::new() } else { format!("/{}", range.protocol) };
-    let PortRange { from, to, .. } = range;
-    if from == to { format!("{from}{suffix}") } else { format!("{from}-{to}{suffix}") }
-}
-
 fn ports_text(ports: &PortSet) -> String {
     if ports.is_empty() {
         return "packets without ports".to_owned();
@@ -264,7 +258,7 @@ fn ports_text(ports: &PortSet) -> String {
     if *ports == PortSet::all() {
         return "every port".to_owned();
     }
-    ports.iter().map(range_text).collect::<Vec<_>>().join(", ")
+    ports.iter().map(|range| range.to_string()).collect::<Vec<_>>().join(", ")
 }
 
 /// `, ports: [5432]`; nothing where only a range could say it.

@@ -31,7 +31,7 @@ pub type Names = BTreeMap<String, Host>;
 
 /// The other end.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Far<'s> {
+pub(super) struct IntendedPeer<'s> {
     /// Workloads.
     pub ends: Vec<Asked>,
     /// The Service by which they are named: the ports are its then.
@@ -42,7 +42,7 @@ pub(super) struct Far<'s> {
     pub untold: Vec<String>,
 }
 
-impl Far<'_> {
+impl IntendedPeer<'_> {
     fn unknown(reason: String) -> Self {
         Self { untold: vec![reason], ..Self::default() }
     }
@@ -60,7 +60,7 @@ impl Far<'_> {
 }
 
 /// Each intended flow with its other end.
-pub(super) fn all<'a>(input: &Input<'a>, intents: &[&'a Intent]) -> Vec<(&'a Intent, Far<'a>)> {
+pub(super) fn all<'a>(input: &Input<'a>, intents: &[&'a Intent]) -> Vec<(&'a Intent, IntendedPeer<'a>)> {
     let of = |intent: &'a Intent| {
         let mut far = far(input, intent);
         let name = intent.ports.iter().find_map(|(_, port)| match port {
@@ -75,14 +75,14 @@ pub(super) fn all<'a>(input: &Input<'a>, intents: &[&'a Intent]) -> Vec<(&'a Int
     intents.iter().map(|intent| of(intent)).collect()
 }
 
-fn far<'a>(input: &Input<'a>, intent: &Intent) -> Far<'a> {
+fn far<'a>(input: &Input<'a>, intent: &Intent) -> IntendedPeer<'a> {
     let peer = intent.peer.as_str();
     let block = peer.parse::<IpNet>().or_else(|_| peer.parse::<IpAddr>().map(IpNet::from));
     if let Ok(block) = block {
-        return Far { nets: vec![block.trunc()], ..Far::default() };
+        return IntendedPeer { nets: vec![block.trunc()], ..IntendedPeer::default() };
     }
     if !intent.addresses.is_empty() {
-        return Far { nets: intent.addresses.clone(), ..Far::default() };
+        return IntendedPeer { nets: intent.addresses.clone(), ..IntendedPeer::default() };
     }
     if let Some(host) = input.names.get(peer) {
         return of_host(host);
@@ -91,16 +91,16 @@ fn far<'a>(input: &Input<'a>, intent: &Intent) -> Far<'a> {
     match name.split('.').collect::<Vec<_>>().as_slice() {
         [namespace] => in_namespaces(input, namespace),
         [name, namespace] if has_namespace(input, namespace) => named(input, namespace, name),
-        _ => Far::unknown(format!(
+        _ => IntendedPeer::unknown(format!(
             "it is no namespace and no Service, and its addresses are not known: give it `addresses`, or name it in the configuration's `destinations`; what is open to addresses outside on {ports} is not judged",
             ports = if intent.ports.is_empty() { "any port" } else { "its ports" }
         )),
     }
 }
 
-fn of_host(host: &Host) -> Far<'static> {
+fn of_host(host: &Host) -> IntendedPeer<'static> {
     let nets = host.addresses.iter().copied().map(IpNet::from).collect();
-    Far { nets, untold: host.unresolved.clone(), ..Far::default() }
+    IntendedPeer { nets, untold: host.unresolved.clone(), ..IntendedPeer::default() }
 }
 
 fn has_namespace(input: &Input<'_>, name: &str) -> bool {
@@ -109,26 +109,26 @@ fn has_namespace(input: &Input<'_>, name: &str) -> bool {
 }
 
 /// Every workload of the namespaces that match; where there is none, the Service of this name.
-fn in_namespaces<'a>(input: &Input<'a>, pattern: &str) -> Far<'a> {
+fn in_namespaces<'a>(input: &Input<'a>, pattern: &str) -> IntendedPeer<'a> {
     let matches = wildmatch::WildMatch::new(pattern);
     let in_it = workloads(input.reach).filter(|point| matches.matches(&point.workload.namespace));
     let ends: Vec<Asked> = in_it.map(of_point).collect();
     if !ends.is_empty() {
-        return Far { ends, ..Far::default() };
+        return IntendedPeer { ends, ..IntendedPeer::default() };
     }
     if super::namespaces(input).iter().any(|name| matches.matches(name)) {
-        return Far::unknown(format!("no workload of namespace `{pattern}` is known"));
+        return IntendedPeer::unknown(format!("no workload of namespace `{pattern}` is known"));
     }
     let services: Vec<&ServiceInfo> = input.snapshot.services.iter().filter(|s| s.name == pattern).collect();
     match services.as_slice() {
         [service] => named(input, &service.namespace, pattern),
-        [] => Far::unknown(format!("there is no namespace and no Service `{pattern}`")),
-        _ => Far::unknown(format!("several namespaces have a Service `{pattern}`: write {pattern}.NAMESPACE")),
+        [] => IntendedPeer::unknown(format!("there is no namespace and no Service `{pattern}`")),
+        _ => IntendedPeer::unknown(format!("several namespaces have a Service `{pattern}`: write {pattern}.NAMESPACE")),
     }
 }
 
 /// The endpoints of a Service, or a workload of that name.
-fn named<'a>(input: &Input<'a>, namespace: &str, name: &str) -> Far<'a> {
+fn named<'a>(input: &Input<'a>, namespace: &str, name: &str) -> IntendedPeer<'a> {
     let meant = |text: String| asked::resolve(&text, input.reach, input.snapshot);
     let is_service = input.snapshot.services.iter().any(|s| s.namespace == namespace && s.name == name);
     let found =
@@ -136,15 +136,15 @@ fn named<'a>(input: &Input<'a>, namespace: &str, name: &str) -> Far<'a> {
     match found {
         Ok(Meaning { ends, service }) => {
             let (inside, outside): (Vec<Asked>, Vec<Asked>) = ends.into_iter().partition(|end| end.class.is_some());
-            Far {
+            IntendedPeer {
                 ends: inside,
                 service,
                 nets: outside.into_iter().flat_map(|end| end.nets).collect(),
                 untold: Vec::new(),
             }
         }
-        Err(unknown) if is_service => Far::unknown(unknown.to_string()),
-        Err(unknown) => Far::unknown(format!("there is no Service `{namespace}/{name}`, and {unknown}")),
+        Err(unknown) if is_service => IntendedPeer::unknown(unknown.to_string()),
+        Err(unknown) => IntendedPeer::unknown(format!("there is no Service `{namespace}/{name}`, and {unknown}")),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use ipnet::IpNet;
 
-use super::{Intent, Kind, Side, Told, far, far::Far, preposition};
+use super::{Intent, Kind, Side, Told, far, far::IntendedPeer, preposition};
 use crate::{
     engine::{
         asked::{self, Asked, Port},
@@ -40,7 +40,7 @@ struct Example<'w> {
 const EXAMPLES: usize = 200;
 
 /// What is said of the ports and addresses of an intended flow that no workload of the namespace may use.
-pub(super) fn missing(side: &Side<'_>, intent: &Intent, far: &Far<'_>) -> Option<Told> {
+pub(super) fn missing(side: &Side<'_>, intent: &Intent, far: &IntendedPeer<'_>) -> Option<Told> {
     let nets = far::reachable(side.input, side.own, &far.nets);
     let mut closed = Vec::new();
     for wanted in wants(intent) {
@@ -79,11 +79,10 @@ fn wants(intent: &Intent) -> Vec<Wanted<'_>> {
 }
 
 fn text(wanted: Wanted<'_>) -> String {
-    let suffix = |protocol: &Protocol| if *protocol == Protocol::Tcp { String::new() } else { format!("/{protocol}") };
     match wanted {
         None => "any port".to_owned(),
-        Some((protocol, Port::Number(number))) => format!("{number}{}", suffix(protocol)),
-        Some((protocol, Port::Name(name))) => format!("{name}{}", suffix(protocol)),
+        Some((protocol, Port::Number(number))) => format!("{number}{}", protocol.suffix()),
+        Some((protocol, Port::Name(name))) => format!("{name}{}", protocol.suffix()),
     }
 }
 
@@ -114,11 +113,11 @@ impl<'a> Side<'a> {
     }
 
     /// Whether some workload of the namespace may talk to one of the others.
-    fn is_open(&self, far: &Far<'_>, wanted: Wanted<'_>) -> bool {
+    fn is_open(&self, far: &IntendedPeer<'_>, wanted: Wanted<'_>) -> bool {
         self.own.iter().any(|own| far.ends.iter().any(|end| self.is_open_between(own, end, far, wanted)))
     }
 
-    fn is_open_between(&self, own: &Point, end: &Asked, far: &Far<'_>, wanted: Wanted<'_>) -> bool {
+    fn is_open_between(&self, own: &Point, end: &Asked, far: &IntendedPeer<'_>, wanted: Wanted<'_>) -> bool {
         let Some(class) = end.class else { return false };
         let reach = self.input.reach;
         let same = reach.matrix.class(class).is_some_and(|class| class.workload == own.workload);
@@ -149,7 +148,7 @@ impl<'a> Side<'a> {
     }
 
     /// Which side denies it, and what to add there.
-    fn why(&self, far: &Far<'_>, closed: Closed<'_>) -> (String, Option<Entry>) {
+    fn why(&self, far: &IntendedPeer<'_>, closed: Closed<'_>) -> (String, Option<Entry>) {
         let examples = self.examples(far, closed);
         let world = self.input.reach.matrix.world;
         let judged = examples.into_iter().take(EXAMPLES).map(|example| {
@@ -175,7 +174,7 @@ impl<'a> Side<'a> {
         (words.join(", and "), fix)
     }
 
-    fn examples(&self, far: &Far<'_>, closed: Closed<'_>) -> Vec<Example<'a>> {
+    fn examples(&self, far: &IntendedPeer<'_>, closed: Closed<'_>) -> Vec<Example<'a>> {
         if let Some(net) = closed.net {
             return self.own.iter().filter_map(|own| self.to_address(own, net, closed.wanted)).collect();
         }
@@ -195,7 +194,7 @@ impl<'a> Side<'a> {
         Some(Example { from, to, protocol, port, is_exact })
     }
 
-    fn between(&self, own: &Point, end: &Asked, far: &Far<'_>, wanted: Wanted<'_>) -> Vec<Example<'a>> {
+    fn between(&self, own: &Point, end: &Asked, far: &IntendedPeer<'_>, wanted: Wanted<'_>) -> Vec<Example<'a>> {
         let matrix = &self.input.reach.matrix;
         let Some((own_class, class)) = matrix.class(own.class).zip(end.class.and_then(|class| matrix.class(class)))
         else {

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 
-use self::far::Far;
+use self::far::IntendedPeer;
 use super::{
     asked::Port,
     reach::{Point, Reach},
@@ -143,7 +143,7 @@ struct Side<'a> {
     namespace: &'a str,
     direction: Direction,
     own: &'a [&'a Point],
-    intents: Vec<(&'a Intent, Far<'a>)>,
+    intents: Vec<(&'a Intent, IntendedPeer<'a>)>,
 }
 
 impl Side<'_> {

@@ -4,9 +4,8 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use serde_json::Value;
 
-use crate::model::{Labels, PolicyDocument};
+use crate::model::{Labels, NAME_LABEL, PolicyDocument};
 
-const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 const INSTANCE: &str = "app.kubernetes.io/instance";
 
 /// Labels by which people name a workload, best first.
@@ -56,7 +55,7 @@ pub(super) fn of_pods(labels: &Labels, style_from: &[&PolicyDocument]) -> Vec<(S
 pub(super) fn of_namespace(name: &str, labels: &Labels, style_from: &[&PolicyDocument]) -> (String, String) {
     let used = keys_used(style_from, "namespaceSelector");
     let own = used.iter().find(|key| labels.get(*key).is_some_and(|value| value == name));
-    let key = if used.contains(NAMESPACE_NAME) { NAMESPACE_NAME } else { own.map_or(NAMESPACE_NAME, String::as_str) };
+    let key = if used.contains(NAME_LABEL) { NAME_LABEL } else { own.map_or(NAME_LABEL, String::as_str) };
     (key.to_owned(), name.to_owned())
 }
 

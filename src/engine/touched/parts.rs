@@ -10,11 +10,8 @@ use super::{
 };
 use crate::{
     engine::normal,
-    model::{Conditions, Direction, EntityPort, NamespaceMatch, Peer, Policy, PortMatch, Rule, Selector},
+    model::{Conditions, Direction, EntityPort, NAME_LABEL, NamespaceMatch, Peer, Policy, PortMatch, Rule, Selector},
 };
-
-/// The label by which a selector names a namespace.
-const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
 /// Which parts of a rule are looked at as brought by this merge: positions of peer and port. A rule without peers or
 /// without ports has one of them, at 0.

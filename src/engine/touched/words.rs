@@ -8,13 +8,10 @@ use serde_json::json;
 use crate::{
     engine::{
         normal,
-        surroundings::{NAME_LABEL, OF_ACCOUNT, OF_NAMESPACE},
+        surroundings::{OF_ACCOUNT, OF_NAMESPACE, OWN_NAME},
     },
-    model::{ACCOUNT_LABEL, CalicoSelector, EntityMatch, NAMESPACE_LABEL, NamespaceMatch, Selector},
+    model::{ACCOUNT_LABEL, CalicoSelector, EntityMatch, NAME_LABEL, NAMESPACE_LABEL, NamespaceMatch, Selector},
 };
-
-/// The label by which Kubernetes names a namespace.
-const KUBERNETES_NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
 /// Pods of namespaces that a selector means; `None` for what selectors of Kubernetes cannot say.
 ///
@@ -79,7 +76,7 @@ impl Parts {
     fn require(&mut self, key: &str, operator: &str, values: Vec<String>) -> Option<()> {
         let is_other = key == NAMESPACE_LABEL || key == ACCOUNT_LABEL || key.starts_with(OF_ACCOUNT);
         let (key, list) = match key.strip_prefix(OF_NAMESPACE) {
-            Some(NAME_LABEL) => (KUBERNETES_NAME_LABEL, &mut self.namespaces),
+            Some(OWN_NAME) => (NAME_LABEL, &mut self.namespaces),
             Some(key) => (key, &mut self.namespaces),
             None if is_other || key.starts_with("projectcalico.org/") => return None,
             None => (key, &mut self.pods),
