@@ -21,6 +21,7 @@ own_network() {
   ip link set eth0 up
   ip route add default via 192.168.77.254 dev eth0 # nobody is there: nothing can leave
   ip route add 192.168.78.0/24 via 192.168.77.1    # the hosts outside
+  ip route add 169.254.169.254 via 192.168.77.1    # and the metadata service's stand-in
   local other
   for other in $(seq "$NODES"); do
     [ "$other" = "$number" ] || ip route add "10.244.$((other - 1)).0/24" via "192.168.77.$other"

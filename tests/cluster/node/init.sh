@@ -34,7 +34,8 @@ outside_hosts() {
     ip -n "$host" link set lo up
     ip -n "$host" addr add "$address/24" dev eth0
     ip -n "$host" link set eth0 up
-    ip -n "$host" route add default via 192.168.78.1
+    ip -n "$host" route add default via 192.168.78.1 dev eth0 onlink
+    ip route replace "$address" dev outside0 # those of another network too
     # nsenter and not `ip netns exec`, which would mount another /sys.
     # shellcheck disable=SC2086
     server "outside-$host" nsenter --net=/run/netns/"$host" "$STATE/bin/serve" $ports

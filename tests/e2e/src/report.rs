@@ -103,6 +103,8 @@ pub struct Flow {
     pub only_on: Vec<String>,
     pub evidence: Vec<String>,
     pub entries: Vec<Entry>,
+    #[serde(default)]
+    pub covers: u64,
     /// Not in the first version of the schema; "" where absent.
     #[serde(default)]
     pub note: Option<String>,
