@@ -1,11 +1,17 @@
 //! A run whose probes are shared by the pods of an Indexed Job.
 
-use std::{collections::BTreeSet, sync::atomic::Ordering};
+use std::{collections::BTreeSet, sync::atomic::Ordering, time::Duration};
 
-use netpol_verify::model::{FlowReport, FlowResult, Outcome, Unseen, Verdict};
+use netpol_verify::{
+    model::{FlowReport, FlowResult, Outcome, Unseen, Verdict},
+    verify::{
+        seams::{Clock, Desk, ProbeSource, ProbeTarget, Prober, Seen, Ticket, Wire},
+        shards::work,
+    },
+};
 
 use crate::usecase::{
-    fake::{Fake, Ran},
+    fake::{Fake, Ran, Seat},
     shop::{Files, REDIS, checked},
 };
 
@@ -148,4 +154,89 @@ async fn each_pod_may_probe_as_much_as_one() {
         let ran = sweep(&fake).await;
         assert!(probes(&ran).probes == expected && probes(&ran).left > 0, "{:?}", probes(&ran));
     }
+}
+
+/// A pod at whose place a task lies, and whose probes never end.
+async fn stuck_at_work() -> Fake {
+    let fake = on_two_nodes().await;
+    fake.world().others.stuck.insert(1);
+    sweep(&fake).await;
+    fake.world().hangs = Some("web".to_owned());
+    let seat = Seat { fake: &fake, index: 1 };
+    assert_eq!(seat.task().await.unwrap().map(|(ticket, _)| ticket), Some(Ticket("1".to_owned())));
+    fake
+}
+
+/// A pod's hands whose time is that of the test's runtime, which goes to the next moment that somebody waits for.
+struct Slow<'f> {
+    fake: &'f Fake,
+    begun: tokio::time::Instant,
+}
+
+impl Wire for Slow<'_> {
+    type Prober = Self;
+    type Clock = Self;
+
+    fn prober(&self) -> &Self {
+        self
+    }
+
+    fn clock(&self) -> &Self {
+        self
+    }
+}
+
+impl Prober for Slow<'_> {
+    async fn probe(&self, source: &ProbeSource, targets: &[ProbeTarget]) -> Vec<Seen> {
+        self.fake.probe(source, targets).await
+    }
+}
+
+impl Clock for Slow<'_> {
+    fn now(&self) -> String {
+        String::new()
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
+    }
+}
+
+/// Lets the pod work while `change` happens in its seventh second; gives how many tasks it did, and in which time.
+async fn at_work_while(fake: &Fake, change: impl FnOnce(&Fake)) -> (usize, Duration) {
+    let slow = Slow { fake, begun: tokio::time::Instant::now() };
+    let changed = async {
+        slow.sleep(Duration::from_secs(7)).await;
+        change(fake);
+    };
+    let seat = Seat { fake, index: 1 };
+    let (done, ()) = tokio::join!(work(&slow, &seat), changed);
+    (done.unwrap(), slow.elapsed())
+}
+
+/// The pod that makes the run was begun anew, and has given something else.
+#[tokio::test(start_paused = true)]
+async fn a_share_that_nobody_waits_for_any_more_is_dropped_for_the_next_one() {
+    let fake = stuck_at_work().await;
+    let anew = |fake: &Fake| {
+        let mut world = fake.world();
+        world.others.places.get_mut(&1).unwrap().0 = Ticket("2".to_owned());
+        world.hangs = None;
+    };
+    let (done, took) = at_work_while(&fake, anew).await;
+    assert!(done == 1 && took < Duration::from_secs(60), "not at the end of the first one's time: {done} in {took:?}");
+    let world = fake.world();
+    let (ticket, _, answer) = &world.others.places[&1];
+    assert!(ticket.0 == "2" && answer.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_stops_probing_when_the_run_has_ended() {
+    let fake = stuck_at_work().await;
+    let (done, took) = at_work_while(&fake, |fake| fake.world().others.places.clear()).await;
+    assert!(done == 0 && took < Duration::from_secs(60), "{done} in {took:?}");
 }

@@ -24,7 +24,7 @@ use netpol_verify::{
     },
 };
 pub use run::Ran;
-pub use shards::Others;
+pub use shards::{Others, Seat};
 
 /// Done once, in the middle of a run.
 pub type Hook = Box<dyn FnOnce(&Fake) + Send>;

@@ -80,9 +80,9 @@ impl Shards for Fake {
 }
 
 /// The place of one of them, which goes when nothing is left to do.
-struct Seat<'f> {
-    fake: &'f Fake,
-    index: usize,
+pub struct Seat<'f> {
+    pub fake: &'f Fake,
+    pub index: usize,
 }
 
 impl Desk for Seat<'_> {
