@@ -33,10 +33,10 @@ pub struct Through {
 }
 
 /// An endpoint of a Service at one of its ports.
-struct Endpoint<'s> {
-    ip: IpAddr,
-    pod: Option<&'s PodInfo>,
-    port: u16,
+pub(super) struct Endpoint<'s> {
+    pub(super) ip: IpAddr,
+    pub(super) pod: Option<&'s PodInfo>,
+    pub(super) port: u16,
 }
 
 /// The Services that lead to `ip`, which a planned flow goes to and `pod` has: by their target port, or by a port of the
@@ -85,7 +85,12 @@ fn selects(service: &ServiceInfo, labels: &Labels, pod: &PodInfo) -> bool {
 }
 
 /// The Ready endpoints of a Service at the port of this index.
-fn endpoints<'s>(snapshot: &'s Snapshot, service: &ServiceInfo, index: usize, family: Family) -> Vec<Endpoint<'s>> {
+pub(super) fn endpoints<'s>(
+    snapshot: &'s Snapshot,
+    service: &ServiceInfo,
+    index: usize,
+    family: Family,
+) -> Vec<Endpoint<'s>> {
     let Some((_, protocol, target)) = service.ports.get(index) else { return Vec::new() };
     let Some(selector) = service.selector.as_ref().filter(|labels| !labels.is_empty()) else {
         return of_slices(snapshot, service, index, (family, *protocol));

@@ -17,10 +17,12 @@ use super::{
 };
 use crate::{
     config::{Expectation, Expected, Goal, Host},
-    engine::matrix::Matrix,
-    model::{
-        Direction, Finding, FindingRule, Outcome, PodInfo, PodRef, PolicyRef, Protocol, Severity, Snapshot, State,
+    engine::{
+        closing::{Closing, closing},
+        matrix::Matrix,
+        plan::Address,
     },
+    model::{Direction, Finding, FindingRule, Outcome, PodInfo, PodRef, Protocol, Severity, Snapshot, State},
 };
 
 /// Targets in one exec (design §5).
@@ -165,7 +167,7 @@ impl<O: Outside> Look<'_, O> {
                     "{key} should be reachable from {}, is {partly}closed ({}): {}, or correct `expectations`",
                     one.pod.id,
                     ends(&closed).join(", "),
-                    self.advice(one.pod)
+                    closed.first().map(|(address, ..)| self.advice(one, *address)).unwrap_or_default()
                 );
                 Some((Severity::Error, text))
             }
@@ -183,18 +185,29 @@ impl<O: Outside> Look<'_, O> {
         }
     }
 
-    /// Where policies isolate the pod, nothing is open implicitly: neither DNS, nor the API server.
-    fn advice(&self, pod: &PodInfo) -> String {
+    /// What to mend, as far as the live policies say. Where they isolate the pod, nothing is open implicitly: neither
+    /// DNS, nor the API server.
+    fn advice(&self, one: &Ready<'_>, address: IpAddr) -> String {
         let live = &self.comparison.live;
-        let class = live.classes.iter().position(|class| class.pods.contains(&pod.id));
+        let Some(class) = live.classes.iter().position(|class| class.pods.contains(&one.pod.id)) else {
+            return "look at the other end".to_owned();
+        };
+        let Goal { port, protocol, .. } = one.expectation.to;
         let matrix = Matrix::new(live);
-        let isolating: Vec<&PolicyRef> =
-            class.into_iter().flat_map(|class| matrix.isolating(Direction::Egress, class)).map(|p| &p.id).collect();
-        match isolating.first() {
-            Some(policy) => format!(
-                "its egress is isolated ({policy}), which under Calico closes DNS and the API server too until a rule opens them; add one"
+        let isolated = matrix.is_isolated(Direction::Egress, class);
+        match closing(self.snapshot, &matrix, class, Address { ip: address, port, protocol }) {
+            Some(Closing::Isolated(Direction::Egress, by)) => format!(
+                "its egress is isolated ({by}), which under Calico closes DNS and the API server too until a rule opens them; add one"
             ),
-            None => "no policy isolates its egress; look at the other end".to_owned(),
+            Some(Closing::Isolated(Direction::Ingress, by)) => {
+                format!("its egress is open, the ingress at the other end is not ({by}): add a rule there")
+            }
+            Some(Closing::Denied(rule)) => {
+                format!("{rule} denies it, before any rule that lets it through: change that")
+            }
+            Some(Closing::Nobody) if isolated => "the policies let it through; look at the other end".to_owned(),
+            None if isolated => "policies isolate its egress; look at them, and at the other end".to_owned(),
+            Some(Closing::Nobody) | None => "no policy isolates its egress; look at the other end".to_owned(),
         }
     }
 }

@@ -149,6 +149,25 @@ async fn dns_is_asked_a_question_over_udp() {
 }
 
 #[tokio::test]
+async fn the_side_that_closes_is_named() {
+    let (fake, _) = checked().await;
+    let server = fake.world().pods.iter().find(|p| p.info.workload.name == "kube-dns").unwrap().info.ips[0];
+    fake.configure(&format!("expectations: [{{from: {{namespace: shop}}, to: '{server}:53', is: reachable}}]"));
+    let said = |ran: &Ran| expectations(ran).into_iter().map(|(_, text)| text.to_owned()).collect::<String>();
+    assert_eq!(said(&fake.scheduled().await), "", "the base opens it");
+    let isolates = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\n\
+         metadata: {name: kube-dns, namespace: kube-system}\nspec: {podSelector: {}, policyTypes: [Ingress]}\n";
+    fake.kubectl("kubectl-create", isolates);
+    let text = said(&fake.scheduled().await);
+    let there = "its egress is open, the ingress at the other end is not (NetworkPolicy/kube-system/kube-dns)";
+    assert!(text.contains(there), "{text}");
+    let shop =
+        isolates.replace("kube-system", "shop").replace("Ingress", "Egress").replace("name: kube-dns", "name: a");
+    fake.kubectl("kubectl-create", &shop);
+    assert!(said(&fake.scheduled().await).contains(there), "another that isolates opens nothing and closes nothing");
+}
+
+#[tokio::test]
 async fn all_of_one_pod_goes_into_one_exec() {
     let (fake, _) = checked().await;
     let to = |n: u8| format!("{{from: {{namespace: shop}}, to: '10.9.9.{n}:443', is: unreachable}}");

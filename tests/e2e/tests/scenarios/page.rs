@@ -144,8 +144,11 @@ impl Step {
 }
 
 fn steps() -> [Step; 6] {
-    let nobody_asks = [Some(("error", "is closed (timeout")), UNASKED, None];
-    let closed = [None, Some(("error", "is closed (timeout")), Some(("error", "is open"))];
+    // Its finding names the side that closes.
+    let nobody_asks = |closed| [Some(("error", closed)), UNASKED, None];
+    let egress_closed = "its egress is isolated (NetworkPolicy/plana-odoo-acme/";
+    let ingress_closed = "the ingress at the other end is not (NetworkPolicy/kube-system/kube-dns)";
+    let closed = [None, Some(("error", egress_closed)), Some(("error", "is open"))];
     let of_pods = |row: &Row| row.ingress().is_some();
     let step = |message, names, others| Step {
         message,
@@ -164,7 +167,7 @@ fn steps() -> [Step; 6] {
         Step { without: ingress(), ..step("The sources' side comes back alone", None, Some(State::IngressForgotten)) },
         Step {
             without: egress(|row| of_pods(row) || row.is_of_names()),
-            outcomes: nobody_asks,
+            outcomes: nobody_asks(egress_closed),
             ..step(
                 "The targets' side in its place; no more names",
                 Some(State::EgressGone),
@@ -173,13 +176,13 @@ fn steps() -> [Step; 6] {
         },
         Step {
             kube_dns: KubeDns::Forgotten,
-            outcomes: nobody_asks,
+            outcomes: nobody_asks(ingress_closed),
             ..step("Both; kube-dns answers others alone", Some(State::IngressForgotten), Some(State::AsBefore))
         },
         Step {
             without: egress(Row::is_of_names),
             kube_dns: KubeDns::LetIn,
-            outcomes: nobody_asks,
+            outcomes: nobody_asks(egress_closed),
             ..step("It answers all, but they may not ask", Some(State::EgressForgotten), None)
         },
         Step { exit: 0, ..step("All is as the page says", Some(State::AsBefore), None) },
