@@ -47,7 +47,7 @@ pub fn judge(seen: Observation) -> Judged {
     if seen.by_answer && seen.observed == Outcome::ToolMissing {
         return Judged::Unknown(
             Unseen::Unprobeable,
-            "its containers have nothing to ask a DNS server with (bash, nc, nslookup)",
+            "its containers have nothing to ask a DNS server with (bash, nc, nslookup; probe.ephemeral adds a container that has)",
         );
     }
     if let Some(unknown) = no_packet(seen.observed) {
@@ -69,7 +69,7 @@ const fn no_packet(outcome: Outcome) -> Option<Judged> {
         Outcome::Dns => Judged::Unknown(Unseen::Pending, "the name could not be resolved in the pod"),
         Outcome::ToolMissing => Judged::Unknown(
             Unseen::Unprobeable,
-            "its containers have neither nc nor bash (give its image one of them to cover it, or accept it in config.yaml)",
+            "its containers have neither nc nor bash (probe.ephemeral adds a container that has, or give its image one of them, or accept it in config.yaml)",
         ),
         Outcome::TargetDown => Judged::Unknown(Unseen::Pending, "the target pod is not Ready"),
         Outcome::Cut => Judged::Unknown(Unseen::Pending, "the exec broke before an answer"),

@@ -144,7 +144,10 @@ impl<O: Outside> Look<'_, O> {
             .collect();
         if let Some((_, _, text)) = seen.iter().find(|(_, outcome, _)| *outcome == Outcome::ToolMissing) {
             let with = if one.expectation.to.protocol == Protocol::Udp { "to ask a DNS server" } else { "to look" };
-            let text = format!("expectation {key}: {} has no `nc` and no bash {with} with: {text}", one.pod.id);
+            let text = format!(
+                "expectation {key}: {} has no `nc` and no bash {with} with (probe.ephemeral adds a container that has): {text}",
+                one.pod.id
+            );
             return Some(*blind(&key, text));
         }
         if let Some((address, outcome, text)) = seen.iter().find(|(_, outcome, _)| !is_seen(*outcome)) {
