@@ -127,7 +127,7 @@ impl Track {
             (Some(target), _) => (Unseen::Waiting, format!("its target port is {target}, where nothing answers")),
             (None, _) if self.services.others.get(&index) == Some(&Outcome::Open) => (
                 Unseen::Pending,
-                "it answers others, so look at the Service proxy (kube-proxy) of the source's node".to_owned(),
+                "it answers others, so look at the Service proxy (kube-proxy) of the source's node, and at its other endpoints".to_owned(),
             ),
             (None, _) => {
                 (Unseen::Pending, "look at its other endpoints, and at the Service proxy (kube-proxy)".to_owned())

@@ -106,6 +106,41 @@ async fn endpoints_that_the_policies_tell_apart_are_asked_by_their_own_address()
     assert!(note.contains("the policies tell the endpoints of api.bank:80 apart"), "{note}");
 }
 
+/// Nothing listens at one of two endpoints. Where the probe goes to it, that is said of it, and no policy is to blame.
+/// Where it goes to the other, and the Service leads to the broken one, nothing is verified until the Service answers.
+#[tokio::test]
+async fn a_service_of_which_one_endpoint_is_broken_is_not_taken_for_a_policys_work() {
+    let mut was_target = Vec::new();
+    for broken in 0..2 {
+        let (fake, mut files) = checked().await;
+        fake.scale("bank/api", 2);
+        fake.service(("bank", "api"), "api", 80, 8080);
+        let listens = |listens: bool| {
+            let mut world = fake.world();
+            let pod = world.pods.iter_mut().filter(|p| p.info.workload.name == "api").nth(broken).unwrap();
+            pod.listens = if listens { [8080].into() } else { [].into() };
+            pod.info.ips[0].to_string()
+        };
+        let address = listens(false);
+        fake.push(files.bank_egress().bank_ingress());
+        let ran = fake.run().await;
+        let flow = ran.flow(BANK);
+        let note = flow.note.as_deref().unwrap_or_default();
+        was_target.push(flow.target.as_ref() == Some(&address));
+        if flow.target.as_ref() == Some(&address) {
+            assert_eq!((ran.exit, flow.observed, note), (0, Outcome::Refused, "nothing listens there"), "{flow:#?}");
+            continue;
+        }
+        assert_eq!((ran.exit, flow.observed, flow.state), (3, Outcome::Open, Some(Unseen::Pending)), "{flow:#?}");
+        assert!(note.contains("api.bank:80 does not (refused)") && note.contains("other endpoints"), "{note}");
+        listens(true);
+        let cured = fake.scheduled().await;
+        assert_eq!((cured.exit, cured.flow(BANK).result), (0, FlowResult::Verified), "{cured:#?}");
+    }
+    was_target.sort_unstable();
+    assert_eq!(was_target, [false, true], "each of them was the broken one once");
+}
+
 #[tokio::test]
 async fn what_a_headless_service_or_one_of_another_port_says_is_not_asked() {
     for change in [true, false] {
