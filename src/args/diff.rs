@@ -199,11 +199,7 @@ fn by_id(set: &InputSet) -> BTreeMap<&PolicyRef, &PolicyDocument> {
     set.documents.iter().map(|document| (&document.id, document)).collect()
 }
 
-/// Whether two documents mean the same. Network sets are matched by their labels too.
+/// Whether two documents mean the same. Most of two revisions is the same to the letter.
 fn is_same(was: &PolicyDocument, is: &PolicyDocument) -> bool {
-    let labels = |document: &PolicyDocument| document.object.pointer("/metadata/labels").cloned();
-    let is_set = was.id.kind.ends_with("NetworkSet");
-    let means_same = || normal::spec_equal(was, is) != Equality::Different;
-    // Most of two revisions is the same to the letter.
-    was.object == is.object || means_same() && (!is_set || labels(was) == labels(is))
+    was.object == is.object || normal::spec_equal(was, is) != Equality::Different
 }

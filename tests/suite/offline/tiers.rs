@@ -117,6 +117,25 @@ fn a_change_of_a_network_set_changes_flows() {
     assert_eq!((same.code, same.out.as_str()), (0, "No flow differs.\n"), "{same:?}");
 }
 
+#[test]
+fn labels_that_flux_writes_on_a_network_set_are_no_difference_and_others_are() {
+    let set = |labels: &str| {
+        calico("GlobalNetworkSet", &format!("name: partners, labels: {{{labels}}}"), "{nets: [192.0.2.0/24]}")
+    };
+    let flux = "kustomize.toolkit.fluxcd.io/name: apps, kustomize.toolkit.fluxcd.io/namespace: flux-system";
+    let (git, live, other) = (set("role: partner"), set(&format!("role: partner, {flux}")), set("role: customer"));
+    let files = [("git.yaml", git.as_str()), ("live.yaml", &live), ("other.yaml", &other), ("pods.yaml", &workloads())];
+    let folder = folder(&files);
+    let diff = |other: &str| run_in(folder.path(), &["diff", other, "git.yaml", "--workloads", "pods.yaml"], "");
+    let same = diff("live.yaml");
+    assert_eq!((same.code, same.out.as_str()), (0, "No flow differs.\n"), "{same:?}");
+    assert!(
+        diff("other.yaml").out.contains("changed GlobalNetworkSet/partners"),
+        "the control: {:?}",
+        diff("other.yaml")
+    );
+}
+
 /// Two policies of one order: up to Calico 3.31 the stored name decides, from 3.32 the bare one.
 #[test]
 fn ties_are_decided_by_the_version_of_calico() {
