@@ -6,7 +6,10 @@ use std::{
     io::{self, Read},
     os::unix::fs::FileTypeExt,
     path::{Path, PathBuf},
-    sync::mpsc,
+    sync::{
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
     thread,
     time::Duration,
 };
@@ -16,6 +19,8 @@ use crate::{model::Origins, parallel};
 
 /// Bytes of one file: dumps of large clusters are smaller, and what is made of it fits into memory.
 const SIZE_LIMIT: u64 = 256 * 1024 * 1024;
+/// Bytes of all files of one set: what is made of them is several times as large.
+pub(super) const SET_LIMIT: u64 = 1024 * 1024 * 1024;
 /// Files of one set.
 const FILE_LIMIT: usize = 100_000;
 /// Folders below folders.
@@ -60,19 +65,57 @@ pub struct Text {
 /// # Errors
 /// Everything that cannot be read, or is no text.
 pub fn read(paths: &[PathBuf], kustomize: &Path) -> Result<Vec<Text>, Faults> {
+    read_within(SET_LIMIT, paths, kustomize)
+}
+
+/// The same with another limit for all files together.
+pub(super) fn read_within(limit: u64, paths: &[PathBuf], kustomize: &Path) -> Result<Vec<Text>, Faults> {
     let mut found = Vec::new();
     for path in paths {
         find(path, &mut found)?;
     }
-    let texts = Faults::gather(parallel::each(&found, |file| match (&file.path, &file.root) {
-        (None, _) => read_text(&file.source, io::stdin().lock()),
-        (Some(path), Some(root)) => kustomize::render(path, root, &file.source, kustomize),
-        (Some(path), None) => {
-            let opened = open(path).map_err(|error| unreadable(&file.source.shown, error))?;
-            read_text(&file.source, opened)
-        }
-    }))?;
+    let so_far = SoFar { limit, bytes: AtomicU64::new(0) };
+    let texts = parallel::each(&found, |file| so_far.has_room().then(|| so_far.text(file, kustomize)));
+    // Where the set became too large, nothing more was read, and the file that made it so is told.
+    let texts = Faults::gather(texts.into_iter().flatten().collect())?;
     Ok(without_sources(&found, texts))
+}
+
+/// What was read of a set so far.
+struct SoFar {
+    limit: u64,
+    bytes: AtomicU64,
+}
+
+impl SoFar {
+    fn has_room(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) <= self.limit
+    }
+
+    fn add(&self, source: &Source, bytes: usize) -> Result<(), Fault> {
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        if self.has_room() { Ok(()) } else { Err(too_much(&source.shown, self.limit)) }
+    }
+
+    fn text(&self, file: &Found, kustomize: &Path) -> Result<Text, Fault> {
+        let source = &file.source;
+        match (&file.path, &file.root) {
+            (None, _) => read_text(source, io::stdin().lock(), self),
+            (Some(path), None) => {
+                read_text(source, open(path).map_err(|error| unreadable(&source.shown, error))?, self)
+            }
+            (Some(path), Some(root)) => {
+                let text = kustomize::render(path, root, source, kustomize)?;
+                self.add(source, text.content.len()).map(|()| text)
+            }
+        }
+    }
+}
+
+/// A set that is larger than it may be, at the file with which it became so, or as a whole.
+pub(super) fn too_much(shown: &str, limit: u64) -> Fault {
+    let what = format!("with it the set has more than {} MiB: give fewer files", limit / 1024 / 1024);
+    Fault::Path { path: shown.to_owned(), what }
 }
 
 /// Leaves out the files, and the renderings of bases, that a rendering among them is made of: Flux applies that one.
@@ -223,11 +266,12 @@ pub(crate) fn open(path: &Path) -> io::Result<fs::File> {
 }
 
 /// Reads a text up to its limit, and no further than where it is none: some devices have no end.
-fn read_text(source: &Source, mut from: impl Read) -> Result<Text, Fault> {
+fn read_text(source: &Source, mut from: impl Read, so_far: &SoFar) -> Result<Text, Fault> {
     let mut bytes = Vec::new();
     loop {
         let known = bytes.len();
         let read = from.by_ref().take(CHUNK).read_to_end(&mut bytes).map_err(|e| unreadable(&source.shown, e))?;
+        so_far.add(source, read)?;
         let is_text = !bytes.get(known..).unwrap_or_default().contains(&0);
         if read == 0 || !is_text || bytes.len() as u64 > SIZE_LIMIT {
             return text(source, bytes);

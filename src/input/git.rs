@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::Write,
+    io::{Read as _, Write},
     path::Path,
     process::{Command, Stdio},
     thread,
@@ -35,7 +35,7 @@ pub(super) fn read(revision: &str, path: &str, kustomize: &Path) -> Result<Vec<T
         let what = "a symbolic link, which is not followed in a revision: give what it points to".to_owned();
         return Err(Fault::Path { path: format!("{base}{separator}{}", link.path), what }.into());
     }
-    let contents = contents(&shown, &wanted)?;
+    let contents = contents(&shown, &wanted, files::SET_LIMIT)?;
     let text = |(entry, content): (Entry, Vec<u8>)| {
         files::text(&Source { shown: format!("{base}{separator}{}", entry.path), name: entry.path }, content)
     };
@@ -49,7 +49,7 @@ fn rendered(shown: &str, revision: &str, path: &str, kustomize: &Path) -> Result
     let prefix = String::from_utf8_lossy(&said(shown, &["rev-parse", "--show-prefix"])?).trim().to_owned();
     let Some(all) = object(shown, revision, "")? else { return Ok(Vec::new()) };
     let files: Vec<Entry> = entries(shown, &all)?.into_iter().filter(|entry| entry.mode != LINK).collect();
-    for (entry, content) in files.iter().zip(contents(shown, &files)?) {
+    for (entry, content) in files.iter().zip(contents(shown, &files, files::SET_LIMIT)?) {
         let to = copy.path().join(&entry.path);
         to.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&to, content)).map_err(failed)?;
     }
@@ -126,19 +126,36 @@ fn object(shown: &str, revision: &str, path: &str) -> Result<Option<String>, Fau
     verify(&format!("{commit}:{path}"))
 }
 
-/// The contents of blobs, in one go.
-fn contents(shown: &str, entries: &[Entry]) -> Result<Vec<Vec<u8>>, Fault> {
+/// Bytes that git writes around each content, at most.
+const AROUND: u64 = 128;
+
+/// The contents of blobs, in one go: not more than `limit` bytes of them.
+fn contents(shown: &str, entries: &[Entry], limit: u64) -> Result<Vec<Vec<u8>>, Fault> {
+    contents_of(&[], shown, entries, limit)
+}
+
+fn contents_of(place: &[&str], shown: &str, entries: &[Entry], limit: u64) -> Result<Vec<Vec<u8>>, Fault> {
     let failed = |source| Fault::Read { path: shown.to_owned(), what: "git cat-file failed".to_owned(), source };
     let broken = || Fault::Path { path: shown.to_owned(), what: "git cat-file gave something else".to_owned() };
-    let mut child = git(&["cat-file", "--batch"]).stdin(Stdio::piped()).spawn().map_err(|e| missing(shown, e))?;
+    let mut cat = git(&[place, &["cat-file", "--batch"]].concat());
+    cat.stdin(Stdio::piped()).stderr(Stdio::null());
+    let mut child = cat.spawn().map_err(|e| missing(shown, e))?;
     let input = entries.iter().fold(String::new(), |input, entry| input + &entry.id + "\n");
     let writer = child.stdin.take();
     // Written beside the reading: git answers while it is asked.
     let asking = thread::spawn(move || writer.map(|mut writer| writer.write_all(input.as_bytes())));
-    let output = child.wait_with_output().map_err(failed)?;
+    let (mut output, most) = (Vec::new(), limit + AROUND * entries.len() as u64);
+    let read = child.stdout.take().map(|said| said.take(most + 1).read_to_end(&mut output));
+    // Nobody reads what it would say now: one that has ended cannot be killed, and need not be.
+    let _ = child.kill();
+    child.wait().map_err(failed)?;
+    read.transpose().map_err(failed)?;
     // Where not all could be asked, answers are missing, which is seen below.
     drop(asking.join());
-    let mut rest = output.stdout.as_slice();
+    if output.len() as u64 > most {
+        return Err(files::too_much(shown, limit));
+    }
+    let mut rest = output.as_slice();
     let mut all = Vec::with_capacity(entries.len());
     for _ in entries {
         let end = rest.iter().position(|byte| *byte == b'\n').ok_or_else(broken)?;
@@ -174,4 +191,24 @@ fn git(args: &[&str]) -> Command {
 
 fn missing(shown: &str, source: std::io::Error) -> Fault {
     Fault::Read { path: shown.to_owned(), what: "`git` cannot be run: install it, or give a path".to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contents_are_read_up_to_the_limit_of_a_set() {
+        let repository = tempfile::tempdir().unwrap();
+        let folder = repository.path().display().to_string();
+        let git = |args: &[&str]| said("test", &[&["-C", &folder], args].concat()).unwrap();
+        git(&["init", "-q"]);
+        fs::write(repository.path().join("a.yaml"), "a".repeat(3000)).unwrap();
+        let id = String::from_utf8(git(&["hash-object", "-w", "a.yaml"])).unwrap().trim().to_owned();
+        let entry = || Entry { mode: String::new(), id: id.clone(), path: "a.yaml".to_owned() };
+        let within = |limit| contents_of(&["-C", &folder], "main:k8s", &[entry(), entry()], limit);
+        assert_eq!(within(6000).unwrap().iter().map(Vec::len).collect::<Vec<_>>(), [3000, 3000]);
+        let error = within(5000).unwrap_err().to_string();
+        assert!(error.starts_with("main:k8s: with it the set has more than"), "{error}");
+    }
 }

@@ -34,10 +34,10 @@ pub use live::Unusable;
 
 use std::sync::Arc;
 
-use foldhash::{HashMap, HashMapExt};
+use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 
 use crate::{
-    flux::manifests::{self, Document},
+    flux::manifests::{self, Document, ManifestError},
     model::Origins,
     parallel,
 };
@@ -76,12 +76,23 @@ pub fn parse_all<const N: usize>(sets: [&[Text]; N]) -> Result<[Vec<Parsed>; N],
         });
     }
     let results = parallel::each(&distinct, |text| {
-        manifests::parse(&text.source.shown, &text.content).map(Arc::<[Document]>::from).map_err(Fault::from)
+        manifests::parse(&text.source.shown, &text.content).map(Arc::<[Document]>::from)
     });
-    let documents = Faults::gather(results)?;
+    let result = |text: &Text| results.get(*known.get(text.content.as_str())?);
+    // Each file is told, also of several with the same content.
+    let mut told = HashSet::new();
+    let broken = sets.iter().copied().flatten().filter(|text| told.insert(&text.source.shown));
+    let fault = |text: &Text| {
+        let error = result(text)?.as_ref().err()?;
+        Some(Fault::from(ManifestError { file: text.source.shown.clone(), ..error.clone() }))
+    };
+    let faults: Vec<Fault> = broken.filter_map(fault).collect();
+    if !faults.is_empty() {
+        return Err(Faults(faults));
+    }
     Ok(sets.map(|texts| {
         let parsed = texts.iter().filter_map(|text| {
-            let documents = Arc::clone(documents.get(*known.get(text.content.as_str())?)?);
+            let documents = Arc::clone(result(text)?.as_ref().ok()?);
             Some(Parsed { source: text.source.clone(), documents, origins: text.origins.clone() })
         });
         parsed.collect()

@@ -273,3 +273,29 @@ fn many_files_keep_their_order() {
     let parsed = parse(&texts(&files)).unwrap();
     assert!(parsed.iter().zip(&names).all(|(parsed, name)| parsed.source.name == *name));
 }
+
+#[test]
+fn a_set_has_a_limit_in_all_and_the_file_that_exceeds_it_is_told_once() {
+    let folder = tempfile::tempdir().unwrap();
+    for number in 0..50 {
+        fs::write(folder.path().join(format!("{number}.yaml")), "a: b\n".repeat(200)).unwrap();
+    }
+    let within = |limit| files::read_within(limit, &[folder.path().to_owned()], Path::new("none"));
+    assert_eq!(within(50_000).unwrap().len(), 50);
+    let faults = within(49_999).unwrap_err();
+    let text = faults.to_string();
+    assert_eq!(faults.0.len(), 1, "{text}");
+    assert!(text.contains(".yaml: with it the set has more than") && text.ends_with("give fewer files"), "{text}");
+    assert!(within(10).unwrap_err().0.len() <= 9, "what follows is not even read");
+}
+
+#[test]
+fn each_file_with_the_same_broken_content_is_told_and_none_twice() {
+    let broken = "a: [\n";
+    let before = texts(&[("a.yaml", broken), ("b.yaml", broken), ("fine.yaml", "a: b")]);
+    let after = texts(&[("b.yaml", broken), ("c.yaml", broken)]);
+    let Err(faults) = parse_all([&before, &after]) else { panic!("they are broken") };
+    let told: Vec<String> =
+        faults.0.iter().map(|fault| fault.to_string().split(':').next().unwrap().to_owned()).collect();
+    assert_eq!(told, ["in/a.yaml", "in/b.yaml", "in/c.yaml"], "{faults}");
+}
