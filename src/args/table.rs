@@ -6,7 +6,7 @@ use super::{Failure, Global, NAMESPACE, NOTHING, Output, sets};
 use crate::{
     engine::table,
     input::{Comments, InputSet},
-    model::{Labels, PolicyDocument, PolicyRef},
+    model::{Labels, NamespaceInfo, PolicyDocument, PolicyRef},
     report::table::{self as report, Line},
 };
 
@@ -42,8 +42,7 @@ pub async fn table(args: &TableArgs, global: &Global) -> Result<u8, Failure> {
     let mut comments = Comments::of(args.set.files());
     let mut out = io::stdout().lock();
     for (number, namespace) in namespaces.iter().enumerate() {
-        let labels = set.snapshot.namespaces.get(namespace).map(|info| info.labels.clone());
-        let rows = table::rows(&set.read.policies, namespace, &labels.unwrap_or_else(Labels::new));
+        let rows = table::rows(&set.read.policies, namespace, &labels(&set, namespace));
         let line = |row| {
             let row: &table::Row = row;
             let comment = row.origin.as_ref().and_then(|origin| comments.at(origin));
@@ -63,20 +62,36 @@ pub async fn table(args: &TableArgs, global: &Global) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// The one that was asked for, which must have a policy, else every one that has.
+/// The one that was asked for, which a policy must be about, else every one that has policies of its own.
 fn namespaces(asked: Option<&str>, set: &InputSet) -> Result<Vec<String>, Failure> {
     let mut known: Vec<String> = set.documents.iter().filter_map(|document| document.id.namespace.clone()).collect();
     known.sort();
     known.dedup();
     let nothing = |what: String| Failure { code: NOTHING, error: anyhow::anyhow!(what) };
     match asked {
-        Some(name) if !known.iter().any(|known| known == name) => {
-            Err(nothing(format!("no policy of namespace {name} is in the input: is it the right folder?")))
+        Some(name) if known.iter().any(|known| known == name) || is_concerned(set, name) => Ok(vec![name.to_owned()]),
+        Some(name) => Err(nothing(format!("no policy of namespace {name} is in the input: is it the right folder?"))),
+        None if !known.is_empty() => Ok(known),
+        None if set.read.policies.is_empty() => {
+            Err(nothing("the input has no policies: is it the right folder?".to_owned()))
         }
-        Some(name) => Ok(vec![name.to_owned()]),
-        None if known.is_empty() => Err(nothing("the input has no policies: is it the right folder?".to_owned())),
-        None => Ok(known),
+        None => Err(nothing(
+            "the input has cluster-wide policies only: name the namespace that they are to be told of with --namespace"
+                .to_owned(),
+        )),
     }
+}
+
+/// Whether a cluster-wide policy is about pods of the namespace.
+fn is_concerned(set: &InputSet, namespace: &str) -> bool {
+    let labels = labels(set, namespace);
+    set.read.policies.iter().any(|policy| policy.subject.namespaces.matches(namespace, &labels))
+}
+
+/// The labels of a namespace; one that no object declares has that of its name.
+fn labels(set: &InputSet, namespace: &str) -> Labels {
+    let declared = set.snapshot.namespaces.get(namespace).cloned();
+    declared.unwrap_or_else(|| NamespaceInfo::undeclared(namespace)).labels
 }
 
 fn reason(documents: &[PolicyDocument], id: &PolicyRef) -> Option<String> {

@@ -60,3 +60,23 @@ spec: {podSelector: {}}
         assert!(ran.errors.contains(words), "{ran:?}");
     }
 }
+
+#[test]
+fn cluster_wide_policies_alone_are_told_of_the_namespace_that_is_asked_for() {
+    let policy = "apiVersion: policy.networking.k8s.io/v1alpha1
+kind: AdminNetworkPolicy
+metadata: {name: to-dns}
+spec:
+  priority: 10
+  subject: {namespaces: {matchLabels: {kubernetes.io/metadata.name: shop}}}
+  egress: [{action: Allow, to: [{networks: [192.0.2.0/24]}], ports: [{portNumber: {protocol: UDP, port: 53}}]}]
+";
+    let ran = over(policy, &["table"]);
+    assert_eq!((ran.code, ran.out.as_str()), (4, ""), "{ran:?}");
+    assert!(ran.errors.contains("has cluster-wide policies only") && ran.errors.contains("--namespace"), "{ran:?}");
+    let shop = over(policy, &["table", "--namespace", "shop"]);
+    assert_eq!(shop.code, 0, "{shop:?}");
+    assert!(shop.out.contains("192.0.2.0/24") && shop.out.contains("53/UDP"), "{shop:?}");
+    let bank = over(policy, &["table", "--namespace", "bank"]);
+    assert!(bank.code == 4 && bank.errors.contains("no policy of namespace bank"), "the control: {bank:?}");
+}
