@@ -14,10 +14,25 @@ use super::{
     touched::{Origin, Target, TouchedFlow},
     world::{End, Family},
 };
-use crate::model::{Decision, Labels, PodInfo, Protocol, ServiceInfo, Snapshot};
+use crate::model::{Decision, Labels, Outcome, PodInfo, Protocol, ServiceInfo, Snapshot};
 
 /// Services that are asked for one flow.
 const MOST: usize = 4;
+
+/// How a reason of [`silent`] begins.
+const SILENT: &str = "the pod's own address answers, ";
+
+/// Why a flow is not verified although its pod answers: the Service at `at` does not.
+#[must_use]
+pub fn silent(at: &str, outcome: Outcome, why: &str) -> String {
+    format!("{SILENT}{at} does not ({outcome}): {why}")
+}
+
+/// Whether a reason is one of [`silent`].
+#[must_use]
+pub fn is_silent(reason: &str) -> bool {
+    reason.starts_with(SILENT)
+}
 
 /// A Service's address that leads to what is probed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

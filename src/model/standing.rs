@@ -11,8 +11,11 @@ pub struct Standing {
     pub open: Vec<(String, Option<Revision>)>,
     /// Flows that a retry can still tell.
     pub pending: usize,
-    /// Flows and rules that wait for a pod.
+    /// Flows and rules that wait: for a pod, or for a Service.
     pub waiting: usize,
+    /// Of these the flows whose pod answers, and a Service before it leads elsewhere.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub behind_service: usize,
     /// Flows that cannot be told.
     pub unprobeable: usize,
     /// Accepted ones, with the nearest date.
@@ -21,6 +24,11 @@ pub struct Standing {
     pub accepted_until: Option<String>,
     /// Verified with a weak control.
     pub weak: usize,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+const fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// A finding that this run saw cured, or what could not be told before and was seen now.

@@ -291,7 +291,8 @@ pub(super) fn counts(standing: &Standing) -> Option<String> {
     let accepted = format!("accepted{}", until.unwrap_or_default());
     let parts: Vec<String> = [
         (standing.pending, "pending"),
-        (standing.waiting, "waiting for a pod"),
+        (standing.waiting.saturating_sub(standing.behind_service), "waiting for a pod"),
+        (standing.behind_service, "behind a Service that leads elsewhere"),
         (standing.unprobeable, "not provable"),
         (standing.weak, "seen with a weak control"),
         (standing.accepted, accepted.as_str()),

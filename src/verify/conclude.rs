@@ -9,10 +9,10 @@ use super::{
     relabelled,
 };
 use crate::{
-    engine::accept::Acceptances,
+    engine::{accept::Acceptances, through},
     model::{
-        Drift, Finding, FindingRule, FlowReport, FlowResult, KustomizationRef, OpenFinding, RecordedFlow, Report,
-        Revision, RuleRef, Severity, Standing, State, Strength, Unseen, Verdict, Why,
+        Drift, Finding, FindingRule, FlowRecord, FlowReport, FlowResult, KustomizationRef, OpenFinding, RecordedFlow,
+        Report, Revision, RuleRef, Severity, Standing, State, Strength, Unseen, Verdict, Why,
     },
 };
 
@@ -129,10 +129,12 @@ impl Conclusion<'_> {
             f.result == FlowResult::Verified && f.controls.as_ref().is_some_and(|c| c.strength == Strength::Weak)
         };
         let rules = self.comparison.map_or(0, |c| c.touched.waiting.len());
+        let left = self.left(report).filter(|r| is_behind(Some(r.state), Some(&r.reason))).count();
         Standing {
             open: open.map(|(key, f)| (key.clone(), f.since.clone())).collect(),
             pending: count(Unseen::Pending),
             waiting: count(Unseen::Waiting) + rules,
+            behind_service: flows().filter(|f| is_behind(f.state, f.note.as_deref())).count() + left,
             unprobeable: count(Unseen::Unprobeable),
             accepted: accepted.len(),
             accepted_until: accepted.into_iter().min(),
@@ -143,13 +145,17 @@ impl Conclusion<'_> {
     /// Flows of the state that this run did not look at, by state.
     fn carried(&self, report: &Report) -> BTreeMap<Unseen, usize> {
         let mut carried = BTreeMap::new();
-        let seen: BTreeSet<String> = report.flows.iter().map(FlowReport::key).collect();
-        let gone = |key: &String| self.comparison.is_some_and(|c| c.touched.gone.contains(key));
-        let left = self.state.flows.iter().filter(|(key, r)| r.flow.is_some() && !seen.contains(*key) && !gone(key));
-        for (_, record) in left {
+        for record in self.left(report) {
             *carried.entry(record.state).or_default() += 1;
         }
         carried
+    }
+
+    fn left(&self, report: &Report) -> impl Iterator<Item = &FlowRecord> {
+        let seen: BTreeSet<String> = report.flows.iter().map(FlowReport::key).collect();
+        let gone = |key: &String| self.comparison.is_some_and(|c| c.touched.gone.contains(key));
+        let all = self.state.flows.iter();
+        all.filter(move |(key, r)| r.flow.is_some() && !seen.contains(*key) && !gone(key)).map(|(_, record)| record)
     }
 
     fn verdict(&self, report: &Report) -> Verdict {
@@ -198,6 +204,12 @@ pub fn told_keys(report: &Report, new: bool) -> BTreeSet<String> {
     let findings = findings.filter(|f| f.new || !new).map(|f| f.key.clone());
     let flows = report.flows.iter().filter(|f| f.accepted_until.is_none() && (f.new || !new));
     drift.chain(findings).chain(flows.filter_map(finding_key)).collect()
+}
+
+/// Whether a flow waits for a Service that leads elsewhere than to the pod that answers.
+#[must_use]
+pub fn is_behind(state: Option<Unseen>, reason: Option<&str>) -> bool {
+    state == Some(Unseen::Waiting) && reason.is_some_and(through::is_silent)
 }
 
 /// How the keys of waiting rules begin: they are kept among the flows, not among the findings.

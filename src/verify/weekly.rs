@@ -3,7 +3,7 @@
 //! Another message says as much, so that the line is for weeks in which none came by then. It speaks from the state:
 //! a run that has nothing to look at can send it too.
 
-use super::tell;
+use super::{conclude::is_behind, tell};
 use crate::{
     config::Config,
     engine::accept::Acceptances,
@@ -84,6 +84,7 @@ fn standing(state: &State, accepted: &Acceptances<'_>) -> Standing {
         open: open.map(|(key, finding)| (key.clone(), finding.since.clone())).collect(),
         pending: count(Unseen::Pending),
         waiting: count(Unseen::Waiting),
+        behind_service: waiting.iter().filter(|r| is_behind(Some(r.state), Some(&r.reason))).count(),
         unprobeable: count(Unseen::Unprobeable),
         accepted: silent.len() + state.findings.values().filter(|finding| is_accepted(finding)).count(),
         ..Standing::default()

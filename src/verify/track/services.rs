@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Purpose, Question, Track};
 use crate::{
-    engine::through::Through,
+    engine::through::{self, Through},
     model::{Decision, DenialLook, FlowReport, FlowResult, Outcome, PodRef, ServiceSeen, Unseen},
 };
 
@@ -99,7 +99,7 @@ impl Track {
                 report.result = FlowResult::Inconclusive;
                 report.state = Some(state);
                 let at = format!("{service}:{}", address.port);
-                report.note = Some(format!("the pod's own address answers, {at} does not ({outcome}): {why}"));
+                report.note = Some(through::silent(&at, outcome, &why));
             }
         }
         self.tell_mixed(report);

@@ -77,16 +77,20 @@ async fn a_service_whose_target_port_the_policies_deny_is_said_once_with_that_ca
         note.ends_with("api.bank:8080 does not (timeout): its target port is 9090, which the policies deny"),
         "{note}"
     );
-    assert!(ran.root().body.contains("its target port is 9090"), "{}", ran.root().body);
+    let body = &ran.root().body;
+    assert!(body.contains("its target port is 9090") && !body.contains("waiting for a pod"), "{body}");
+    assert_eq!(body.lines().last(), Some("1 behind a Service that leads elsewhere"), "{body}");
 
     let again = fake.scheduled().await;
     assert_eq!((again.exit, again.events.len()), (0, 0), "said once, then counted: {again:#?}");
-    assert_eq!(again.report.as_ref().unwrap().standing.waiting, 1);
+    let standing = &again.report.as_ref().unwrap().standing;
+    assert_eq!((standing.waiting, standing.behind_service), (1, 1), "{again:#?}");
 
     fake.service(("bank", "api"), "api", 8080, 8080);
     let cured = fake.scheduled().await;
     assert_eq!((cured.exit, cured.flow(BANK).result), (0, FlowResult::Verified), "{cured:#?}");
-    assert_eq!(cured.report.as_ref().unwrap().standing.waiting, 0);
+    let standing = &cured.report.as_ref().unwrap().standing;
+    assert_eq!((standing.waiting, standing.behind_service), (0, 0));
 }
 
 #[tokio::test]
