@@ -271,7 +271,10 @@ impl<'d> Collector<'d> {
             (_, Some(path)) => {
                 let template = pods::template(cursor, id.clone(), path)?;
                 self.owners.add(id, template.owner.clone());
-                self.templates.push(template);
+                // A Job that has ended starts no pod any more.
+                if template.object.kind != "Job" || !pods::is_over(cursor)? {
+                    self.templates.push(template);
+                }
             }
             (_, None) => self.pod(cursor, &id)?,
         }

@@ -41,6 +41,18 @@ pub(super) fn template<'a>(object: Cursor<'a>, id: Workload, path: &[&'a str]) -
     })
 }
 
+/// Whether a Job has ended, well or not ("terminal" conditions of JobStatus).
+pub(super) fn is_over(job: Cursor<'_>) -> Result<bool, ManifestError> {
+    let Some(status) = job.get("status")? else { return Ok(false) };
+    for condition in status.items("conditions")? {
+        let is_end = matches!(condition.text_at(&["type"])?, Some("Complete" | "Failed"));
+        if is_end && condition.text_at(&["status"])? == Some("True") {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Reads a pod; its workload is its own name until the owners are known.
 pub(super) fn pod(object: Cursor<'_>, id: &Workload) -> Result<(PodInfo, Option<Owner>), ManifestError> {
     let spec = object.get("spec")?;

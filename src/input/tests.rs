@@ -91,6 +91,21 @@ data: {n: 1}
 }
 
 #[test]
+fn a_job_that_has_ended_stands_for_no_pod_any_more() {
+    let job = |name: &str, conditions: &str| {
+        format!(
+            "---\napiVersion: batch/v1\nkind: Job\nmetadata: {{name: {name}, namespace: shop}}\n\
+             spec: {{template: {{metadata: {{labels: {{app: {name}}}}}}}}}\nstatus: {{conditions: [{conditions}]}}\n"
+        )
+    };
+    let jobs = job("done", "{type: Complete, status: 'True'}")
+        + &job("failed", "{type: Suspended, status: 'False'}, {type: Failed, status: 'True'}")
+        + &job("suspended", "{type: Suspended, status: 'True'}")
+        + &job("runs", "{type: Complete, status: 'False'}");
+    assert_eq!(names(&set(&jobs)), ["Job/shop/runs", "Job/shop/suspended"]);
+}
+
+#[test]
 fn lists_are_flattened_and_typed_ones_say_what_their_items_are() {
     let set = set("\
 apiVersion: v1
