@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, BufRead, BufReader, BufWriter, Read, Write},
+    mem::ManuallyDrop,
     path::{Path, PathBuf},
 };
 
@@ -15,7 +16,7 @@ use crate::{
     },
     input::files::open,
     parallel,
-    report::explain::{SCHEMA, to_json, to_text},
+    report::explain::{Printer, SCHEMA, to_text},
 };
 
 /// Flows that are answered at once.
@@ -66,18 +67,19 @@ not understood, or the cluster could not be read; 4 nothing to ask about.";
 pub async fn explain(args: ExplainArgs, global: &Global) -> Result<u8, Failure> {
     let ExplainArgs { set, source, destination, port, flows } = args;
     sets::once(set.files().iter().chain(&flows))?;
-    let set = set.load(global).await?;
+    // The process ends with this command, and the system frees all at once what would take long to take apart.
+    let set = ManuallyDrop::new(set.load(global).await?);
     sets::not_empty(&set)?;
-    let world = set.world(&set, None);
-    let reach = Reach::new(&world);
+    let world = ManuallyDrop::new(sets::timed("classes", || set.world(&set, None)));
+    let reach = ManuallyDrop::new(sets::timed("compile", || Reach::new(&world)));
     let question = Question::new(&reach, &set.snapshot, &set.documents);
     if let Some(file) = flows {
         return many(&question, &file, global.output);
     }
     let [source, destination, port] = [source, destination, port].map(Option::unwrap_or_default);
     let answers = question.explain(&source, &destination, &port).map_err(Failure::usage)?;
-    let mut out = io::stdout().lock();
-    sets::written(answers.iter().try_for_each(|answer| out.write_all(told(answer, global.output)?.as_bytes())))?;
+    let text = told(&answers, &mut Printer::default(), global.output).map_err(Failure::not_told)?;
+    sets::printed(&text)?;
     Ok(u8::from(answers.iter().any(|answer| !answer.is_allowed)))
 }
 
@@ -100,9 +102,12 @@ fn many(question: &Question<'_>, file: &Path, output: Output) -> Result<u8, Fail
         }
         let pieces: Vec<&[(u64, Vec<u8>)]> = flows.chunks(PIECE).collect();
         let worker = || {
-            |piece: usize| {
+            let mut printer = Printer::default();
+            let pieces = &pieces;
+            move |piece: usize| {
                 let flows = pieces.get(piece).copied().unwrap_or_default().iter();
-                flows.map(|(number, line)| (*number, answer(question, line, output))).collect::<Vec<_>>()
+                let answers = flows.map(|(number, line)| (*number, answer(question, line, &mut printer, output)));
+                answers.collect::<Vec<_>>()
             }
         };
         let written = parallel::in_order(pieces.len(), worker, |answers| {
@@ -150,7 +155,7 @@ fn next(lines: &mut impl BufRead, line: &mut Vec<u8>, number: u64) -> io::Result
     Ok(is_there)
 }
 
-fn answer(question: &Question<'_>, line: &[u8], output: Output) -> Result<String, String> {
+fn answer(question: &Question<'_>, line: &[u8], printer: &mut Printer, output: Output) -> Result<String, String> {
     let line = std::str::from_utf8(line).map_err(|_| "the line is not UTF-8 text".to_owned())?;
     if line.chars().any(|c| c.is_control() && c != '\t') {
         return Err("the line has control characters: is it the right file?".to_owned());
@@ -160,14 +165,18 @@ fn answer(question: &Question<'_>, line: &[u8], output: Output) -> Result<String
         return Err(format!("`{line}` is no flow: write SRC DST PORT/PROTOCOL"));
     };
     let answers = question.explain(source, destination, port).map_err(|unknown| unknown.to_string())?;
-    answers.iter().map(|answer| told(answer, output).map_err(|error| error.to_string())).collect()
+    told(&answers, printer, output).map_err(|error| error.to_string())
 }
 
-fn told(answer: &Answer, output: Output) -> io::Result<String> {
-    match output {
-        Output::Json | Output::Jsonl => Ok(to_json(answer)? + "\n"),
-        _ => Ok(to_text(answer)),
+fn told(answers: &[Answer], printer: &mut Printer, output: Output) -> serde_json::Result<String> {
+    let mut text = String::new();
+    for answer in answers {
+        match output {
+            Output::Json | Output::Jsonl => printer.json(answer, &mut text)?,
+            _ => text.push_str(&to_text(answer)),
+        }
     }
+    Ok(text)
 }
 
 /// What stands in the place of a line that means nothing, so that the others keep theirs.

@@ -22,6 +22,7 @@ mod write;
 mod yaml;
 
 pub use flow::{Flow, beside, entries};
+use labels::Keys;
 use place::{Place, Site};
 use write::{Style, Wanted};
 
@@ -90,7 +91,7 @@ pub fn missing_entry(missing: &Missing) -> Vec<Entry> {
 #[must_use]
 pub fn entry_in(missing: &Missing, home: Option<&Home>) -> Vec<Entry> {
     let entry = match home {
-        Some(home) if is_baseline(home.document) => new_policy(missing, Some(home.document)),
+        Some(home) if home.is_baseline => new_policy(missing, Some(home.document)),
         Some(home) => into_policy(missing, home),
         None if missing.isolating.iter().any(|document| is_in_default_tier(document)) => new_policy(missing, None),
         None => return Vec::new(),
@@ -103,6 +104,8 @@ pub struct Home<'a> {
     document: &'a PolicyDocument,
     place: Place,
     style: Style,
+    is_baseline: bool,
+    keys: Keys,
 }
 
 impl<'a> Home<'a> {
@@ -112,7 +115,13 @@ impl<'a> Home<'a> {
         let own = isolating.iter().copied().filter(|document| is_network_policy(document));
         let (_, document) = own.map(|document| (rank(document, side), document)).min_by(|a, b| a.0.cmp(&b.0))?;
         let site = Site::new(document);
-        Some(Self { document, place: site.place(side), style: Style::of(&site, side) })
+        Some(Self {
+            document,
+            place: site.place(side),
+            style: Style::of(&site, side),
+            is_baseline: is_baseline(document),
+            keys: Keys::of(&[document]),
+        })
     }
 }
 
@@ -146,8 +155,8 @@ fn selector(document: &PolicyDocument) -> Option<Selector> {
 }
 
 fn into_policy(missing: &Missing, home: &Home) -> Entry {
-    let Home { document, place, style } = home;
-    let wanted = wanted(missing, &[*document]);
+    let Home { document, place, style, keys, .. } = home;
+    let wanted = wanted(missing, keys);
     let entry = match place {
         Place::After(_) | Place::Unknown => write::rule(style, &wanted),
         Place::NewKey(_) => write::direction(style, &wanted, &[]),
@@ -179,9 +188,10 @@ fn new_policy(missing: &Missing, baseline: Option<&PolicyDocument>) -> Entry {
     neighbours.sort_by_cached_key(|document| (selects_all(document), document.id.to_string()));
     let home = neighbours.first().copied().or(baseline);
     let style = home.or_else(|| missing.isolating.first().copied()).map(|d| Style::of(&Site::new(d), missing.side));
-    let wanted = wanted(missing, missing.namespace_policies);
+    let keys = Keys::of(missing.namespace_policies);
+    let wanted = wanted(missing, &keys);
     let name = free_name(missing, &wanted);
-    let pods = labels::of_pods(missing.subject.labels, missing.namespace_policies);
+    let pods = labels::of_pods(missing.subject.labels, &keys);
     let entry = write::manifest(&style.unwrap_or_default(), &wanted, &name, missing.subject.namespace, &pods);
     let line = home.and_then(|home| Site::new(home).end());
     Entry { side: missing.side, policy: Some(name), file: home.and_then(file), line, entry }
@@ -192,13 +202,13 @@ fn file(document: &PolicyDocument) -> Option<String> {
     document.origins.document.as_ref().or_else(|| document.origins.fields.values().next()).map(of)
 }
 
-fn wanted(missing: &Missing, style_from: &[&PolicyDocument]) -> Wanted {
+fn wanted(missing: &Missing, keys: &Keys) -> Wanted {
     let peer = match missing.peer {
         Peer::Outside(address) => write::Peer::Block(labels::host_block(address)),
         Peer::Pods(pods) => write::Peer::Pods {
             namespace: (pods.namespace != missing.subject.namespace)
-                .then(|| labels::of_namespace(pods.namespace, pods.namespace_labels, style_from)),
-            pods: labels::of_pods(pods.labels, style_from),
+                .then(|| labels::of_namespace(pods.namespace, pods.namespace_labels, keys)),
+            pods: labels::of_pods(pods.labels, keys),
         },
     };
     Wanted { side: missing.side, peer, ports: ports(missing) }
@@ -217,7 +227,7 @@ fn ports(missing: &Missing) -> Vec<write::Port> {
 
 /// A name that no policy of the namespace has: `allow-ingress-web`, `allow-ingress-web-2`, …
 fn free_name(missing: &Missing, wanted: &Wanted) -> String {
-    let pods = labels::of_pods(missing.subject.labels, &[]);
+    let pods = labels::of_pods(missing.subject.labels, &Keys::default());
     let about = pods.first().map_or("pods", |(_, value)| value.as_str());
     let word = wanted.side.word();
     let base: String = format!("allow-{word}-{about}")

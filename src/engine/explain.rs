@@ -1,5 +1,7 @@
 //! Why one flow is allowed or denied: each side with the rules or policies that decide it, and what to add.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::{
@@ -10,18 +12,16 @@ use super::{
         Families, Reach,
         outside::{self, Range},
     },
-    verdict::{self, FlowVerdict, Side},
+    verdict::{self, Deciding},
     world::{self, Class, End, Family},
 };
-use crate::model::{
-    Direction, Endpoint, Entry, Labels, Origin, Policy, PolicyDocument, PolicyRef, Protocol, RuleRef, Snapshot,
-};
+use crate::model::{Direction, Endpoint, Entry, Labels, Origin, Policy, PolicyDocument, PolicyRef, Protocol, Snapshot};
 
 mod declared;
 mod reasons;
 
 use declared::Declared;
-use reasons::{Flow, denying, passing, unknown};
+use reasons::{Flow, Reasons};
 
 /// A flow with its answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,8 +53,8 @@ pub struct SideAnswer {
     pub isolated: bool,
     /// Whether it lets the flow through.
     pub is_allowed: bool,
-    /// What decides it.
-    pub by: Vec<Reason>,
+    /// What decides it; the same list for all sides that the same decides.
+    pub by: Arc<[Reason]>,
     /// Why no policy decides it, where that is not plain.
     pub note: Option<&'static str>,
 }
@@ -85,13 +85,14 @@ pub struct Question<'a> {
     reach: &'a Reach<'a>,
     snapshot: &'a Snapshot,
     declared: Declared<'a>,
+    reasons: Reasons,
 }
 
 impl<'a> Question<'a> {
     /// About the reachability of a set, its objects, and its policies as they stand.
     #[must_use]
     pub fn new(reach: &'a Reach<'a>, snapshot: &'a Snapshot, documents: &'a [PolicyDocument]) -> Self {
-        Self { reach, snapshot, declared: Declared::new(documents) }
+        Self { reach, snapshot, declared: Declared::new(documents), reasons: Reasons::default() }
     }
 
     /// Explains a flow between two endpoints on a port, as they stand on a command line. A Service has an answer for
@@ -215,7 +216,6 @@ impl<'a> Question<'a> {
         (destination, to): (&Asked, End<'_>),
         port: (Protocol, u16),
     ) -> Answer {
-        let verdict = self.reach.matrix.flow((source.class, from), (destination.class, to), port);
         let is_itself = source.pod.is_some() && source.pod == destination.pod;
         let own_node = if is_itself { Some(ITSELF) } else { self.own_node(source, from, destination, to) };
         let flow = Flow {
@@ -224,12 +224,15 @@ impl<'a> Question<'a> {
             traffic: Traffic::to_port(port.0, port.1),
             port,
         };
-        let egress = self.side(Direction::Egress, &verdict.egress, &flow, is_itself.then_some(ITSELF));
-        let ingress = self.side(Direction::Ingress, &verdict.ingress, &flow, own_node);
+        let [out, into] = [Direction::Egress, Direction::Ingress].map(|direction| self.deciding(direction, &flow));
+        let egress = self.side(Direction::Egress, &out, &flow, is_itself.then_some(ITSELF));
+        let ingress = self.side(Direction::Ingress, &into, &flow, own_node);
         let mut entries = Vec::new();
-        for (direction, side) in [(Direction::Egress, &egress), (Direction::Ingress, &ingress)] {
-            if !side.is_allowed && self.is_left_closed(side) {
-                entries.extend(self.entries(direction, &flow, &verdict));
+        for (direction, side, deciding, other) in
+            [(Direction::Egress, &egress, &out, &into), (Direction::Ingress, &ingress, &into, &out)]
+        {
+            if !side.is_allowed && is_left_closed(deciding) {
+                entries.extend(self.entries(direction, &flow, other));
             }
         }
         Answer {
@@ -260,34 +263,39 @@ impl<'a> Question<'a> {
         is_there.then_some(OWN_NODE)
     }
 
-    fn side(&self, direction: Direction, side: &Side, flow: &Flow<'_>, exempt: Option<&'static str>) -> SideAnswer {
-        let open = |note| SideAnswer { isolated: false, is_allowed: true, by: Vec::new(), note };
+    fn deciding(&self, direction: Direction, flow: &Flow<'_>) -> Deciding<'a> {
+        match flow.subject(direction).class {
+            None => Deciding::NotIsolated,
+            Some(class) if class.host_network => Deciding::Undefined,
+            Some(_) => {
+                let policies = self.policies(direction, flow.class(direction));
+                verdict::deciding(self.reach.matrix.world, direction, flow.ends, &flow.traffic, &policies)
+            }
+        }
+    }
+
+    fn side(
+        &self,
+        direction: Direction,
+        deciding: &Deciding<'_>,
+        flow: &Flow<'_>,
+        exempt: Option<&'static str>,
+    ) -> SideAnswer {
+        let open = |note| SideAnswer { isolated: false, is_allowed: true, by: Arc::default(), note };
         let subject = flow.subject(direction);
         let Some(class) = subject.class else { return open(Some(OUTSIDE)) };
-        let world = self.reach.matrix.world;
         let policies = self.policies(direction, flow.class(direction));
         let isolated = !policies.is_empty();
         if exempt.is_some() || class.host_network {
             return SideAnswer { isolated: isolated && exempt.is_some(), ..open(exempt.or(Some(NODE))) };
         }
-        let steps = verdict::steps(world, direction, flow.ends, &flow.traffic, &policies);
-        let mut by: Vec<Reason> = steps.iter().filter_map(|step| passing(direction, step)).collect();
-        let (is_allowed, note) = match side {
-            Side::NotIsolated => (true, None),
-            Side::Allowed(rules) => {
-                by.extend(rules.iter().map(|(rule, origin)| self.rule(rule, origin.as_ref())));
-                (true, None)
-            }
-            Side::Denied(_) | Side::Stopped(..) => {
-                by.extend(steps.last().into_iter().flat_map(|step| denying(direction, step)));
-                (false, None)
-            }
-            Side::Undefined => {
-                by.extend(steps.last().and_then(|step| unknown(direction, step)));
-                (self.may(direction, flow), Some(UNKNOWN))
-            }
+        let steps = verdict::steps(self.reach.matrix.world, direction, flow.ends, &flow.traffic, &policies);
+        let (is_allowed, note) = match deciding {
+            Deciding::NotIsolated | Deciding::Allowed(_) => (true, None),
+            Deciding::Denied(_) | Deciding::Stopped(..) => (false, None),
+            Deciding::Undefined => (self.may(direction, flow), Some(UNKNOWN)),
         };
-        SideAnswer { isolated, is_allowed, by, note }
+        SideAnswer { isolated, is_allowed, by: self.reasons.of(direction, &steps, deciding), note }
     }
 
     /// What a list says of a flow that hangs on something unknown.
@@ -303,34 +311,12 @@ impl<'a> Question<'a> {
         class.map(|class| self.reach.matrix.isolating(direction, class).collect()).unwrap_or_default()
     }
 
-    fn rule(&self, rule: &RuleRef, origin: Option<&Origin>) -> Reason {
-        let policies = &self.reach.matrix.world.policies;
-        let tier = policies.iter().find(|policy| policy.id == rule.policy).map(|policy| policy.tier.name.clone());
-        Reason {
-            rule: Some(format!("{}[{}]", rule.direction.word(), rule.index)),
-            tier: tier.unwrap_or_default(),
-            policy: rule.policy.clone(),
-            action: "allow",
-            origin: origin.cloned(),
-        }
-    }
-
-    /// Whether a NetworkPolicy isolates and no rule denies: then one more rule of a NetworkPolicy opens the side.
-    fn is_left_closed(&self, side: &SideAnswer) -> bool {
-        let is_own = |reason: &Reason| {
-            let policies = &self.reach.matrix.world.policies;
-            reason.rule.is_none()
-                && policies.iter().any(|policy| policy.id == reason.policy && policy.is_network_policy())
-        };
-        side.by.iter().any(is_own)
-    }
-
-    fn entries(&self, side: Direction, flow: &Flow<'_>, verdict: &FlowVerdict) -> Vec<Entry> {
+    fn entries(&self, side: Direction, flow: &Flow<'_>, other: &Deciding<'_>) -> Vec<Entry> {
         let world = self.reach.matrix.world;
         let (from, to) = flow.ends;
-        let (subject, peer, other) = match side {
-            Direction::Ingress => (to, from, &verdict.egress),
-            Direction::Egress => (from, to, &verdict.ingress),
+        let (subject, peer) = match side {
+            Direction::Ingress => (to, from),
+            Direction::Egress => (from, to),
         };
         let Some((class, index)) = subject.class.zip(flow.class(side)) else { return Vec::new() };
         let home = self.declared.home(side, self.reach.matrix.applied(side, index), || {
@@ -353,18 +339,22 @@ impl<'a> Question<'a> {
             port: blame::Port::Number(flow.port.1),
             isolating: &home.isolating,
             namespace_policies: self.declared.of_namespace(namespace),
-            other_rule: self.opening(other),
+            other_rule: self.opening(side.opposite(), other),
         };
         blame::entry_in(&missing, home.best.as_ref())
     }
 
     /// The rule that lets the flow through on a side: an entry for the other side opens the same ports.
-    fn opening(&self, side: &Side) -> Option<&'a Value> {
-        let Side::Allowed(rules) = side else { return None };
-        let (rule, _) = rules.first()?;
-        let document = self.declared.get(&rule.policy)?;
-        document.object.pointer(&format!("/spec/{}/{}", rule.direction.word(), rule.index))
+    fn opening(&self, direction: Direction, deciding: &Deciding<'_>) -> Option<&'a Value> {
+        let Deciding::Allowed(rules) = deciding else { return None };
+        let (policy, rule) = rules.first()?;
+        self.declared.get(&policy.id)?.object.get("spec")?.get(direction.word())?.get(rule.index)
     }
+}
+
+/// Whether a NetworkPolicy isolates and no rule denies: then one more rule of a NetworkPolicy opens the side.
+fn is_left_closed(deciding: &Deciding<'_>) -> bool {
+    matches!(deciding, Deciding::Denied(policies) if policies.iter().any(|policy| policy.is_network_policy()))
 }
 
 /// Some of an endpoint's addresses.

@@ -41,6 +41,53 @@ impl Side {
     }
 }
 
+/// What decides one side, by the policies themselves.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Deciding<'w> {
+    /// As [`Side::NotIsolated`].
+    NotIsolated,
+    /// As [`Side::Allowed`].
+    Allowed(Vec<(&'w Policy, &'w Rule)>),
+    /// As [`Side::Denied`]; the policies of the tier whose end denies.
+    Denied(Vec<&'w Policy>),
+    /// As [`Side::Stopped`].
+    Stopped(&'w Policy, &'w Rule),
+    /// As [`Side::Undefined`].
+    Undefined,
+}
+
+impl Deciding<'_> {
+    /// As [`Side::decision`].
+    #[must_use]
+    pub const fn decision(&self) -> Decision {
+        match self {
+            Self::NotIsolated | Self::Allowed(_) => Decision::Allowed,
+            Self::Denied(_) | Self::Stopped(..) => Decision::Denied,
+            Self::Undefined => Decision::Undefined,
+        }
+    }
+
+    /// By name, with the places.
+    fn told(&self, direction: Direction) -> Side {
+        let reference =
+            |policy: &Policy, rule: &Rule| RuleRef { policy: policy.id.clone(), direction, index: rule.index };
+        match self {
+            Self::NotIsolated => Side::NotIsolated,
+            Self::Allowed(rules) => {
+                Side::Allowed(rules.iter().map(|(p, rule)| (reference(p, rule), rule.origin.clone())).collect())
+            }
+            Self::Denied(tier) => {
+                let unique: BTreeSet<_> = tier.iter().map(|p| (p.id.clone(), p.origin.clone())).collect();
+                Side::Denied(unique.into_iter().collect())
+            }
+            Self::Stopped(policy, rule) => {
+                Side::Stopped(reference(policy, rule), rule.origin.clone().or_else(|| policy.origin.clone()))
+            }
+            Self::Undefined => Side::Undefined,
+        }
+    }
+}
+
 /// The verdict of one flow: both sides must let it through.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FlowVerdict {
@@ -84,7 +131,10 @@ pub fn traffic(world: &World, source: End<'_>, destination: End<'_>, traffic: &T
     let ask = |direction, subject: End<'_>| match subject.class {
         None => Side::NotIsolated,
         Some(class) if class.host_network => Side::Undefined,
-        Some(class) => Ask { world, direction, source, destination, traffic }.side(class),
+        Some(class) => {
+            let policies: Vec<&Policy> = applying(world, direction, class).collect();
+            among(world, direction, (source, destination), traffic, &policies)
+        }
     };
     FlowVerdict { egress: ask(Direction::Egress, source), ingress: ask(Direction::Ingress, destination) }
 }
@@ -111,6 +161,18 @@ pub fn among(
     traffic: &Traffic,
     policies: &[&Policy],
 ) -> Side {
+    deciding(world, direction, (source, destination), traffic, policies).told(direction)
+}
+
+/// The same by the policies themselves.
+#[must_use]
+pub fn deciding<'w>(
+    world: &World,
+    direction: Direction,
+    (source, destination): (End<'_>, End<'_>),
+    traffic: &Traffic,
+    policies: &[&'w Policy],
+) -> Deciding<'w> {
     Ask { world, direction, source, destination, traffic }.through(policies)
 }
 
@@ -134,32 +196,25 @@ enum Said<'p> {
 }
 
 impl Ask<'_, '_> {
-    fn side(&self, subject: &Class) -> Side {
-        self.through(&applying(self.world, self.direction, subject).collect::<Vec<_>>())
-    }
-
     /// Tier by tier, from the first of these policies on.
-    fn through(&self, policies: &[&Policy]) -> Side {
+    fn through<'p>(&self, policies: &[&'p Policy]) -> Deciding<'p> {
         for tier in policies.chunk_by(|a, b| a.tier == b.tier) {
             match self.in_tier(tier) {
-                Said::Unknown(..) => return Side::Undefined,
+                Said::Unknown(..) => return Deciding::Undefined,
                 Said::Decided(policy, rule) => match rule.action {
-                    Action::Allow => return Side::Allowed(self.allowing(tier, policy, rule)),
-                    Action::Deny => {
-                        let origin = rule.origin.clone().or_else(|| policy.origin.clone());
-                        return Side::Stopped(self.reference(policy, rule), origin);
-                    }
+                    Action::Allow => return Deciding::Allowed(self.allowing(tier, policy, rule)),
+                    Action::Deny => return Deciding::Stopped(policy, rule),
                     Action::Pass | Action::Log => {}
                 },
                 // The end of a tier that applies to the endpoint.
                 Said::Nothing if tier.iter().any(|p| p.tier.default_action == Action::Deny) => {
-                    return Side::Denied(ids(tier));
+                    return Deciding::Denied(tier.to_vec());
                 }
                 Said::Nothing => {}
             }
         }
         // No policy applies, or all was passed out of the last tier: the namespace's profile allows.
-        Side::NotIsolated
+        Deciding::NotIsolated
     }
 
     /// The policies of one order whose rules would decide otherwise if they stood in another order.
@@ -232,26 +287,16 @@ impl Ask<'_, '_> {
         if rule_matches_peer(world, rule, peer) && port() { Answer::Yes } else { Answer::No }
     }
 
-    fn reference(&self, policy: &Policy, rule: &Rule) -> RuleRef {
-        RuleRef { policy: policy.id.clone(), direction: self.direction, index: rule.index }
-    }
-
     /// The rule that allows. Where it is a NetworkPolicy's, every rule of such a policy that does: they are additive,
     /// each of them is a reason.
-    fn allowing(&self, tier: &[&Policy], first: &Policy, rule: &Rule) -> Vec<(RuleRef, Option<Origin>)> {
-        let reason = |p: &Policy, r: &Rule| (self.reference(p, r), r.origin.clone());
+    fn allowing<'p>(&self, tier: &[&'p Policy], first: &'p Policy, rule: &'p Rule) -> Vec<(&'p Policy, &'p Rule)> {
         if !first.is_network_policy() {
-            return vec![reason(first, rule)];
+            return vec![(first, rule)];
         }
         let allows = |r: &&Rule| self.matches(r) == Answer::Yes;
         let same = tier.iter().filter(|p| p.is_network_policy());
-        same.flat_map(|p| self.rules(p).iter().filter(allows).map(|r| reason(p, r))).collect()
+        same.flat_map(|p| self.rules(p).iter().filter(allows).map(|r| (*p, r))).collect()
     }
-}
-
-fn ids(tier: &[&Policy]) -> Vec<(PolicyRef, Option<Origin>)> {
-    let unique: BTreeSet<_> = tier.iter().map(|p| (p.id.clone(), p.origin.clone())).collect();
-    unique.into_iter().collect()
 }
 
 /// The policies that apply to `subject` in `direction`, in the order of evaluation.

@@ -1,6 +1,6 @@
 //! A policy set over the pods of a cluster: what every verdict is asked of.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{borrow::Cow, collections::BTreeMap, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -159,8 +159,9 @@ impl World {
 
     /// The labels of a namespace; one that no object declares has its name as its only label.
     #[must_use]
-    pub fn namespace_labels(&self, name: &str) -> Labels {
-        self.namespaces.get(name).cloned().unwrap_or_else(|| NamespaceInfo::undeclared(name).labels)
+    pub fn namespace_labels(&self, name: &str) -> Cow<'_, Labels> {
+        let own = || Cow::Owned(NamespaceInfo::undeclared(name).labels);
+        self.namespaces.get(name).map_or_else(own, Cow::Borrowed)
     }
 
     /// Whether a policy's subject is pods of `class`.

@@ -92,34 +92,38 @@ pub fn without_family(key: &str) -> &str {
 }
 
 /// The wire form: one flat object with a `kind`.
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct Wire {
     kind: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     namespace: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     name: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     cidrs: Option<Vec<IpNet>>,
+}
+
+/// The same as it is written.
+#[derive(Serialize)]
+struct Written<'e> {
+    kind: &'e str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<&'e str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'e str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cidrs: Option<&'e [IpNet]>,
 }
 
 impl Serialize for Endpoint {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let wire = match self {
-            Self::Workload(w) => Wire {
-                kind: w.kind.clone(),
-                namespace: Some(w.namespace.clone()),
-                name: Some(w.name.clone()),
-                cidrs: None,
-            },
+        let written = match self {
+            Self::Workload(w) => {
+                Written { kind: &w.kind, namespace: Some(&w.namespace), name: Some(&w.name), cidrs: None }
+            }
             Self::External { name, cidrs } => {
-                Wire { kind: "External".to_owned(), namespace: None, name: name.clone(), cidrs: Some(cidrs.clone()) }
+                Written { kind: "External", namespace: None, name: name.as_deref(), cidrs: Some(cidrs) }
             }
-            Self::Host { name } => {
-                Wire { kind: "Host".to_owned(), namespace: None, name: Some(name.clone()), cidrs: None }
-            }
+            Self::Host { name } => Written { kind: "Host", namespace: None, name: Some(name), cidrs: None },
         };
-        wire.serialize(serializer)
+        written.serialize(serializer)
     }
 }
 

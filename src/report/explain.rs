@@ -1,5 +1,8 @@
 //! The explanation of one flow.
 
+use std::{collections::hash_map::Entry, sync::Arc};
+
+use foldhash::HashMap;
 use serde::Serialize;
 
 use super::{
@@ -8,7 +11,7 @@ use super::{
 };
 use crate::{
     engine::explain::{Answer, Reason, SideAnswer},
-    model::{Direction, Endpoint, Entry, Origin, PolicyRef, Protocol},
+    model::{Direction, Endpoint, Origin, PolicyRef, Protocol},
 };
 
 /// The schema of the JSON form.
@@ -19,17 +22,6 @@ const DEFAULT_TIER: &str = "default";
 
 pub(super) const fn decision(is_allowed: bool) -> &'static str {
     if is_allowed { "allowed" } else { "denied" }
-}
-
-/// The documented JSON, as it is written.
-#[derive(Serialize)]
-struct Told<'a> {
-    schema: &'static str,
-    flow: Flow<'a>,
-    decision: &'static str,
-    egress: Sided<'a>,
-    ingress: Sided<'a>,
-    entries: &'a [Entry],
 }
 
 #[derive(Serialize)]
@@ -60,25 +52,55 @@ struct By<'a> {
     origin: Option<&'a Origin>,
 }
 
-/// The documented JSON.
-///
-/// # Errors
-/// None that an answer could give rise to.
-pub fn to_json(answer: &Answer) -> serde_json::Result<String> {
-    serde_json::to_string(&Told {
-        schema: SCHEMA,
-        flow: Flow {
+/// Answers as text, one after the other. What decides many of them is written once and kept.
+#[derive(Debug, Default)]
+pub struct Printer {
+    /// By the address and length of the list, which is kept so that no other one gets it.
+    reasons: HashMap<(usize, usize), Kept>,
+}
+
+/// Reasons, and how they are written.
+type Kept = (Arc<[Reason]>, String);
+
+impl Printer {
+    /// Appends the documented JSON on one line.
+    ///
+    /// # Errors
+    /// None that an answer could give rise to.
+    pub fn json(&mut self, answer: &Answer, out: &mut String) -> serde_json::Result<()> {
+        let flow = Flow {
             source: &answer.source,
             destination: &answer.destination,
             protocol: answer.protocol,
             port: answer.port,
             family: families_json(answer.families),
-        },
-        decision: decision(answer.is_allowed),
-        egress: sided(&answer.egress),
-        ingress: sided(&answer.ingress),
-        entries: &answer.entries,
-    })
+        };
+        let (flow, entries) = (serde_json::to_string(&flow)?, serde_json::to_string(&answer.entries)?);
+        let decision = decision(answer.is_allowed);
+        out.extend(["{\"schema\":\"", SCHEMA, "\",\"flow\":", &flow, ",\"decision\":\"", decision, "\""]);
+        out.push_str(",\"egress\":");
+        self.side(&answer.egress, out)?;
+        out.push_str(",\"ingress\":");
+        self.side(&answer.ingress, out)?;
+        out.extend([",\"entries\":", &entries, "}\n"]);
+        Ok(())
+    }
+
+    /// Appends one side, as [`Sided`] is written.
+    fn side(&mut self, side: &SideAnswer, out: &mut String) -> serde_json::Result<()> {
+        let SideAnswer { isolated, is_allowed, by, note } = side;
+        let known = match self.reasons.entry((by.as_ptr().addr(), by.len())) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let text = serde_json::to_string(&by.iter().map(By::of).collect::<Vec<_>>())?;
+                new.insert((Arc::clone(by), text))
+            }
+        };
+        let isolated = if *isolated { "true" } else { "false" };
+        out.extend(["{\"isolated\":", isolated, ",\"decision\":\"", decision(*is_allowed), "\",\"by\":", &known.1]);
+        out.extend([",\"note\":", &serde_json::to_string(note)?, "}"]);
+        Ok(())
+    }
 }
 
 pub(super) fn sided(side: &SideAnswer) -> Sided<'_> {
@@ -142,10 +164,64 @@ fn reason_text(reason: &Reason) -> String {
     clean::line(&format!("{}{what}{tier}{place}", reason.policy), 600)
 }
 
-pub(super) fn entry_head(entry: &Entry) -> String {
+pub(super) fn entry_head(entry: &crate::model::Entry) -> String {
     let side = entry.side.word();
     let file = entry.file.as_ref().map(|file| format!(" to {file}")).unwrap_or_default();
     let policy = entry.policy.as_ref().map(|policy| format!(", policy {policy}")).unwrap_or_default();
     let line = entry.line.map(|line| format!(", after line {line}")).unwrap_or_default();
     format!("To open {side}, add{file}{policy}{line}:")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::{engine::reach::Families, model::Workload};
+
+    fn reasons(rule: &str) -> Arc<[Reason]> {
+        let reason = |action| Reason {
+            policy: PolicyRef::network_policy("shop", "web"),
+            rule: Some(rule.to_owned()),
+            tier: "default".to_owned(),
+            action,
+            origin: Some(Origin::at("a \"b\".yaml", 7, 3)),
+        };
+        Arc::from([reason("pass"), reason("allow")])
+    }
+
+    #[test]
+    fn what_is_kept_of_one_answer_is_told_of_no_other() {
+        let end = Endpoint::Workload(Workload {
+            kind: "Deployment".to_owned(),
+            namespace: "shop".to_owned(),
+            name: "web".to_owned(),
+        });
+        let side =
+            |by: &Arc<[Reason]>, note| SideAnswer { isolated: true, is_allowed: false, by: Arc::clone(by), note };
+        let answer = |egress: SideAnswer, ingress: SideAnswer| Answer {
+            source: end.clone(),
+            destination: end.clone(),
+            families: Families::Any,
+            protocol: Protocol::Udp,
+            port: 53,
+            is_allowed: false,
+            egress,
+            ingress,
+            entries: Vec::new(),
+        };
+        let (first, second) = (reasons("egress[0]"), reasons("egress[1]"));
+        let mut printer = Printer::default();
+        for (out, into) in [(&first, &second), (&second, &first), (&first, &first)] {
+            let answer = answer(side(out, None), side(into, Some("a \"note\"")));
+            let mut line = String::new();
+            printer.json(&answer, &mut line).unwrap();
+            assert!(line.ends_with("}\n") && line.lines().count() == 1, "{line}");
+            let told: Value = serde_json::from_str(&line).unwrap();
+            for (side, word) in [(&answer.egress, "egress"), (&answer.ingress, "ingress")] {
+                assert_eq!(told[word], serde_json::to_value(sided(side)).unwrap(), "{line}");
+            }
+            assert_eq!(told["flow"]["port"], 53);
+        }
+    }
 }

@@ -28,11 +28,26 @@ const UNSTABLE: [&str; 13] = [
     "app.kubernetes.io/version",
 ];
 
+/// The keys by which policies select.
+#[derive(Debug, Default)]
+pub(super) struct Keys {
+    pods: BTreeSet<String>,
+    namespaces: BTreeSet<String>,
+}
+
+impl Keys {
+    /// Those of all selectors of these policies.
+    pub(super) fn of(documents: &[&PolicyDocument]) -> Self {
+        let [pods, namespaces] = ["podSelector", "namespaceSelector"].map(|selector| keys_used(documents, selector));
+        Self { pods, namespaces }
+    }
+}
+
 /// Labels that select the pods: the key that the file's policies use, else a usual one. A key that does not name
 /// a workload (`tier`) is joined by one that does, and a chart's name by its instance, so that the entry opens no more
 /// than is missing. Empty where the pods have no stable label.
-pub(super) fn of_pods(labels: &Labels, style_from: &[&PolicyDocument]) -> Vec<(String, String)> {
-    let used = keys_used(style_from, "podSelector");
+pub(super) fn of_pods(labels: &Labels, keys: &Keys) -> Vec<(String, String)> {
+    let used = &keys.pods;
     let stable = |key: &str| labels.get(key).filter(|_| !UNSTABLE.contains(&key));
     let named = IDENTITY.iter().copied().filter(|key| used.contains(*key)).chain(IDENTITY);
     let mut chosen: Vec<&str> = named.filter(|key| stable(key).is_some()).take(1).collect();
@@ -52,8 +67,8 @@ pub(super) fn of_pods(labels: &Labels, style_from: &[&PolicyDocument]) -> Vec<(S
 
 /// The label that selects the namespace. One of the file's own keys only where its value is the namespace's name:
 /// others may be shared with further namespaces, and the entry would open those too.
-pub(super) fn of_namespace(name: &str, labels: &Labels, style_from: &[&PolicyDocument]) -> (String, String) {
-    let used = keys_used(style_from, "namespaceSelector");
+pub(super) fn of_namespace(name: &str, labels: &Labels, keys: &Keys) -> (String, String) {
+    let used = &keys.namespaces;
     let own = used.iter().find(|key| labels.get(*key).is_some_and(|value| value == name));
     let key = if used.contains(NAME_LABEL) { NAME_LABEL } else { own.map_or(NAME_LABEL, String::as_str) };
     (key.to_owned(), name.to_owned())

@@ -1,5 +1,7 @@
 //! The text of an entry, in the style of the file that it goes into.
 
+use std::borrow::Cow;
+
 use ipnet::Ipv4Net;
 use serde_json::Value;
 
@@ -161,52 +163,65 @@ impl Port {
             }
     }
 
-    fn fields(&self) -> Vec<(String, String)> {
-        let mut fields = vec![("protocol".to_owned(), scalar(&self.protocol))];
+    fn fields(&self) -> Vec<(&'static str, Cow<'_, str>)> {
+        let mut fields = vec![("protocol", scalar(&self.protocol))];
         fields.extend(self.start.as_ref().map(|start| {
             let text = match start {
-                PortName::Number(number) => number.to_string(),
+                PortName::Number(number) => number.to_string().into(),
                 PortName::Name(name) => scalar(name),
             };
-            ("port".to_owned(), text)
+            ("port", text)
         }));
-        fields.extend(self.end.map(|end| ("endPort".to_owned(), end.to_string())));
+        fields.extend(self.end.map(|end| ("endPort", end.to_string().into())));
         fields
     }
 }
 
 /// Lines with their indentation.
 #[derive(Default)]
-struct Lines(Vec<String>);
+struct Lines {
+    text: String,
+    /// Columns that are before every line.
+    indent: usize,
+    /// The columns among them where the next line has a dash.
+    dashes: Vec<usize>,
+}
 
 impl Lines {
-    fn add(&mut self, indent: usize, text: &str) {
-        self.0.push(format!("{}{text}", " ".repeat(indent)));
-    }
-
-    /// An element of a list: its lines relative to what follows the dash.
-    fn element(&mut self, dash: usize, gap: usize, lines: &Self) {
-        for (number, line) in lines.0.iter().enumerate() {
-            let lead = if number == 0 { format!("-{}", " ".repeat(gap - 1)) } else { " ".repeat(gap) };
-            self.add(dash, &format!("{lead}{line}"));
+    fn add(&mut self, indent: usize, parts: &[&str]) {
+        let indent = self.indent + indent;
+        let begin = self.text.len();
+        for dash in self.dashes.drain(..) {
+            self.text.extend(std::iter::repeat_n(' ', (begin + dash).saturating_sub(self.text.len())));
+            self.text.push('-');
         }
+        self.text.extend(std::iter::repeat_n(' ', (begin + indent).saturating_sub(self.text.len())));
+        self.text.extend(parts.iter().copied());
+        self.text.push('\n');
     }
 
-    fn text(&self) -> String {
-        let mut text = self.0.join("\n");
-        text.push('\n');
-        text
+    /// An element of a list, whose lines begin after the dash.
+    fn element(&mut self, dash: usize, gap: usize, lines: impl FnOnce(&mut Self)) {
+        let before = self.indent;
+        self.dashes.push(before + dash);
+        self.indent = before + dash + gap;
+        lines(self);
+        self.indent = before;
     }
 }
 
 /// One rule as an element of the list.
 pub(super) fn rule(style: &Style, wanted: &Wanted) -> String {
-    rule_lines(style, wanted, style.dash).text()
+    let mut lines = Lines::default();
+    add_rule(&mut lines, style, wanted);
+    lines.text
 }
 
 /// The direction's key with the rules that are `kept` and the wanted one.
 pub(super) fn direction(style: &Style, wanted: &Wanted, kept: &[Value]) -> String {
-    direction_lines(style, wanted, kept).text()
+    let mut lines = Lines::default();
+    add_direction(&mut lines, style, wanted, kept);
+    lines.text
 }
 
 /// A whole policy, to be appended to a file.
@@ -222,79 +237,76 @@ pub(super) fn manifest(
     let style = Style { key: step, dash: step + offset, ..*style };
     let mut lines = Lines::default();
     for text in ["---", "apiVersion: networking.k8s.io/v1", "kind: NetworkPolicy", "metadata:"] {
-        lines.add(0, text);
+        lines.add(0, &[text]);
     }
-    lines.add(step, &format!("name: {}", scalar(name)));
-    lines.add(step, &format!("namespace: {}", scalar(namespace)));
-    lines.add(0, "spec:");
-    selector(&mut lines, &style, step, "podSelector", pods);
-    lines.add(step, &format!("policyTypes: [{}]", type_word(wanted.side)));
-    lines.0.extend(direction_lines(&style, wanted, &[]).0);
-    lines.text()
+    lines.add(step, &["name: ", &scalar(name)]);
+    lines.add(step, &["namespace: ", &scalar(namespace)]);
+    lines.add(0, &["spec:"]);
+    add_selector(&mut lines, &style, step, "podSelector", pods);
+    lines.add(step, &["policyTypes: [", type_word(wanted.side), "]"]);
+    add_direction(&mut lines, &style, wanted, &[]);
+    lines.text
 }
 
-fn direction_lines(style: &Style, wanted: &Wanted, kept: &[Value]) -> Lines {
-    let mut lines = Lines::default();
-    lines.add(style.key, &format!("{}:", wanted.side.word()));
+fn add_direction(lines: &mut Lines, style: &Style, wanted: &Wanted, kept: &[Value]) {
+    lines.add(style.key, &[wanted.side.word(), ":"]);
     for rule in kept {
-        let lead = format!("-{}", " ".repeat(style.gap - 1));
-        lines.add(style.dash, &format!("{lead}{}", flow(rule)));
+        lines.element(style.dash, style.gap, |lines| lines.add(0, &[&flow(rule)]));
     }
-    lines.0.extend(rule_lines(style, wanted, style.dash).0);
-    lines
+    add_rule(lines, style, wanted);
 }
 
-fn rule_lines(style: &Style, wanted: &Wanted, dash: usize) -> Lines {
-    let mut inner = Lines::default();
-    inner.add(0, &format!("{}:", wanted.side.peer_field()));
-    inner.element(style.nested, style.gap, &peer_lines(style, &wanted.peer));
-    inner.add(0, "ports:");
-    for port in &wanted.ports {
-        let mut lines = Lines::default();
-        let texts: Vec<String> = port.fields().iter().map(|(key, value)| format!("{key}: {value}")).collect();
-        if style.flow_ports {
-            lines.add(0, &format!("{{{}}}", texts.join(", ")));
-        } else {
-            for text in &texts {
-                lines.add(0, text);
-            }
+fn add_rule(lines: &mut Lines, style: &Style, wanted: &Wanted) {
+    lines.element(style.dash, style.gap, |lines| {
+        lines.add(0, &[wanted.side.peer_field(), ":"]);
+        lines.element(style.nested, style.gap, |lines| add_peer(lines, style, &wanted.peer));
+        lines.add(0, &["ports:"]);
+        for port in &wanted.ports {
+            lines.element(style.nested, style.gap, |lines| add_port(lines, style, port));
         }
-        inner.element(style.nested, style.gap, &lines);
-    }
-    let mut lines = Lines::default();
-    lines.element(dash, style.gap, &inner);
-    lines
+    });
 }
 
-fn peer_lines(style: &Style, peer: &Peer) -> Lines {
-    let mut lines = Lines::default();
+fn add_port(lines: &mut Lines, style: &Style, port: &Port) {
+    let fields = port.fields();
+    if style.flow_ports {
+        let texts: Vec<String> = fields.iter().map(|(key, value)| format!("{key}: {value}")).collect();
+        lines.add(0, &["{", &texts.join(", "), "}"]);
+    } else {
+        for (key, value) in &fields {
+            lines.add(0, &[key, ": ", value]);
+        }
+    }
+}
+
+fn add_peer(lines: &mut Lines, style: &Style, peer: &Peer) {
     match peer {
-        Peer::Block(cidr) if style.flow_selectors => lines.add(0, &format!("ipBlock: {{cidr: {}}}", scalar(cidr))),
+        Peer::Block(cidr) if style.flow_selectors => lines.add(0, &["ipBlock: {cidr: ", &scalar(cidr), "}"]),
         Peer::Block(cidr) => {
-            lines.add(0, "ipBlock:");
-            lines.add(style.step, &format!("cidr: {}", scalar(cidr)));
+            lines.add(0, &["ipBlock:"]);
+            lines.add(style.step, &["cidr: ", &scalar(cidr)]);
         }
         Peer::Pods { namespace, pods } => {
             if let Some(label) = namespace {
-                selector(&mut lines, style, 0, "namespaceSelector", std::slice::from_ref(label));
+                add_selector(lines, style, 0, "namespaceSelector", std::slice::from_ref(label));
             }
-            selector(&mut lines, style, 0, "podSelector", pods);
+            add_selector(lines, style, 0, "podSelector", pods);
         }
     }
-    lines
 }
 
-fn selector(lines: &mut Lines, style: &Style, indent: usize, field: &str, labels: &[(String, String)]) {
-    let texts: Vec<String> = labels.iter().map(|(key, value)| format!("{}: {}", scalar(key), scalar(value))).collect();
+fn add_selector(lines: &mut Lines, style: &Style, indent: usize, field: &str, labels: &[(String, String)]) {
     if labels.is_empty() {
-        lines.add(indent, &format!("{field}: {{}}  # every pod: these have no label that stays"));
+        lines.add(indent, &[field, ": {}  # every pod: these have no label that stays"]);
     } else if style.flow_selectors {
-        lines.add(indent, &format!("{field}: {{matchLabels: {{{}}}}}", texts.join(", ")));
+        let texts: Vec<String> =
+            labels.iter().map(|(key, value)| format!("{}: {}", scalar(key), scalar(value))).collect();
+        lines.add(indent, &[field, ": {matchLabels: {", &texts.join(", "), "}}"]);
     } else {
-        lines.add(indent, &format!("{field}:"));
-        lines.add(indent + style.step, "matchLabels:");
-        for text in &texts {
-            lines.add(indent + style.step * 2, text);
+        lines.add(indent, &[field, ":"]);
+        lines.add(indent + style.step, &["matchLabels:"]);
+        for (key, value) in labels {
+            lines.add(indent + style.step * 2, &[&scalar(key), ": ", &scalar(value)]);
         }
     }
 }
@@ -308,17 +320,17 @@ fn flow(value: &Value) -> String {
             format!("{{{}}}", fields.join(", "))
         }
         Value::Array(items) => format!("[{}]", items.iter().map(flow).collect::<Vec<_>>().join(", ")),
-        Value::String(text) => scalar(text),
+        Value::String(text) => scalar(text).into_owned(),
         other => other.to_string(),
     }
 }
 
 /// A string as YAML: plain where every YAML version reads it as that string, else quoted.
-fn scalar(text: &str) -> String {
+fn scalar(text: &str) -> Cow<'_, str> {
     let mut chars = text.chars();
     let plain = chars.next().is_some_and(|first| first.is_ascii_alphabetic())
         && chars.all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/'));
     let words = ["true", "false", "yes", "no", "on", "off", "y", "n", "null"];
     let word = words.iter().any(|word| word.eq_ignore_ascii_case(text));
-    if (plain && !word) || text.parse::<Ipv4Net>().is_ok() { text.to_owned() } else { Value::from(text).to_string() }
+    if (plain && !word) || text.parse::<Ipv4Net>().is_ok() { text.into() } else { Value::from(text).to_string().into() }
 }

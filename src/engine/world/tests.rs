@@ -113,7 +113,7 @@ fn labels_of_then_come_back_for_what_was_there_then() {
     ]);
     let record = ClassRecord { labels: labels(&[("app", "old-web")]), ..class(&now, "shop/web").record(false) };
     let then = earlier(&now, &old_namespaces, std::slice::from_ref(&record));
-    assert_eq!(then.namespace_labels("shop"), labels(&[("team", "old")]));
+    assert_eq!(*then.namespace_labels("shop"), labels(&[("team", "old")]));
     assert_eq!(then.namespace_labels("new"), now.namespace_labels("new"), "new since then");
     assert!(!then.namespaces.contains_key("deleted"), "gone since then");
     assert_eq!(class(&then, "shop/web").labels, record.labels);
@@ -124,7 +124,7 @@ fn labels_of_then_come_back_for_what_was_there_then() {
 #[test]
 fn a_namespace_without_an_object_has_its_name_as_label() {
     let world = Cluster::new(&["shop"]).world(Vec::new());
-    assert_eq!(world.namespace_labels("lost"), labels(&[("kubernetes.io/metadata.name", "lost")]));
+    assert_eq!(*world.namespace_labels("lost"), labels(&[("kubernetes.io/metadata.name", "lost")]));
 }
 
 #[test]
