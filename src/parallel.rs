@@ -56,6 +56,12 @@ pub fn both<A: Send, B>(first: impl Fn() -> A + Sync, second: impl FnOnce() -> B
     })
 }
 
+/// Frees a large value while other work goes on: nobody waits for it.
+pub fn dropped(value: impl Send + 'static) {
+    // Where no more threads are to be had it is freed here.
+    drop(thread::Builder::new().stack_size(STACK).spawn(move || drop(value)));
+}
+
 /// Gives the results for 0 to `count` to `take`, in order and as they come: few of them are in memory at once. Each
 /// thread has a worker of its own, which may keep what it learns.
 ///

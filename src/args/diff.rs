@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     convert::Infallible,
     io::{self, BufWriter, Write},
+    mem::ManuallyDrop,
 };
 
 use super::{Failure, Global, Output, places, sets};
@@ -17,6 +18,7 @@ use crate::{
     },
     input::InputSet,
     model::{Endpoint, PolicyDocument, PolicyRef},
+    parallel,
     report::{
         diff::{self, Kind, PolicyChange},
         flows::Format,
@@ -59,18 +61,24 @@ cluster could not be read; 4 nothing to compare.";
 /// Prints the flows that two sets decide otherwise.
 pub async fn diff(args: DiffArgs, global: &Global) -> Result<u8, Failure> {
     let names = [args.after.clone(), args.before.clone()];
-    let (before, after, on) = loaded(args, global).await?;
-    let (here, there) = (on.as_ref().unwrap_or(&before), on.as_ref().unwrap_or(&after));
+    // The process ends with this command, and the system frees all at once what would take long to take apart.
+    let sets = ManuallyDrop::new(loaded(args, global).await?);
+    let (before, after, on) = &*sets;
+    let (here, there) = (on.as_ref().unwrap_or(before), on.as_ref().unwrap_or(after));
     if !here.has_workloads() && !there.has_workloads() {
         let what = "there are no pods or workloads that flows could be between: give them with --workloads";
         return Err(Failure { code: super::NOTHING, error: anyhow::anyhow!(what) });
     }
-    let (was, is) = sets::timed("classes", || (before.world(here, Some(&after)), after.world(there, Some(&before))));
-    let questions = Questions::of(&[&was, &is]);
-    let (was, is) = sets::timed("compile", || (Reach::asking(&was, questions.clone()), Reach::asking(&is, questions)));
-    let comparison = sets::timed("compare", || Comparison::new(&was, &is));
+    let worlds = || parallel::both(|| before.world(here, Some(after)), || after.world(there, Some(before)));
+    let worlds = ManuallyDrop::new(sets::timed("classes", worlds));
+    let (was, is) = &*worlds;
+    let questions = Questions::of(&[was, is]);
+    let compiled = || (Reach::asking(was, questions.clone()), Reach::asking(is, questions));
+    let compiled = ManuallyDrop::new(sets::timed("compile", compiled));
+    let (was, is) = &*compiled;
+    let comparison = ManuallyDrop::new(sets::timed("compare", || Comparison::new(was, is)));
     let place = places::first(&after.documents).or_else(|| places::first(&before.documents));
-    let (policies, mut flows) = (sets::timed("policies", || policies(&before, &after)), 0);
+    let (policies, mut flows) = (sets::timed("policies", || policies(before, after)), 0);
     let mut out = BufWriter::new(io::stdout().lock());
     let written = sets::timed("decide and print", || match global.output {
         Output::Svg => draw(&comparison, &policies, &mut flows, &mut out),

@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     io::{self, BufWriter, Write},
+    mem::ManuallyDrop,
 };
 
 use super::{Failure, Global, Output, endpoints::Wanted, sets};
@@ -60,10 +61,11 @@ Exit codes: 0 listed; 2 usage or bad input; 3 a kind of policy is not understood
 pub async fn list(args: ListArgs, global: &Global) -> Result<u8, Failure> {
     let ListArgs { set, from, to, port } = args;
     let format = global.output.format();
-    let set = set.load(global).await?;
+    // The process ends with this command, and the system frees all at once what would take long to take apart.
+    let set = ManuallyDrop::new(set.load(global).await?);
     sets::not_empty(&set)?;
-    let world = sets::timed("classes", || set.world(&set, None));
-    let reach = sets::timed("compile", || Reach::new(&world));
+    let world = ManuallyDrop::new(sets::timed("classes", || set.world(&set, None)));
+    let reach = ManuallyDrop::new(sets::timed("compile", || Reach::new(&world)));
     let wanted = Wanted::new(from.as_deref(), to.as_deref(), port.as_deref(), &reach, &set.snapshot);
     let (wanted, out) = (wanted.map_err(Failure::usage)?, io::stdout().lock());
     sets::written(sets::timed("decide and print", || match global.output {

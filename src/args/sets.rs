@@ -112,8 +112,10 @@ impl Reading {
     /// Two sets of files by their names.
     pub(super) fn load_both(&self, before: &str, after: &str) -> Result<[InputSet; 2], Failure> {
         let [before, after] = [self.texts(before)?, self.texts(after)?];
-        let [before, after] = timed("parse", || input::parse_all([&before, &after])).map_err(refused)?;
-        let (before, after) = parallel::both(|| self.collected(&before), || self.collected(&after));
+        let parsed = timed("parse", || input::parse_all([&before, &after])).map_err(refused)?;
+        let [before, after] = &parsed;
+        let (before, after) = parallel::both(|| self.collected(before), || self.collected(after));
+        parallel::dropped(parsed);
         Ok([before?, after?])
     }
 
@@ -140,7 +142,10 @@ impl Reading {
 
     /// The set that texts make.
     pub(super) fn understand(&self, texts: &[input::Text]) -> Result<InputSet, Failure> {
-        self.collected(&timed("parse", || input::parse(texts)).map_err(refused)?)
+        let parsed = timed("parse", || input::parse(texts)).map_err(refused)?;
+        let set = self.collected(&parsed);
+        parallel::dropped(parsed);
+        set
     }
 
     fn collected(&self, parsed: &[input::Parsed]) -> Result<InputSet, Failure> {

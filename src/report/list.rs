@@ -42,11 +42,12 @@ pub fn tail(format: Format) -> &'static str {
     }
 }
 
-/// Rows of one list as text, piece by piece. What they share is written once and kept.
+/// Rows of one list as text, piece by piece. What they share is written once, with what stands around it, and kept.
 #[derive(Debug)]
 pub struct Printer {
     format: Format,
-    endpoints: Kept,
+    sources: Kept,
+    destinations: Kept,
     opens: Kept,
 }
 
@@ -54,37 +55,37 @@ impl Printer {
     /// Without any yet.
     #[must_use]
     pub fn new(format: Format) -> Self {
-        Self { format, endpoints: Kept::default(), opens: Kept::default() }
+        Self { format, sources: Kept::default(), destinations: Kept::default(), opens: Kept::default() }
     }
 
     /// Appends a flow to `out`, which has nothing but such.
     pub fn row(&mut self, row: &Row<'_>, out: &mut String) {
         let Row { source, destination, families, open, numbers } = *row;
         let format = self.format;
-        let endpoint = |endpoint: &Endpoint| match format {
-            Format::Text => endpoint_text(endpoint),
-            Format::Markdown => cell(&endpoint_text(endpoint)),
-            Format::Json => json!(endpoint).to_string(),
-        };
-        self.endpoints.fill(numbers.source, || endpoint(source));
-        self.endpoints.fill(numbers.destination, || endpoint(destination));
-        let [from, to] = [numbers.source, numbers.destination].map(|number| self.endpoints.text(number));
-        self.opens.fill(numbers.open, || match format {
-            Format::Text | Format::Markdown => open_text(open),
-            Format::Json => open_json(open).to_string(),
+        let from = self.sources.text(numbers.source, || match format {
+            Format::Text => endpoint_text(source) + " -> ",
+            Format::Markdown => format!("| {} | ", cell(&endpoint_text(source))),
+            Format::Json => format!(",\"source\":{}}}", json!(source)),
         });
-        let (ports, family) = (self.opens.text(numbers.open), families_text(families));
-        let separator = if out.is_empty() { "" } else { between(format) };
-        let mut put = |parts: &[&str]| parts.iter().for_each(|part| out.push_str(part));
+        let to = self.destinations.text(numbers.destination, || match format {
+            Format::Text => endpoint_text(destination) + ": ",
+            Format::Markdown => cell(&endpoint_text(destination)) + " | ",
+            Format::Json => format!("\n{{\"destination\":{}", json!(destination)),
+        });
+        let ports = self.opens.text(numbers.open, || match format {
+            Format::Text | Format::Markdown => open_text(open),
+            Format::Json => format!(",\"ports\":{}", open_json(open)),
+        });
         match format {
-            Format::Text => put(&[from, " -> ", to, ": ", ports, family, "\n"]),
-            Format::Markdown => put(&["| ", from, " | ", to, " | ", ports, family, " |\n"]),
+            Format::Text => out.extend([from, to, ports, families_text(families), "\n"]),
+            Format::Markdown => out.extend([from, to, ports, families_text(families), " |\n"]),
             Format::Json => {
-                put(&[separator, "\n{\"destination\":", to]);
+                let separator = if out.is_empty() { "" } else { between(format) };
+                out.extend([separator, to]);
                 if let Some(family) = families_json(families) {
-                    put(&[",\"family\":\"", family, "\""]);
+                    out.extend([",\"family\":\"", family, "\""]);
                 }
-                put(&[",\"ports\":", ports, ",\"source\":", from, "}"]);
+                out.extend([ports, from]);
             }
         }
     }
@@ -95,17 +96,11 @@ impl Printer {
 struct Kept(Vec<Option<Box<str>>>);
 
 impl Kept {
-    fn fill(&mut self, number: usize, make: impl FnOnce() -> String) {
+    fn text(&mut self, number: usize, make: impl FnOnce() -> String) -> &str {
         if self.0.len() <= number {
             self.0.resize(number + 1, None);
         }
-        if let Some(text @ None) = self.0.get_mut(number) {
-            *text = Some(make().into_boxed_str());
-        }
-    }
-
-    fn text(&self, number: usize) -> &str {
-        self.0.get(number).and_then(Option::as_deref).unwrap_or_default()
+        self.0.get_mut(number).map(|text| &**text.get_or_insert_with(|| make().into_boxed_str())).unwrap_or_default()
     }
 }
 
