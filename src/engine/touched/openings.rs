@@ -70,9 +70,12 @@ impl<'p> Openings<'p> {
             let class = views.class(*index);
             class.is_some_and(|c| world.applies_to(&policy.subject, c))
         };
+        // What a peer matches is asked once, not for each class that the policy applies to.
+        let may_match = |peer: &usize| views.class(*peer).is_some_and(|class| openings.pieces.may_match(world, class));
+        let peers: Vec<usize> = (0..views.classes().len()).filter(may_match).collect();
         for subject in (0..views.classes().len()).filter(selected) {
-            for peer in 0..views.classes().len() {
-                openings.between(views, subject, peer);
+            for peer in &peers {
+                openings.between(views, subject, *peer);
             }
             if reference.direction == Direction::Egress {
                 openings.outside(views, subject);
