@@ -6,7 +6,10 @@ use serde_json::{Value, json};
 use super::{clean, words};
 use crate::{
     engine::{
-        reach::{Families, Open, Other, Others},
+        reach::{
+            Families, Open, Other, Others,
+            outside::{self, Range},
+        },
         world::Family,
     },
     model::{Endpoint, IpProtocol, PortRange, PortSet},
@@ -125,10 +128,10 @@ pub fn endpoint_text(endpoint: &Endpoint) -> String {
 fn blocks(cidrs: &[IpNet]) -> String {
     let joined = |nets: &[IpNet]| nets.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     let (v4, v6): (Vec<IpNet>, Vec<IpNet>) = cidrs.iter().partition(|net| net.addr().is_ipv4());
-    let families = [(IpNet::from(Ipv4Net::default()), v4), (IpNet::from(Ipv6Net::default()), v6)];
-    let texts = families.into_iter().filter(|(_, nets)| !nets.is_empty()).map(|(all, nets)| {
-        let rest = nets.iter().fold(vec![all], |rest, net| rest.iter().flat_map(|b| without(*b, net)).collect());
-        let rest = IpNet::aggregate(&rest);
+    let families =
+        [(IpNet::from(Ipv4Net::default()), Family::V4, v4), (IpNet::from(Ipv6Net::default()), Family::V6, v6)];
+    let texts = families.into_iter().filter(|(_, _, nets)| !nets.is_empty()).map(|(all, family, nets)| {
+        let rest = rest(family, &nets);
         if !rest.is_empty() && rest.len() * 2 < nets.len() {
             format!("{all} but {}", joined(&rest))
         } else {
@@ -139,16 +142,12 @@ fn blocks(cidrs: &[IpNet]) -> String {
     texts.join(if texts.iter().any(|text| text.contains(" but ")) { " and " } else { "," })
 }
 
-/// What is left of a block, in blocks.
-fn without(block: IpNet, net: &IpNet) -> Vec<IpNet> {
-    if net.contains(&block) {
-        return Vec::new();
-    }
-    if !block.contains(net) {
-        return vec![block];
-    }
-    // The net is smaller than the block, so that the block can be halved.
-    block.subnets(block.prefix_len() + 1).into_iter().flatten().flat_map(|half| without(half, net)).collect()
+/// What is left of a family's addresses without these blocks, in blocks.
+fn rest(family: Family, nets: &[IpNet]) -> Vec<IpNet> {
+    let known: Vec<Range> = nets.iter().map(|net| Range::of(*net)).collect();
+    let parts = outside::cut(&Range::all(family), nets).into_iter();
+    let gaps: Vec<Range> = parts.filter(|part| !known.iter().any(|range| range.overlaps(part))).collect();
+    outside::blocks(&gaps)
 }
 
 /// ` (IPv6)` where the policies decide the families otherwise.
@@ -220,14 +219,13 @@ mod tests {
     fn many_blocks_are_told_by_what_they_leave_out() {
         let nets = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<IpNet>>();
         assert_eq!(blocks(&nets(&["10.0.0.0/8", "192.168.0.0/16"])), "10.0.0.0/8,192.168.0.0/16");
-        let all = |net: &str| without("0.0.0.0/0".parse().unwrap(), &net.parse().unwrap());
-        let mut most = all("192.168.77.1/32");
+        let mut most = rest(Family::V4, &nets(&["192.168.77.1/32"]));
         assert_eq!(most.len(), 32);
         assert_eq!(blocks(&most), "0.0.0.0/0 but 192.168.77.1/32");
         most.extend(nets(&["::/0"]));
         assert_eq!(blocks(&most), "0.0.0.0/0 but 192.168.77.1/32 and ::/0");
         assert_eq!(blocks(&nets(&["0.0.0.0/1", "128.0.0.0/1"])), "0.0.0.0/1,128.0.0.0/1");
-        let v6 = without("::/0".parse().unwrap(), &"2001:db8::/32".parse().unwrap());
+        let v6 = rest(Family::V6, &nets(&["2001:db8::/32"]));
         assert_eq!(blocks(&v6), "::/0 but 2001:db8::/32");
     }
 
