@@ -23,6 +23,8 @@ use crate::{
 const PIECE: usize = 64;
 /// Flows that are read at once.
 const BATCH: usize = 8192;
+/// Bytes of an answer: most have fewer.
+const USUAL: usize = 4096;
 /// Bytes of a line: many times what a flow has.
 const LINE_LIMIT: u64 = 4096;
 
@@ -169,7 +171,7 @@ fn answer(question: &Question<'_>, line: &[u8], printer: &mut Printer, output: O
 }
 
 fn told(answers: &[Answer], printer: &mut Printer, output: Output) -> serde_json::Result<String> {
-    let mut text = String::new();
+    let mut text = String::with_capacity(answers.len() * USUAL);
     for answer in answers {
         match output {
             Output::Json | Output::Jsonl => printer.json(answer, &mut text)?,

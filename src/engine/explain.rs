@@ -289,7 +289,11 @@ impl<'a> Question<'a> {
         if exempt.is_some() || class.host_network {
             return SideAnswer { isolated: isolated && exempt.is_some(), ..open(exempt.or(Some(NODE))) };
         }
-        let steps = verdict::steps(self.reach.matrix.world, direction, flow.ends, &flow.traffic, &policies);
+        let steps = || verdict::steps(self.reach.matrix.world, direction, flow.ends, &flow.traffic, &policies);
+        // Where the only tier decides, none was left before.
+        let is_first = policies.first().zip(policies.last()).is_some_and(|(first, last)| first.tier == last.tier);
+        let is_told = matches!(deciding, Deciding::Allowed(_) | Deciding::Denied(_) | Deciding::Stopped(..));
+        let steps = if is_first && is_told { Vec::new() } else { steps() };
         let (is_allowed, note) = match deciding {
             Deciding::NotIsolated | Deciding::Allowed(_) => (true, None),
             Deciding::Denied(_) | Deciding::Stopped(..) => (false, None),

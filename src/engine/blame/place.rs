@@ -82,11 +82,12 @@ impl<'a> Site<'a> {
     }
 
     fn below(&self, pointer: &str) -> impl Iterator<Item = (&'a str, &'a Origin)> {
-        let fields = self.document.origins.fields.iter().map(|(field, origin)| (field.as_str(), origin));
         let pointer = pointer.to_owned();
-        fields.filter(move |(field, _)| {
-            field.strip_prefix(pointer.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        })
+        let fields = self.document.origins.fields.range(pointer.clone()..);
+        let parts =
+            fields.map_while(move |(field, origin)| Some((field, field.strip_prefix(pointer.as_str())?, origin)));
+        let is_part = |rest: &str| rest.is_empty() || rest.starts_with('/');
+        parts.filter(move |(_, rest, _)| is_part(rest)).map(|(field, _, origin)| (field.as_str(), origin))
     }
 
     /// The last line that the field's value is known to reach; `None` where something below it has no position, or a

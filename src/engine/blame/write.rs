@@ -177,6 +177,9 @@ impl Port {
     }
 }
 
+/// Bytes that most rules have less of.
+const USUAL: usize = 512;
+
 /// Lines with their indentation.
 #[derive(Default)]
 struct Lines {
@@ -212,7 +215,7 @@ impl Lines {
 
 /// One rule as an element of the list.
 pub(super) fn rule(style: &Style, wanted: &Wanted) -> String {
-    let mut lines = Lines::default();
+    let mut lines = Lines { text: String::with_capacity(USUAL), ..Lines::default() };
     add_rule(&mut lines, style, wanted);
     lines.text
 }
