@@ -1,6 +1,7 @@
 //! Work on all processors, with results in order.
 
 use std::{
+    hint,
     num::NonZeroUsize,
     panic,
     sync::{
@@ -15,9 +16,22 @@ use std::{
 const STACK: usize = 32 * 1024 * 1024;
 /// Results that a thread may have ready before they are taken.
 const READY: usize = 2;
+/// Bytes that a thread has at hand for what it makes.
+const AT_HAND: usize = 8 * 1024 * 1024;
 
 fn processors() -> usize {
     thread::available_parallelism().map_or(1, NonZeroUsize::get)
+}
+
+/// Lets the thread's allocator ask the system for memory once.
+///
+/// glibc's gives a thread memory page by page, with a system call for each that holds up the other threads. What was
+/// asked for and given back it keeps: the first time it learns that so much at once is nothing special, the second time
+/// it takes it from the thread's own. No page of it is touched before it is used.
+fn with_memory_at_hand() {
+    for _ in 0..2 {
+        drop(hint::black_box(Vec::<u8>::with_capacity(AT_HAND)));
+    }
 }
 
 /// Does the same with each item; the results are in the order of the items.
@@ -35,7 +49,10 @@ pub fn each<I: Sync, T: Send>(items: &[I], work: impl Fn(&I) -> T + Sync) -> Vec
     thread::scope(|scope| {
         for _ in 0..processors().min(items.len()) {
             // Where not even one more thread can be had, this one does the work below.
-            let _ = thread::Builder::new().stack_size(STACK).spawn_scoped(scope, worker);
+            let _ = thread::Builder::new().stack_size(STACK).spawn_scoped(scope, || {
+                with_memory_at_hand();
+                worker();
+            });
         }
     });
     worker();
@@ -47,7 +64,10 @@ pub fn each<I: Sync, T: Send>(items: &[I], work: impl Fn(&I) -> T + Sync) -> Vec
 /// Does two things at a time.
 pub fn both<A: Send, B>(first: impl Fn() -> A + Sync, second: impl FnOnce() -> B) -> (A, B) {
     thread::scope(|scope| {
-        let other = thread::Builder::new().stack_size(STACK).spawn_scoped(scope, &first);
+        let other = thread::Builder::new().stack_size(STACK).spawn_scoped(scope, || {
+            with_memory_at_hand();
+            first()
+        });
         let b = second();
         match other {
             Ok(thread) => (thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic)), b),
@@ -100,6 +120,7 @@ fn started<'s, 'e, T: Send + 's, W: FnMut(usize) -> T>(
 ) -> Option<Receiver<T>> {
     let (sender, receiver) = mpsc::sync_channel(READY);
     let run = move || {
+        with_memory_at_hand();
         let mut work = worker();
         for index in range.step_by(step) {
             if sender.send(work(index)).is_err() {

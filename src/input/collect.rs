@@ -1,9 +1,8 @@
 //! From documents to what the engine asks about.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::{collections::BTreeSet, net::IpAddr};
+
+use foldhash::HashMap;
 
 use super::{
     Fault, Faults, Parsed, Source,
@@ -98,35 +97,68 @@ impl InputSet {
 /// Everything that is no Kubernetes object, cannot be understood, or is declared twice in two ways.
 pub fn collect(parsed: &[Parsed], options: Options) -> Result<InputSet, Faults> {
     let mut collector = Collector { options, ..Collector::default() };
-    // Most of the work is with policies, each of which is understood by itself.
-    let policies = parallel::each(parsed, |file| policies_of(file, options.lenient));
-    for (file, policies) in parsed.iter().zip(policies) {
-        for ((index, document), policy) in file.documents.iter().enumerate().zip(policies) {
-            match policy {
-                Some(policy) => collector.policy(&file.source, document, file.origins.get(index).is_some(), policy),
-                None => collector.document(&file.source, document),
+    // Most of the work is with policies and pod templates, each of which is understood by itself.
+    let understood = parallel::each(parsed, |file| understood(file, options.lenient));
+    for (file, understood) in parsed.iter().zip(understood) {
+        for ((index, document), understood) in file.documents.iter().enumerate().zip(understood) {
+            match understood {
+                Understood::Policy(policy, warnings) => {
+                    let is_rendered = file.origins.get(index).is_some();
+                    collector.policy(&file.source, document, is_rendered, (policy, warnings));
+                }
+                Understood::Object(object) => collector.document(&file.source, document, object),
             }
         }
     }
     collector.finished()
 }
 
-/// A document with a policy, or what is wrong with it; and what is odd.
-type Understood = (Result<PolicyDocument, Vec<Fault>>, Vec<ManifestError>);
+/// A document by itself.
+enum Understood {
+    /// One with a policy, or what is wrong with it; and what is odd.
+    Policy(Result<PolicyDocument, Vec<Fault>>, Vec<ManifestError>),
+    /// Another one; `None` where it decides nothing about flows.
+    Object(Result<Option<Object>, ManifestError>),
+}
 
-/// By document of a file what there is of policies.
-fn policies_of(file: &Parsed, lenient: bool) -> Vec<Option<Understood>> {
+/// An object's name, and its pod template if its kind has one.
+type Object = (Workload, Option<Result<Template, ManifestError>>);
+
+/// The documents of a file, each by itself.
+fn understood(file: &Parsed, lenient: bool) -> Vec<Understood> {
     let of = |(index, document): (usize, &Document)| {
         let version = document.api_version();
         let group = group(version);
         if version.is_empty() || !policies::concerns(group, document.kind()) {
-            return None;
+            return Understood::Object(object(&file.source, document, group));
         }
         let mut warnings = Vec::new();
         let place = (&file.source, document, file.origins.get(index));
-        Some((policies::document(place, (version, group), lenient, &mut warnings), warnings))
+        Understood::Policy(policies::document(place, (version, group), lenient, &mut warnings), warnings)
     };
     file.documents.iter().enumerate().map(of).collect()
+}
+
+/// What a document is, if it is of a kind that decides something.
+fn object(source: &Source, document: &Document, group: &str) -> Result<Option<Object>, ManifestError> {
+    let kind = document.kind();
+    let path = template_path(group, kind);
+    let is_slice = group == "discovery.k8s.io" && kind == "EndpointSlice";
+    let is_version = policies::CALICO.contains(&group) && kind == "ClusterInformation";
+    let is_plain = group.is_empty() && PLAIN.contains(&kind);
+    if !(path.is_some() || is_version || is_slice || is_plain) {
+        return Ok(None);
+    }
+    let cursor = Cursor { file: &source.shown, node: &document.root, name: "the document" };
+    cursor.names()?;
+    let name = cursor.text_at(&["metadata", "name"])?;
+    let name = name.map_or_else(|| cursor.text_at(&["metadata", "generateName"]), |name| Ok(Some(name)))?;
+    let Some(name) = name else { return Err(cursor.fault(format!("a {kind} without `metadata.name`"))) };
+    let namespace = cursor.text_at(&["metadata", "namespace"])?.unwrap_or("default");
+    let namespace = if is_version || matches!(kind, "Namespace" | "Node") { "" } else { namespace };
+    let id = Workload { kind: kind.to_owned(), namespace: namespace.to_owned(), name: name.to_owned() };
+    let template = path.map(|path| pods::template(cursor, id.clone(), path));
+    Ok(Some((id, template)))
 }
 
 fn group(version: &str) -> &str {
@@ -142,7 +174,7 @@ struct Collector<'d> {
     pods: Vec<(PodInfo, Option<super::owners::Owner>)>,
     places: Places,
     ends: ServiceEnds,
-    seen: BTreeMap<(String, Workload), (&'d Source, &'d Node)>,
+    seen: HashMap<(String, Workload), (&'d Source, &'d Node)>,
     faults: Vec<Fault>,
 }
 
@@ -161,7 +193,7 @@ fn template_path(group: &str, kind: &str) -> Option<&'static [&'static str]> {
 }
 
 impl<'d> Collector<'d> {
-    fn document(&mut self, source: &'d Source, document: &'d Document) {
+    fn document(&mut self, source: &'d Source, document: &'d Document, object: Result<Option<Object>, ManifestError>) {
         if document.root.is_null() {
             return;
         }
@@ -183,7 +215,11 @@ impl<'d> Collector<'d> {
             self.faults.push(cursor.fault(format!("a {kind} whose `items` is no list")).into());
             return;
         }
-        if let Err(fault) = self.object(source, document, cursor, group(version)) {
+        let done = object.and_then(|object| match object {
+            Some(object) => self.object((source, document), cursor, group(version), object),
+            None => Ok(()),
+        });
+        if let Err(fault) = done {
             self.faults.push(fault.into());
         }
     }
@@ -193,7 +229,7 @@ impl<'d> Collector<'d> {
         source: &'d Source,
         document: &'d Document,
         is_rendered: bool,
-        (policy, warnings): Understood,
+        (policy, warnings): (Result<PolicyDocument, Vec<Fault>>, Vec<ManifestError>),
     ) {
         match policy {
             Err(faults) => self.faults.extend(faults),
@@ -218,40 +254,22 @@ impl<'d> Collector<'d> {
 
     fn object(
         &mut self,
-        source: &'d Source,
-        document: &'d Document,
+        (source, document): (&'d Source, &'d Document),
         cursor: Cursor<'d>,
         group: &str,
+        (id, template): Object,
     ) -> Result<(), ManifestError> {
-        let kind = document.kind();
-        let path = template_path(group, kind);
-        let is_slice = group == "discovery.k8s.io" && kind == "EndpointSlice";
-        let is_version = policies::CALICO.contains(&group) && kind == "ClusterInformation";
-        let is_plain = group.is_empty() && PLAIN.contains(&kind);
-        if !(path.is_some() || is_version || is_slice || is_plain) {
-            return Ok(());
-        }
-        cursor.names()?;
-        let name = cursor.text_at(&["metadata", "name"])?;
-        let name = name.map_or_else(|| cursor.text_at(&["metadata", "generateName"]), |name| Ok(Some(name)))?;
-        let Some(name) = name else { return Err(cursor.fault(format!("a {kind} without `metadata.name`"))) };
-        let namespace = cursor.text_at(&["metadata", "namespace"])?.unwrap_or("default");
-        let namespace = if is_version || matches!(kind, "Namespace" | "Node") { "" } else { namespace };
-        let id = Workload { kind: kind.to_owned(), namespace: namespace.to_owned(), name: name.to_owned() };
-        if !self.is_new(source, document, group, &id)? {
-            return Ok(());
-        }
-        self.put(cursor, id, path)
+        if self.is_new(source, document, group, &id)? { self.put(cursor, id, template) } else { Ok(()) }
     }
 
-    /// Takes an object that was not there before; where it has a pod template, `path` is the template's.
+    /// Takes an object that was not there before.
     fn put(
         &mut self,
         cursor: Cursor<'_>,
         id: Workload,
-        path: Option<&'static [&'static str]>,
+        template: Option<Result<Template, ManifestError>>,
     ) -> Result<(), ManifestError> {
-        match (id.kind.as_str(), path) {
+        match (id.kind.as_str(), template) {
             ("Namespace", _) => self.namespace(cursor, &id.name)?,
             ("Service", _) => self.set.snapshot.services.push(things::service(cursor, &id)?),
             ("ServiceAccount", _) => {
@@ -268,8 +286,8 @@ impl<'d> Collector<'d> {
                 let version = cursor.text_at(&["spec", "calicoVersion"])?;
                 self.set.ties = version.map(TieRule::of_version);
             }
-            (_, Some(path)) => {
-                let template = pods::template(cursor, id.clone(), path)?;
+            (_, Some(template)) => {
+                let template = template?;
                 self.owners.add(id, template.owner.clone());
                 // A Job that has ended starts no pod any more.
                 if template.object.kind != "Job" || !pods::is_over(cursor)? {

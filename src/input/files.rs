@@ -100,9 +100,11 @@ impl SoFar {
     fn text(&self, file: &Found, kustomize: &Path) -> Result<Text, Fault> {
         let source = &file.source;
         match (&file.path, &file.root) {
-            (None, _) => read_text(source, io::stdin().lock(), self),
+            (None, _) => read_text(source, (io::stdin().lock(), 0), self),
             (Some(path), None) => {
-                read_text(source, open(path).map_err(|error| unreadable(&source.shown, error))?, self)
+                let opened = open(path).map_err(|error| unreadable(&source.shown, error))?;
+                let size = opened.metadata().map_or(0, |about| about.len());
+                read_text(source, (opened, size), self)
             }
             (Some(path), Some(root)) => {
                 let text = kustomize::render(path, root, source, kustomize)?;
@@ -121,6 +123,9 @@ pub(super) fn too_much(shown: &str, limit: u64) -> Fault {
 /// Leaves out the files, and the renderings of bases, that a rendering among them is made of: Flux applies that one.
 fn without_sources(found: &[Found], texts: Vec<Text>) -> Vec<Text> {
     let used: BTreeSet<PathBuf> = texts.iter().flat_map(|text| text.made_of.iter().cloned()).collect();
+    if used.is_empty() {
+        return texts;
+    }
     let is_part = |file: &Found| {
         let real = file.path.as_ref().and_then(|path| path.canonicalize().ok());
         let is_part = real.is_some_and(|real| used.contains(&real));
@@ -265,9 +270,10 @@ pub(crate) fn open(path: &Path) -> io::Result<fs::File> {
         .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "it is a pipe that nobody writes to")))
 }
 
-/// Reads a text up to its limit, and no further than where it is none: some devices have no end.
-fn read_text(source: &Source, mut from: impl Read, so_far: &SoFar) -> Result<Text, Fault> {
-    let mut bytes = Vec::new();
+/// Reads a text, probably of this size, up to its limit, and no further than where it is none: some devices have no end.
+fn read_text(source: &Source, (mut from, size): (impl Read, u64), so_far: &SoFar) -> Result<Text, Fault> {
+    // One more, so that its end is seen without more room.
+    let mut bytes = Vec::with_capacity(usize::try_from(size.min(CHUNK)).unwrap_or_default() + 1);
     loop {
         let known = bytes.len();
         let read = from.by_ref().take(CHUNK).read_to_end(&mut bytes).map_err(|e| unreadable(&source.shown, e))?;

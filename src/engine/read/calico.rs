@@ -1,17 +1,21 @@
 //! Calico's kinds (NetworkPolicy, GlobalNetworkPolicy, NetworkSet, GlobalNetworkSet, Tier, and the staged ones), and
 //! sets of documents of every kind.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+use foldhash::{HashSet, HashSetExt};
 use serde_json::Value;
 
 use super::{
     Reader, Unreadable, admin,
     fields::{Fields, Read},
 };
-use crate::model::{
-    Action, CALICO_API, Direction, Labels, NAMESPACE_LABEL, NetworkSet, Order, Origin, Policy, PolicyDocument,
-    PolicyRef, Rule, Tier, is_calico_copy,
+use crate::{
+    model::{
+        Action, CALICO_API, Direction, Labels, NAMESPACE_LABEL, NetworkSet, Order, Origin, Policy, PolicyDocument,
+        PolicyRef, Rule, Tier, is_calico_copy,
+    },
+    parallel,
 };
 
 mod entity;
@@ -33,6 +37,9 @@ const POLICY_FIELDS: [&str; 8] =
     ["tier", "order", "ingress", "egress", "selector", "types", "serviceAccountSelector", "performanceHints"];
 const GLOBAL_FIELDS: [&str; 4] = ["namespaceSelector", "doNotTrack", "preDNAT", "applyOnForward"];
 
+/// Documents that are read one after the other: fewer are not worth a thread.
+const PIECE: usize = 64;
+
 /// Everything that documents say about packets of pods.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PolicySet {
@@ -48,6 +55,19 @@ pub struct PolicySet {
     pub host_endpoints: Vec<PolicyRef>,
     /// Policies that Calico's API shows of other kinds, which are read as themselves.
     pub copies: Vec<PolicyRef>,
+}
+
+impl PolicySet {
+    /// Adds what other documents say.
+    fn append(&mut self, other: Self) {
+        let Self { policies, sets, staged, host_only, host_endpoints, copies } = other;
+        self.policies.extend(policies);
+        self.sets.extend(sets);
+        self.staged.extend(staged);
+        self.host_only.extend(host_only);
+        self.host_endpoints.extend(host_endpoints);
+        self.copies.extend(copies);
+    }
 }
 
 /// What is around an entity or policy that decides how it is read.
@@ -95,22 +115,36 @@ pub fn readable(documents: &[PolicyDocument]) -> (PolicySet, Vec<Unreadable>) {
             Err(error) => errors.push(*error),
         }
     }
-    let mut seen = BTreeSet::new();
-    for document in documents {
-        let reader = Reader { id: &document.id, origins: &document.origins };
-        let read = if seen.insert(identity(document)) {
-            if is_tier(&document) { Ok(()) } else { Set { tiers: &tiers, result: &mut result }.add(document) }
-        } else {
-            Err(reader.fault("", "another document has the same kind and name".to_owned()))
-        };
-        errors.extend(read.err().map(|error| *error));
+    let mut seen = HashSet::new();
+    let read: Vec<(&PolicyDocument, bool)> =
+        documents.iter().map(|document| (document, seen.insert(identity(document)))).collect();
+    let pieces: Vec<&[(&PolicyDocument, bool)]> = read.chunks(PIECE).collect();
+    let in_piece = |piece: &&[(&PolicyDocument, bool)]| {
+        let (mut result, mut errors) = (PolicySet::default(), Vec::new());
+        for (document, is_new) in *piece {
+            let reader = Reader { id: &document.id, origins: &document.origins };
+            let read = if !is_new {
+                Err(reader.fault("", "another document has the same kind and name".to_owned()))
+            } else if is_tier(document) {
+                Ok(())
+            } else {
+                Set { tiers: &tiers, result: &mut result }.add(document)
+            };
+            errors.extend(read.err().map(|error| *error));
+        }
+        (result, errors)
+    };
+    let read = if let [piece] = pieces.as_slice() { vec![in_piece(piece)] } else { parallel::each(&pieces, in_piece) };
+    for (part, wrong) in read {
+        result.append(part);
+        errors.extend(wrong);
     }
     (result, errors)
 }
 
 /// The two groups of Calico hold the same objects.
-fn identity(document: &PolicyDocument) -> (bool, PolicyRef) {
-    (document.api_version == API || document.api_version == STORE, document.id.clone())
+fn identity(document: &PolicyDocument) -> (bool, &PolicyRef) {
+    (document.api_version == API || document.api_version == STORE, &document.id)
 }
 
 /// The tiers that Calico makes itself, with their orders (semantics: "Calico maps tiers").
