@@ -8,6 +8,8 @@ use kube::{
 };
 use serde_json::Value;
 
+use crate::{eventually, poll::seconds};
+
 /// Kinds without a namespace that fixtures and manifests use.
 const CLUSTER_WIDE: &[&str] = &[
     "Namespace",
@@ -68,11 +70,20 @@ fn title(object: &Value) -> String {
     format!("{} {namespace}/{}", text(object, "/kind"), text(object, "/metadata/name"))
 }
 
-/// Applies an object on the server's side.
+/// Applies an object on the server's side; a namespace of that name that is on its way out is waited for: it would take
+/// what is put into it along.
 ///
 /// # Errors
-/// The API server refused it.
+/// The API server refused it, or the namespace does not go within a minute.
 pub async fn apply(client: &Client, object: &Value) -> Result<()> {
+    if text(object, "/kind") == "Namespace" {
+        eventually(&format!("{} of before is gone", title(object)), seconds(60), async || {
+            let before = get(client, object).await?;
+            let is_going = |before: &Value| before.pointer("/metadata/deletionTimestamp").is_some();
+            Ok((!before.as_ref().is_some_and(is_going)).then_some(()))
+        })
+        .await?;
+    }
     let parameters = PatchParams::apply("e2e").force();
     api_of(client, object)
         .patch(text(object, "/metadata/name"), &parameters, &Patch::Apply(object))
