@@ -93,8 +93,10 @@ impl SoFar {
     }
 
     fn add(&self, source: &Source, bytes: usize) -> Result<(), Fault> {
-        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-        if self.has_room() { Ok(()) } else { Err(too_much(&source.shown, self.limit)) }
+        // By what each adds itself, so that only those with which it became too much are told.
+        let before = self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        let has_room = bytes == 0 || before + bytes as u64 <= self.limit;
+        if has_room { Ok(()) } else { Err(too_much(&source.shown, self.limit)) }
     }
 
     fn text(&self, file: &Found, kustomize: &Path) -> Result<Text, Fault> {
