@@ -72,6 +72,12 @@ impl Git {
         std::fs::remove_file(self.clone.path().join(path)).with_context(|| format!("cannot delete `{path}`"))
     }
 
+    /// The clone's folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.clone.path()
+    }
+
     /// Replaces the one occurrence of `from` in a file.
     ///
     /// # Errors

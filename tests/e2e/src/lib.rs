@@ -44,6 +44,7 @@ pub use fixture::Fixture;
 pub use flux::Flux;
 pub use git::Git;
 pub use hands::RUN;
+pub use outside::Ran;
 pub use poll::eventually;
 pub use report::Report;
 pub use room::{Message, Room};

@@ -29,6 +29,8 @@ mod drift;
 mod edits;
 #[path = "../../../e2e/tests/scenarios/foreign.rs"]
 mod foreign;
+#[path = "../../../e2e/tests/scenarios/intended.rs"]
+mod intended;
 #[path = "../../../e2e/tests/scenarios/kills.rs"]
 mod kills;
 #[path = "../../../e2e/tests/scenarios/merges.rs"]
@@ -60,6 +62,10 @@ const NOT_PLAYED: &[(&str, &str)] = &[
     ("ephemeral", "a kubelet that runs what is added to a pod, and the real API server's admission"),
     ("forged", "what `rights` tries"),
     ("install", "the shipped manifests, which a real API server and its admission are the judges of"),
+    (
+        "offline",
+        "what `kubectl` dumps and Flux labels is the real API server's; `live_sets` holds the same against one in memory",
+    ),
     ("needs", "the real API server's audit log"),
     ("rights", "the real API server's RBAC and admission policies"),
     ("scene", "says that the real cluster's parts work; the lab's are held by its own tests `net` and `faults`"),
