@@ -18,8 +18,16 @@ use super::{
 };
 use crate::{
     config::Config,
-    engine::{dns, matrix::Matrix, touched::Outside as Host},
-    model::{Finding, FindingRule, Outcome, PodInfo, PodRef, Protocol, Severity, Snapshot, Unseen, Workload},
+    engine::{
+        dns,
+        matrix::Matrix,
+        touched::Outside as Host,
+        world::{self, End, Family},
+    },
+    model::{
+        Direction, Finding, FindingRule, Outcome, PodInfo, PodRef, PortSet, Protocol, Severity, Snapshot, Unseen,
+        Workload,
+    },
 };
 pub use wanted::Wanted;
 
@@ -271,14 +279,28 @@ fn has_family(pod: &PodInfo, address: IpAddr) -> bool {
 /// Whether the live policies let a class ask the cluster's DNS; `None` where no pod is known to be it.
 #[must_use]
 pub fn may_ask(matrix: &Matrix<'_>, class: usize) -> Option<bool> {
+    of_servers(matrix, class, |server, family| matrix.between(class, server, family))
+}
+
+/// Whether its own side lets it, whatever the servers' side says.
+fn may_send(matrix: &Matrix<'_>, class: usize) -> bool {
+    let egress = |server: usize, family: Family| {
+        let end = End::pods(matrix.class(server)?, family);
+        matrix.side(Direction::Egress, class, end, end)
+    };
+    of_servers(matrix, class, egress) == Some(true)
+}
+
+/// Whether port 53 of any of the cluster's DNS servers is among what is told of it.
+fn of_servers(matrix: &Matrix<'_>, class: usize, told: impl Fn(usize, Family) -> Option<PortSet>) -> Option<bool> {
     let live = matrix.world;
     let servers = live.classes.iter().enumerate().filter(|(_, server)| dns::is_server(server) && !server.host_network);
     let asks = |server: usize| {
         let families = match (live.classes.get(class), live.classes.get(server)) {
-            (Some(from), Some(to)) => crate::engine::world::families(from, to),
+            (Some(from), Some(to)) => world::families(from, to),
             _ => Vec::new(),
         };
-        let ports = families.into_iter().filter_map(|family| matrix.between(class, server, family));
+        let ports = families.into_iter().filter_map(|family| told(server, family));
         ports.into_iter().any(|ports| ports.contains(Protocol::Udp, 53) || ports.contains(Protocol::Tcp, 53))
     };
     servers.map(|(server, _)| asks(server)).reduce(|any, one| any || one)
@@ -288,9 +310,12 @@ pub fn may_ask(matrix: &Matrix<'_>, class: usize) -> Option<bool> {
 #[must_use]
 pub fn reason(matrix: &Matrix<'_>, source: usize, name: &str, text: &str) -> (Unseen, String) {
     if may_ask(matrix, source) == Some(false) {
-        let reason = format!(
-            "{DENIED}, so that {name} cannot be resolved there (under Calico nothing is allowed implicitly; open port 53 to it)"
-        );
+        let cure = if may_send(matrix, source) {
+            "its egress is open, the ingress of the DNS pods is not: open port 53 there"
+        } else {
+            "under Calico nothing is allowed implicitly; open port 53 to it"
+        };
+        let reason = format!("{DENIED}, so that {name} cannot be resolved there ({cure})");
         return (Unseen::Unprobeable, reason);
     }
     (Unseen::Pending, format!("{name} could not be resolved in the pod: {text}"))

@@ -126,7 +126,7 @@ async fn what_a_default_deny_closes_is_said_to_be_closed_by_it() {
     fake.push(files.put("infra/shop/baseline.yaml", shop.split_once("---\n").unwrap().0));
     let ran = fake.run().await;
     let [(Severity::Warning, text)] = expectations(&ran)[..] else { panic!("{ran:#?}") };
-    assert!(text.contains("no rule lets it ask the cluster's DNS"), "{text}");
+    assert!(text.contains("no rule lets it ask the cluster's DNS") && text.contains("open port 53 to it"), "{text}");
     assert_eq!(ran.exit, 1, "what was not met stays open until it is looked at: {ran:#?}");
 }
 
@@ -152,9 +152,13 @@ async fn dns_is_asked_a_question_over_udp() {
 async fn the_side_that_closes_is_named() {
     let (fake, _) = checked().await;
     let server = fake.world().pods.iter().find(|p| p.info.workload.name == "kube-dns").unwrap().info.ips[0];
-    fake.configure(&format!("expectations: [{{from: {{namespace: shop}}, to: '{server}:53', is: reachable}}]"));
+    let to = |goal: &str, is: &str| format!("{{from: {{namespace: shop}}, to: '{goal}', is: {is}}}");
+    let named = to("kubernetes.default:443", "unreachable");
+    fake.configure(&format!("expectations: [{}, {named}]", to(&format!("{server}:53"), "reachable")));
+    fake.world().names.insert("kubernetes.default".to_owned(), vec![IpAddr::from([10, 9, 9, 9])]);
     let said = |ran: &Ran| expectations(ran).into_iter().map(|(_, text)| text.to_owned()).collect::<String>();
-    assert_eq!(said(&fake.scheduled().await), "", "the base opens it");
+    let closed = "shop -> kubernetes.default:443 is closed, as expected (by whom: unknown)";
+    assert_eq!(said(&fake.scheduled().await), closed, "the base opens the other");
     let isolates = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\n\
          metadata: {name: kube-dns, namespace: kube-system}\nspec: {podSelector: {}, policyTypes: [Ingress]}\n";
     fake.kubectl("kubectl-create", isolates);
@@ -165,6 +169,8 @@ async fn the_side_that_closes_is_named() {
         isolates.replace("kube-system", "shop").replace("Ingress", "Egress").replace("name: kube-dns", "name: a");
     fake.kubectl("kubectl-create", &shop);
     assert!(said(&fake.scheduled().await).contains(there), "another that isolates opens nothing and closes nothing");
+    let cure = "cannot be resolved there (its egress is open, the ingress of the DNS pods is not";
+    assert!(text.contains(cure), "{text}");
 }
 
 #[tokio::test]
