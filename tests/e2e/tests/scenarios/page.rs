@@ -143,33 +143,31 @@ impl Step {
     }
 }
 
+/// How a finding names the side that closes.
+const EGRESS_CLOSED: &str = "its egress is isolated (NetworkPolicy/plana-odoo-acme/";
+const INGRESS_CLOSED: &str = "the ingress at the other end is not (NetworkPolicy/kube-system/kube-dns)";
+const CLOSED: Outcomes = [None, Some(("error", EGRESS_CLOSED)), Some(("error", "is open"))];
+// Where nobody may ask for names, nobody can resolve the API server's either.
+const MAY_NOT_ASK: Outcomes = [Some(("error", EGRESS_CLOSED)), Some(("warning", "open port 53 to it")), None];
+const UNANSWERED: Outcomes =
+    [Some(("error", INGRESS_CLOSED)), Some(("warning", "the ingress of the DNS pods is not")), None];
+
+/// The tree as on the page, with an open finding, and all expectations met.
+const fn step(message: &'static str, names: Option<State>, others: Option<State>) -> Step {
+    Step { message, without: Vec::new(), kube_dns: KubeDns::Open, now: Now { names, others }, exit: 1, outcomes: MET }
+}
+
 fn steps() -> [Step; 6] {
-    // Its finding names the side that closes.
-    let egress_closed = "its egress is isolated (NetworkPolicy/plana-odoo-acme/";
-    let ingress_closed = "the ingress at the other end is not (NetworkPolicy/kube-system/kube-dns)";
-    let closed = [None, Some(("error", egress_closed)), Some(("error", "is open"))];
-    // Then nobody can resolve the API server's name either.
-    let may_not_ask = [Some(("error", egress_closed)), Some(("warning", "open port 53 to it")), None];
-    let unanswered = [Some(("error", ingress_closed)), Some(("warning", "the ingress of the DNS pods is not")), None];
-    let of_pods = |row: &Row| row.ingress().is_some();
-    let step = |message, names, others| Step {
-        message,
-        without: Vec::new(),
-        kube_dns: KubeDns::Open,
-        now: Now { names, others },
-        exit: 1,
-        outcomes: MET,
-    };
     [
         Step {
             without: egress(|row| !row.is_of_names()),
-            outcomes: closed,
+            outcomes: CLOSED,
             ..step("Nobody may reach anything", None, Some(State::EgressGone))
         },
         Step { without: ingress(), ..step("The sources' side comes back alone", None, Some(State::IngressForgotten)) },
         Step {
-            without: egress(|row| of_pods(row) || row.is_of_names()),
-            outcomes: may_not_ask,
+            without: egress(|row| row.ingress().is_some() || row.is_of_names()),
+            outcomes: MAY_NOT_ASK,
             ..step(
                 "The targets' side in its place; no more names",
                 Some(State::EgressGone),
@@ -178,13 +176,13 @@ fn steps() -> [Step; 6] {
         },
         Step {
             kube_dns: KubeDns::Forgotten,
-            outcomes: unanswered,
+            outcomes: UNANSWERED,
             ..step("Both; kube-dns answers others alone", Some(State::IngressForgotten), Some(State::AsBefore))
         },
         Step {
             without: egress(Row::is_of_names),
             kube_dns: KubeDns::LetIn,
-            outcomes: may_not_ask,
+            outcomes: MAY_NOT_ASK,
             ..step("It answers all, but they may not ask", Some(State::EgressForgotten), None)
         },
         Step { exit: 0, ..step("All is as the page says", Some(State::AsBefore), None) },
