@@ -3,7 +3,7 @@
 //! The entry opens what is missing and as little else as that file's style permits: it goes into the policy that
 //! isolates the pod and is most about it, and it names the peer by labels that do not change with the next rollout.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use serde_json::Value;
 
@@ -108,17 +108,44 @@ pub struct Home<'a> {
     keys: Keys,
 }
 
+/// How well an entry would stand in a policy, and where: the least one is the best.
+#[derive(Debug)]
+pub struct Rank {
+    order: (bool, bool, bool, bool, String),
+    place: Place,
+}
+
+impl Rank {
+    /// Better ones first: not the baseline, with a known place, with rules of that direction, about fewer pods.
+    #[must_use]
+    pub fn of(document: &PolicyDocument, side: Direction) -> Self {
+        let place = Site::new(document).place(side);
+        let has_rules = rules(document, side).is_some_and(|rules| !rules.is_empty());
+        let (is_baseline, selects_all) = (is_baseline(document), selects_all(document));
+        Self { order: (is_baseline, !place.is_known(), !has_rules, selects_all, document.id.to_string()), place }
+    }
+}
+
 impl<'a> Home<'a> {
     /// The best of those that isolate.
     #[must_use]
     pub fn of(isolating: &[&'a PolicyDocument], side: Direction) -> Option<Self> {
+        Self::among(isolating, side, |document| Arc::new(Rank::of(document, side)))
+    }
+
+    /// The same, where ranks are kept.
+    pub fn among(
+        isolating: &[&'a PolicyDocument],
+        side: Direction,
+        rank: impl Fn(&'a PolicyDocument) -> Arc<Rank>,
+    ) -> Option<Self> {
         let own = isolating.iter().copied().filter(|document| is_network_policy(document));
-        let (_, document) = own.map(|document| (rank(document, side), document)).min_by(|a, b| a.0.cmp(&b.0))?;
-        let site = Site::new(document);
+        let (rank, document) =
+            own.map(|document| (rank(document), document)).min_by(|a, b| a.0.order.cmp(&b.0.order))?;
         Some(Self {
             document,
-            place: site.place(side),
-            style: Style::of(&site, side),
+            place: rank.place,
+            style: Style::of(&Site::new(document), side),
             is_baseline: is_baseline(document),
             keys: Keys::of(&[document]),
         })
@@ -129,13 +156,6 @@ impl<'a> Home<'a> {
 fn is_in_default_tier(document: &PolicyDocument) -> bool {
     let tier = document.object.pointer("/spec/tier").and_then(Value::as_str).unwrap_or_default();
     document.api_version.contains(CALICO_API) && matches!(tier, "" | "default")
-}
-
-/// Better ones first: not the baseline, with a known place, with rules of that direction, about fewer pods.
-fn rank(document: &PolicyDocument, side: Direction) -> (bool, bool, bool, bool, String) {
-    let placed = Site::new(document).place(side).is_known();
-    let has_rules = rules(document, side).is_some_and(|rules| !rules.is_empty());
-    (is_baseline(document), !placed, !has_rules, selects_all(document), document.id.to_string())
 }
 
 /// The namespace's default-deny: every pod, and no rule in any direction.

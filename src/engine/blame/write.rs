@@ -192,6 +192,10 @@ struct Lines {
 
 impl Lines {
     fn add(&mut self, indent: usize, parts: &[&str]) {
+        self.line(indent, |text| text.extend(parts.iter().copied()));
+    }
+
+    fn line(&mut self, indent: usize, write: impl FnOnce(&mut String)) {
         let indent = self.indent + indent;
         let begin = self.text.len();
         for dash in self.dashes.drain(..) {
@@ -199,7 +203,7 @@ impl Lines {
             self.text.push('-');
         }
         self.text.extend(std::iter::repeat_n(' ', (begin + indent).saturating_sub(self.text.len())));
-        self.text.extend(parts.iter().copied());
+        write(&mut self.text);
         self.text.push('\n');
     }
 
@@ -273,8 +277,11 @@ fn add_rule(lines: &mut Lines, style: &Style, wanted: &Wanted) {
 fn add_port(lines: &mut Lines, style: &Style, port: &Port) {
     let fields = port.fields();
     if style.flow_ports {
-        let texts: Vec<String> = fields.iter().map(|(key, value)| format!("{key}: {value}")).collect();
-        lines.add(0, &["{", &texts.join(", "), "}"]);
+        lines.line(0, |text| {
+            text.push('{');
+            add_pairs(text, fields.into_iter().map(|(key, value)| (key.into(), value)));
+            text.push('}');
+        });
     } else {
         for (key, value) in &fields {
             lines.add(0, &[key, ": ", value]);
@@ -302,15 +309,24 @@ fn add_selector(lines: &mut Lines, style: &Style, indent: usize, field: &str, la
     if labels.is_empty() {
         lines.add(indent, &[field, ": {}  # every pod: these have no label that stays"]);
     } else if style.flow_selectors {
-        let texts: Vec<String> =
-            labels.iter().map(|(key, value)| format!("{}: {}", scalar(key), scalar(value))).collect();
-        lines.add(indent, &[field, ": {matchLabels: {", &texts.join(", "), "}}"]);
+        lines.line(indent, |text| {
+            text.extend([field, ": {matchLabels: {"]);
+            add_pairs(text, labels.iter().map(|(key, value)| (scalar(key), scalar(value))));
+            text.push_str("}}");
+        });
     } else {
         lines.add(indent, &[field, ":"]);
         lines.add(indent + style.step, &["matchLabels:"]);
         for (key, value) in labels {
             lines.add(indent + style.step * 2, &[&scalar(key), ": ", &scalar(value)]);
         }
+    }
+}
+
+/// Fields in flow style, without their braces.
+fn add_pairs<'t>(text: &mut String, pairs: impl Iterator<Item = (Cow<'t, str>, Cow<'t, str>)>) {
+    for (number, (key, value)) in pairs.enumerate() {
+        text.extend([if number == 0 { "" } else { ", " }, &key, ": ", &value]);
     }
 }
 

@@ -1,6 +1,6 @@
 //! The NetworkPolicies as they stand: entries are written for these.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use foldhash::{HashMap, HashMapExt};
 
@@ -15,6 +15,7 @@ pub(super) struct Declared<'d> {
     by_namespace: HashMap<&'d str, Vec<&'d PolicyDocument>>,
     /// By direction and by the places of the policies that isolate.
     homes: Mutex<Homes<'d>>,
+    ranks: Mutex<HashMap<(Direction, &'d PolicyRef), Arc<blame::Rank>>>,
 }
 
 type Homes<'d> = HashMap<(Direction, Vec<usize>), Arc<Home<'d>>>;
@@ -32,7 +33,7 @@ impl<'d> Declared<'d> {
             by_id.entry(&document.id).or_insert(document);
             by_namespace.entry(document.id.namespace.as_deref().unwrap_or_default()).or_default().push(document);
         }
-        Self { by_id, by_namespace, homes: Mutex::new(HashMap::new()) }
+        Self { by_id, by_namespace, homes: Mutex::default(), ranks: Mutex::default() }
     }
 
     pub(super) fn get(&self, id: &PolicyRef) -> Option<&'d PolicyDocument> {
@@ -50,12 +51,27 @@ impl<'d> Declared<'d> {
         applied: &[usize],
         isolating: impl FnOnce() -> Vec<&'d PolicyDocument>,
     ) -> Arc<Home<'d>> {
-        let mut homes = self.homes.lock().unwrap_or_else(PoisonError::into_inner);
-        let home = homes.entry((side, applied.to_vec())).or_insert_with(|| {
-            let isolating = isolating();
-            let best = blame::Home::of(&isolating, side);
-            Arc::new(Home { isolating, best })
-        });
-        Arc::clone(home)
+        let key = (side, applied.to_vec());
+        if let Some(home) = locked(&self.homes).get(&key) {
+            return Arc::clone(home);
+        }
+        // Looked for without the lock: others need not wait for it.
+        let isolating = isolating();
+        let best = blame::Home::among(&isolating, side, |document| self.rank(side, document));
+        let home = Arc::new(Home { isolating, best });
+        Arc::clone(locked(&self.homes).entry(key).or_insert(home))
     }
+
+    fn rank(&self, side: Direction, document: &'d PolicyDocument) -> Arc<blame::Rank> {
+        let key = (side, &document.id);
+        if let Some(rank) = locked(&self.ranks).get(&key) {
+            return Arc::clone(rank);
+        }
+        let rank = Arc::new(blame::Rank::of(document, side));
+        Arc::clone(locked(&self.ranks).entry(key).or_insert(rank))
+    }
+}
+
+fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
