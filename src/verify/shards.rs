@@ -6,8 +6,8 @@
 //! ```
 //!
 //! The pod with index 0 makes the run: it alone holds the Lease, compares, judges, writes the state and tells the room. The
-//! others hold no opinion: they probe what lies at their [`Desk`] and say what they saw. A share that nobody answers for is
-//! pending, as is whatever was not seen.
+//! others hold no opinion: they probe what lies at their [`Desk`](super::seams::Desk) and say what they saw. A share that
+//! nobody answers for is pending, as is whatever was not seen.
 
 mod work;
 
