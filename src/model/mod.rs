@@ -18,6 +18,7 @@ mod selector;
 mod snapshot;
 mod standing;
 mod state;
+mod sweep;
 
 pub use calico::{
     ACCOUNT_LABEL, CALICO_API, CALICO_STORE, CalicoSelector, Conditions, EntityMatch, EntityPort, IcmpMatch,
@@ -37,7 +38,7 @@ pub use policy::{
 pub use port::{PortRange, PortSet, Protocol};
 pub use report::{
     ComparedWith, Controls, DenialLook, FlowReport, FlowResult, KustomizationReport, NotProbed, RenderingState, Report,
-    SCHEMA, Sweep, Trigger, Unseen, Verdict, Why,
+    SCHEMA, Trigger, Unseen, Verdict, Why,
 };
 pub use selector::{InvalidSelector, Selector};
 pub use snapshot::{
@@ -49,3 +50,4 @@ pub use state::{
     Checked, CheckedKustomization, ClassRecord, FailedApply, FlowRecord, NameRecord, OpenFinding, OutboxEntry,
     OutboxKind, RecordedFlow, RunRecord, State, Trouble, Verified,
 };
+pub use sweep::Sweep;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Cleared, Decision, Drift, Endpoint, Entry, Finding, KustomizationRef, Outcome, PodRef, Protocol, Revision, RuleRef,
-    ServiceSeen, Standing, Strength,
+    ServiceSeen, Standing, Strength, Sweep,
 };
 
 /// The schema name of [`Report`]'s JSON.
@@ -382,25 +382,6 @@ pub struct Report {
     pub started: String,
     /// When it ended, RFC 3339.
     pub finished: String,
-}
-
-/// Reports of earlier versions do not say so.
-const fn one() -> usize {
-    1
-}
-
-/// What a sweep looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sweep {
-    /// Probes, each with its controls: a flow has one for each node.
-    pub probes: usize,
-    /// The nodes of their ends.
-    pub nodes: usize,
-    /// The pods of the Job that probed: more than one where it is an Indexed Job.
-    #[serde(default = "one")]
-    pub pods: usize,
-    /// Flows that are left for later sweeps.
-    pub left: usize,
 }
 
 /// What a run was compared with.

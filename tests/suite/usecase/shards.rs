@@ -1,6 +1,6 @@
 //! A run whose probes are shared by the pods of an Indexed Job.
 
-use std::{collections::BTreeSet, sync::atomic::Ordering, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use netpol_verify::{
     model::{FlowReport, FlowResult, Outcome, Unseen, Verdict},
@@ -32,13 +32,6 @@ async fn on_four_nodes(stale: bool) -> (Fake, Files) {
     (fake, files)
 }
 
-async fn sweep(fake: &Fake) -> Ran {
-    fake.sweep.store(true, Ordering::Relaxed);
-    let ran = fake.scheduled().await;
-    fake.sweep.store(false, Ordering::Relaxed);
-    ran
-}
-
 /// What people read of a flow, without times.
 fn words(flow: &FlowReport) -> String {
     let FlowReport { result, observed, only_on, as_declared_on, controls, state, node, .. } = flow;
@@ -48,7 +41,7 @@ fn words(flow: &FlowReport) -> String {
 async fn swept_by(others: usize, stale: bool) -> (Ran, usize) {
     let (fake, _) = on_four_nodes(stale).await;
     fake.world().others.count = others;
-    let ran = sweep(&fake).await;
+    let ran = fake.swept().await;
     let given = fake.world().others.given;
     (ran, given)
 }
@@ -81,7 +74,7 @@ fn lost(ran: &Ran) -> BTreeSet<String> {
 /// What a share that is lost leaves behind, with its reason; the next run, of one pod, sees it.
 async fn comes_back(fake: Fake, reason: &str) {
     let everything = swept_by(0, false).await.0.keys();
-    let ran = sweep(&fake).await;
+    let ran = fake.swept().await;
     assert_eq!((ran.exit, ran.verdict()), (3, Verdict::Inconclusive), "{ran:#?}");
     assert_eq!(ran.keys(), everything, "none is lost");
     let pending = lost(&ran);
@@ -139,7 +132,7 @@ async fn a_pod_that_cannot_be_given_anything_costs_nothing() {
     for harm in breaks {
         let fake = on_two_nodes().await;
         harm(&mut fake.world().others);
-        let ran = sweep(&fake).await;
+        let ran = fake.swept().await;
         assert_eq!((ran.exit, ran.verdict(), lost(&ran).len()), (0, Verdict::Verified, 0), "{ran:#?}");
     }
 }
@@ -151,7 +144,7 @@ async fn each_pod_may_probe_as_much_as_one() {
         let fake = on_two_nodes().await;
         fake.world().others.count = others;
         fake.configure("probe: {maxProbes: 2}");
-        let ran = sweep(&fake).await;
+        let ran = fake.swept().await;
         assert!(probes(&ran).probes == expected && probes(&ran).left > 0, "{:?}", probes(&ran));
     }
 }
@@ -160,7 +153,7 @@ async fn each_pod_may_probe_as_much_as_one() {
 async fn stuck_at_work() -> Fake {
     let fake = on_two_nodes().await;
     fake.world().others.stuck.insert(1);
-    sweep(&fake).await;
+    fake.swept().await;
     fake.world().hangs = Some("web".to_owned());
     let seat = Seat { fake: &fake, index: 1 };
     assert_eq!(seat.task().await.unwrap().map(|(ticket, _)| ticket), Some(Ticket("1".to_owned())));

@@ -5,7 +5,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 use netpol_verify::model::{FlowResult, Verdict, Why};
 
 use crate::usecase::{
-    fake::{Fake, Ran},
+    fake::Fake,
     shop::{Files, REDIS, checked},
 };
 
@@ -26,19 +26,12 @@ async fn with_a_stale_node() -> (Fake, Files) {
     (fake, files)
 }
 
-async fn sweep(fake: &Fake) -> Ran {
-    fake.sweep.store(true, Ordering::Relaxed);
-    let ran = fake.scheduled().await;
-    fake.sweep.store(false, Ordering::Relaxed);
-    ran
-}
-
 #[tokio::test]
 async fn a_sweep_finds_the_node_whose_data_plane_is_stale_and_names_it() {
     let (fake, _) = with_a_stale_node().await;
     let merge = fake.run().await;
     assert_eq!(merge.verdict(), Verdict::Verified, "one pod stands for its workload: {merge:#?}");
-    let ran = sweep(&fake).await;
+    let ran = fake.swept().await;
     assert_eq!((ran.exit, ran.verdict()), (1, Verdict::Finding), "{ran:#?}");
     let flow = ran.flow(REDIS);
     assert_eq!((flow.result, flow.why, flow.node.as_deref()), (FlowResult::Enforcement, Why::Sweep, Some("node-3")));
@@ -60,7 +53,7 @@ async fn a_sweep_of_a_new_merge_looks_at_its_flows_on_every_node_too() {
 async fn a_finding_of_one_node_is_cured_by_that_node_alone() {
     let (fake, _) = with_a_stale_node().await;
     fake.run().await;
-    assert_eq!(sweep(&fake).await.exit, 1);
+    assert_eq!(fake.swept().await.exit, 1);
     let again = fake.scheduled().await;
     assert_eq!((again.exit, again.events.len()), (1, 0), "it stands, and is not said again: {again:#?}");
     fake.world().stale = None;
@@ -71,7 +64,7 @@ async fn a_finding_of_one_node_is_cured_by_that_node_alone() {
 #[tokio::test]
 async fn a_sweep_looks_at_what_no_merge_touched_and_says_nothing_where_all_is_well() {
     let (fake, _) = checked().await;
-    let ran = sweep(&fake).await;
+    let ran = fake.swept().await;
     assert_eq!((ran.exit, ran.verdict(), ran.events.len()), (0, Verdict::Verified, 0), "{ran:#?}");
     let report = ran.report.as_ref().unwrap();
     assert_eq!((ran.flow(REDIS).result, ran.flow(REDIS).why), (FlowResult::Verified, Why::Sweep));
@@ -99,7 +92,7 @@ async fn a_sweep_that_is_too_large_says_what_it_leaves() {
     let (fake, _) = checked().await;
     let config = format!("{}probe: {{maxProbes: 2}}\n", fake.config.lock().unwrap());
     *fake.config.lock().unwrap() = config;
-    let ran = sweep(&fake).await;
+    let ran = fake.swept().await;
     assert_eq!((ran.exit, ran.events.len()), (0, 0), "{ran:#?}");
     let sweep = ran.report.as_ref().unwrap().sweep.unwrap();
     assert!(sweep.probes == 2 && sweep.left > 0, "{sweep:?}");

@@ -95,6 +95,14 @@ impl Fake {
         self.run_as(OwnJob { scheduled: true, ..OwnJob::default() }).await
     }
 
+    /// As the CronJob controller starts it when a sweep is due.
+    pub async fn swept(&self) -> Ran {
+        self.sweep.store(true, Ordering::Relaxed);
+        let ran = self.scheduled().await;
+        self.sweep.store(false, Ordering::Relaxed);
+        ran
+    }
+
     pub async fn run_as(&self, job: OwnJob) -> Ran {
         self.try_run(job).await.unwrap_or_else(|fault| panic!("the run failed: {fault}"))
     }
