@@ -39,7 +39,7 @@ play_on_two_nodes() {
 
 read -ra planes <<< "${DATA_PLANES:-calico kube-router kube-network-policies}"
 trap 'for plane in "${planes[@]}"; do (on "$plane" && tests/cluster/down.sh); done; rm -rf "$outputs"' EXIT
-(play "${planes[0]}" "${THREADS:-8}")
+(play "${planes[0]}" "${THREADS:-6}")
 (play_on_two_nodes "${planes[0]}")
 declare -A running
 for plane in "${planes[@]:1}"; do

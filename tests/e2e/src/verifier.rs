@@ -1,6 +1,6 @@
 //! The verifier in the cluster: Jobs made from its CronJob, and what each of them ended with.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use crate::{
@@ -259,6 +259,26 @@ impl Verifier {
     /// See [`Self::start_by_hand`] and [`Self::wait`].
     pub async fn run_by_hand(&self) -> Result<Finished> {
         self.wait(&self.start_by_hand().await?).await
+    }
+
+    /// Runs two that a person starts at the same time, as near as the API server allows: `kubectl` itself may take seconds
+    /// on a busy machine.
+    ///
+    /// # Errors
+    /// See [`Self::run_by_hand`].
+    pub async fn run_two_by_hand(&self) -> Result<(Finished, Finished)> {
+        let from = format!("--from=cronjob/{}", self.manifests.cron_job);
+        let mut jobs = Vec::new();
+        for _ in 0..2 {
+            let name = self.next_name("by-hand");
+            let dry = ["create", "job", &name, &from, "-n", self.namespace(), "--dry-run=client", "-o", "yaml"];
+            jobs.push((Started { name: name.clone() }, objects::parse(&self.cluster.kubectl(&dry).await?)?));
+        }
+        for object in jobs.iter().flat_map(|(_, objects)| objects) {
+            objects::apply(&self.cluster.client, object).await?;
+        }
+        let [(one, _), (other, _)] = jobs.as_slice() else { bail!("two Jobs were made, and there are {}", jobs.len()) };
+        tokio::try_join!(self.wait(one), self.wait(other))
     }
 
     /// Starts a scheduled Job and waits for its end.

@@ -54,8 +54,7 @@ fn k_two_jobs_by_hand_at_once_share_one_verdict() -> Result<()> {
         open_both_sides(scene, 6432)?;
         let commit = scene.merge("Let the shop use pgbouncer").await?;
         let said = scene.room.top().await?.len();
-        let verifier = &scene.verifier;
-        let (one, other) = tokio::try_join!(verifier.run_by_hand(), verifier.run_by_hand())?;
+        let (one, other) = scene.verifier.run_two_by_hand().await?;
         assert_eq!((one.code, other.code), (0, 0));
         let messages = scene.room.top().await?;
         let of_this: Vec<_> = messages.iter().skip(said).filter(|one| one.body.contains(&short(&commit))).collect();

@@ -2,6 +2,7 @@
 
 use crate::world::{DataPlane, Setup, scenario, text};
 use anyhow::Result;
+use serde_json::json;
 
 use crate::edits::{SHOP, STORE, append, close_sessions, cut, egress, ingress, open_both_sides, row, web_to_db};
 
@@ -73,7 +74,9 @@ fn g_a_target_that_goes_away_during_the_run_is_pending_until_it_is_back() -> Res
 
 #[test]
 fn g_a_target_that_its_deployment_replaces_is_planned_again() -> Result<()> {
-    scenario(Setup::default(), async |scene| {
+    // Both looks at the old pod take twice this time, in which its successor starts.
+    let setup = Setup { config: json!({"probe": {"timeout": "6s"}}), ..Setup::default() };
+    scenario(setup, async |scene| {
         scene.first_run().await?;
         let before = scene.pods("store", "app=db").await?;
         close_sessions(scene)?;

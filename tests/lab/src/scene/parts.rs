@@ -273,6 +273,14 @@ impl Verifier {
         finished(self.0.run_by_hand_after(POD_START).await?)
     }
 
+    /// Runs two as a person's Jobs that are there at the same time.
+    ///
+    /// # Errors
+    /// See [`Self::run_by_hand`].
+    pub async fn run_two_by_hand(&self) -> Result<(Finished, Finished)> {
+        tokio::try_join!(self.run_by_hand(), self.run_by_hand())
+    }
+
     /// Runs as by schedule.
     ///
     /// # Errors
