@@ -17,14 +17,22 @@ async fn wait_until(scene: &Scene, open: bool, node: &str) -> Result<()> {
     .await
 }
 
+/// Where Flux's artifacts are served, and another node: one that does not follow lets no new pod to what it serves.
+async fn fresh_and_stale(scene: &Scene) -> Result<(String, String)> {
+    let place = "jsonpath={.items[0].spec.nodeName}";
+    let of_flux = ["get", "pods", "-n", "flux-system", "-l", "app=source-controller", "-o", place];
+    let fresh = scene.cluster.kubectl(&of_flux).await?.trim().to_owned();
+    let stale = scene.cluster.nodes()?.into_iter().find(|node| *node != fresh).context("there is no other node")?;
+    Ok((fresh, stale.to_owned()))
+}
+
 #[test]
 fn a_node_whose_enforcer_is_frozen_lets_through_what_the_other_denies() -> Result<()> {
     // Nothing passes at all while kube-network-policies is frozen: it decides on each first packet itself.
     let data_planes = &[DataPlane::Calico, DataPlane::KubeRouter];
     scenario(Setup { alone: true, nodes: 2, data_planes, ..Setup::default() }, async |scene| {
         scene.one_on_each_node(DB.0, "db").await?;
-        let nodes = scene.cluster.nodes()?;
-        let (fresh, stale) = (nodes.first().context("no node")?, nodes.last().context("no node")?);
+        let (fresh, stale) = &fresh_and_stale(scene).await?;
         for node in [fresh, stale] {
             wait_until(scene, true, node).await?;
         }
@@ -51,8 +59,7 @@ fn a_sweep_names_the_node_whose_enforcer_is_frozen() -> Result<()> {
         let told = scene.room.top().await?.len();
         scene.verifier.run_sweep().await?.expect(0)?;
         ensure!(scene.room.top().await?.len() == told, "a sweep that finds nothing says nothing");
-        let nodes = scene.cluster.nodes()?;
-        let (fresh, stale) = (nodes.first().context("no node")?, nodes.last().context("no node")?);
+        let (fresh, stale) = &fresh_and_stale(scene).await?;
         scene
             .while_stale(stale, async || {
                 cut(scene, STORE, SESSIONS_INGRESS)?;
@@ -63,7 +70,7 @@ fn a_sweep_names_the_node_whose_enforcer_is_frozen() -> Result<()> {
                 let flow = web_to_db(scene, report, 6379);
                 ensure!((flow.declared.as_str(), flow.observed.as_str()) == ("denied", "open"), "{report}");
                 ensure!(
-                    flow.result == "enforcement" && flow.only_on == [stale.to_owned()],
+                    flow.result == "enforcement" && flow.only_on == [stale.clone()],
                     "{:?}: {report}",
                     flow.only_on
                 );
