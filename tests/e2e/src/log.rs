@@ -1,9 +1,12 @@
 //! A container's two streams, apart: the API's log mixes them, the container runtime's files on the node do not.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context, Result};
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use crate::{Cluster, objects::text};
+use crate::{Cluster, objects::text, poll::seconds};
 
 /// What a container wrote.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +30,23 @@ pub async fn of_pod(cluster: &Cluster, pod: &Value) -> Result<Streams> {
     let found = read.into_iter().reduce(|first, other| first.or_else(|error| other.map_err(|_| error)));
     let log = found.context("there are no nodes")?.with_context(|| format!("no log of pod {}", field("name")))?;
     Ok(split(&log))
+}
+
+/// The same of a pod that has ended, where its first container prints JSON or nothing: the runtime may still be writing
+/// what was printed last when the pod is said to have ended.
+///
+/// # Errors
+/// See [`of_pod`].
+pub async fn of_ended_pod(cluster: &Cluster, pod: &Value) -> Result<Streams> {
+    let until = Instant::now() + seconds(10);
+    loop {
+        let streams = of_pod(cluster, pod).await?;
+        let printed = streams.stdout.trim();
+        if printed.is_empty() || serde_json::from_str::<IgnoredAny>(printed).is_ok() || Instant::now() >= until {
+            return Ok(streams);
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }
 
 /// Splits lines of the runtime's format: time, stream, `F` or `P` (more of this line follows), text.

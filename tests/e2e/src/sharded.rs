@@ -52,7 +52,7 @@ impl Verifier {
         })
         .await?;
         let code = pod.pointer("/status/containerStatuses/0/state/terminated/exitCode").and_then(Value::as_i64);
-        let streams = log::of_pod(&self.cluster, &pod).await?;
+        let streams = log::of_ended_pod(&self.cluster, &pod).await?;
         let code = code.with_context(|| format!("{} ended without an exit code\n{}", job.name, streams.stderr))?;
         Finished::new(code, streams, self.pods(job).await?.len(), &self.prefix)
     }

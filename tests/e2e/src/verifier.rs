@@ -240,7 +240,7 @@ impl Verifier {
         let pods = self.pods(job).await?;
         let pod = pods.last().with_context(|| format!("job {} left no pod", job.name))?;
         let code = pod.pointer("/status/containerStatuses/0/state/terminated/exitCode").and_then(Value::as_i64);
-        let streams = log::of_pod(&self.cluster, pod).await?;
+        let streams = log::of_ended_pod(&self.cluster, pod).await?;
         let code = code.with_context(|| format!("job {} ended without an exit code\n{}", job.name, streams.stderr))?;
         Finished::new(code, streams, pods.len(), &self.prefix)
     }
