@@ -52,12 +52,6 @@ impl Ground {
         self.pods.iter().map(|source| (&source.pod, source)).collect()
     }
 
-    /// The node of a pod.
-    #[must_use]
-    pub fn node(&self, pod: &PodRef) -> Option<&str> {
-        self.pods.iter().find(|source| source.pod == *pod)?.node.as_deref()
-    }
-
     /// How a denial looks on each node, before anything was probed.
     pub(super) fn looks(&self) -> Looks {
         let look = self.configured.unwrap_or(DenialLook::Unknown);
