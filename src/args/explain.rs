@@ -34,7 +34,8 @@ const LINE_LIMIT: u64 = 4096;
 pub struct ExplainArgs {
     #[command(flatten)]
     set: sets::SetArgs,
-    /// The source: NS/POD, NS/KIND/NAME (kubectl's kinds and short names), an IP address, a CIDR or a host name.
+    /// The source: NS/NAME of a pod or workload, NS/KIND/NAME (kubectl's kinds and short names), an IP address, a CIDR or
+    /// the name of a host outside.
     #[arg(value_name = "SRC", required_unless_present = "flows", requires_all = ["destination", "port"])]
     source: Option<String>,
     /// The destination: the same, or svc/NS/NAME or a ClusterIP, with an answer for each of the Service's endpoints.

@@ -28,7 +28,7 @@ pub struct LintArgs {
     /// policies should (a warning).
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The list of intended flows (allowlist.yaml), which the policies are held against. Without it the one that the
+    /// The list of intended flows (docs/allowlist.md), which the policies are held against. Without it the one that the
     /// configuration names, from the current folder.
     #[arg(long, value_name = "FILE")]
     allowlist: Option<PathBuf>,
@@ -38,7 +38,7 @@ const EXAMPLES: &str = "Examples:
   netpol-verify lint -f infra/k8s -f workloads
   netpol-verify lint -f . --config config.yaml -o sarif > lint.sarif
   netpol-verify lint -f infra/k8s -f workloads --allowlist infra/allowlist.yaml
-  kubectl get ns,pods,deploy,rs,networkpolicy -A -o yaml | netpol-verify lint -f -
+  kubectl get ns,pods,deploy,rs,svc,networkpolicy -A -o yaml | netpol-verify lint -f -
 
 What it finds:
   missing-entry      error    a rule opens one side of flows that the other side denies; with the entry to paste
@@ -55,6 +55,9 @@ What it finds:
                               for addresses
   broad              warning  every port towards every address or namespace
   ambiguous-order    warning  policies of the same order that decide a flow otherwise: versions of Calico differ
+
+A dump has Calico's policies only where kubectl is told their kinds, such as globalnetworkpolicies.projectcalico.org: the
+README has them all. --live looks for every kind by itself.
 
 Outputs (-o): text, json (docs/schemas/lint.json), sarif: with the entries to paste as fixes.
 

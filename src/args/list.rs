@@ -24,7 +24,7 @@ const SOURCES: usize = 32;
 pub struct ListArgs {
     #[command(flatten)]
     set: sets::SetArgs,
-    /// Only flows from this endpoint: NS/POD, NS/KIND/NAME, svc/NS/NAME, an IP address or a CIDR.
+    /// Only flows from this endpoint: NS/NAME of a pod or workload, NS/KIND/NAME, svc/NS/NAME, an IP address or a CIDR.
     #[arg(long, value_name = "ENDPOINT")]
     from: Option<String>,
     /// Only flows to this endpoint.
@@ -39,12 +39,15 @@ const EXAMPLES: &str = "Examples:
   netpol-verify list -f infra/k8s
   netpol-verify list -f infra/k8s --to shop/StatefulSet/db --port 5432 -o markdown
   netpol-verify list -f infra/k8s --from shop/web -o svg > web.svg
-  kubectl get ns,pods,deploy,rs,networkpolicy -A -o yaml | netpol-verify list -f -
+  kubectl get ns,pods,deploy,rs,svc,networkpolicy -A -o yaml | netpol-verify list -f -
   netpol-verify list --live --context prod
   netpol-verify list -f infra/k8s --workloads live
 
 Outputs (-o): text, json (docs/schemas/list.json), markdown, svg: a picture in which each line is a set of flows; of a large
 set draw a part, with --from, --to or --port.
+
+A dump has Calico's policies only where kubectl is told their kinds, such as globalnetworkpolicies.projectcalico.org: the
+README has them all. --live looks for every kind by itself.
 
 Pods that use their node's network count as the node: policies say nothing of it, so that only the other end's count.
 Policies of Kubernetes, Calico and the network policy API count together, tier by tier; staged ones are told and do not.

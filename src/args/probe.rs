@@ -29,7 +29,7 @@ const SETTLE: Span = Span::seconds(10);
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct ProbeArgs {
-    /// The source, which is probed from: NS/POD or NS/KIND/NAME (kubectl's kinds and short names).
+    /// The source, which is probed from: NS/NAME of a pod or workload, or NS/KIND/NAME (kubectl's kinds and short names).
     #[arg(value_name = "SRC")]
     source: String,
     /// The destination: the same, svc/NS/NAME, an IP address (a ClusterIP, too), or a host name, which the source pod
