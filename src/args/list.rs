@@ -68,7 +68,11 @@ pub async fn list(args: ListArgs, global: &Global) -> Result<u8, Failure> {
     let set = ManuallyDrop::new(set.load(global).await?);
     sets::not_empty(&set)?;
     let world = ManuallyDrop::new(sets::timed("classes", || set.world(&set, None)));
-    let reach = ManuallyDrop::new(sets::timed("compile", || Reach::new(&world)));
+    let reach = ManuallyDrop::new(sets::timed("compile", || {
+        let reach = Reach::new(&world);
+        reach.prepare();
+        reach
+    }));
     let wanted = Wanted::new(from.as_deref(), to.as_deref(), port.as_deref(), &reach, &set.snapshot);
     let (wanted, out) = (wanted.map_err(Failure::usage)?, io::stdout().lock());
     sets::written(sets::timed("decide and print", || match global.output {

@@ -117,8 +117,10 @@ impl<'r, 'w> Comparison<'r, 'w> {
     }
 
     fn between(&self, source: &Pair, destination: &Pair) -> Vec<Change> {
+        // The side that few endpoints of one kind have comes first: mostly it is closed, and the other one is not asked.
+        let first = if self.may_send(source) { Direction::Egress } else { Direction::Ingress };
         let is_closed = |reach: &Reach<'_>, from: Option<usize>, to: Option<usize>| {
-            from.zip(to).is_none_or(|(from, to)| reach.is_closed(from, to))
+            from.zip(to).is_none_or(|(from, to)| reach.is_closed(first, from, to))
         };
         if is_closed(self.before, source.before, destination.before)
             && is_closed(self.after, source.after, destination.after)

@@ -14,55 +14,42 @@ use crate::{
 /// The classes that are a rule's far end, in order; `None` where each is, and all alike.
 type Far = Option<Vec<(u32, Standing)>>;
 
-/// The far ends of all rules of one direction, in one family.
+/// The far ends of the rules of one direction, in one family, as far as they were asked for.
+#[derive(Default)]
 pub(super) struct Fars {
-    /// By policy: the number of its first rule.
-    first: Vec<usize>,
-    /// By rule: its place in `ends`.
-    of: Vec<usize>,
-    /// Many rules name the same.
+    /// By what a rule says: its place in `ends`. Many rules name the same.
+    known: HashMap<String, usize>,
     ends: Vec<Far>,
     /// By class, while a group's peers are told apart.
     kinds: Vec<Kind>,
 }
 
 impl Fars {
-    /// Asks every rule about every class that its namespaces leave.
-    pub(super) fn new(world: &World, direction: Direction, family: Family) -> Self {
-        let asked = Asked { world, direction, family, namespaces: ByNamespace::new(world) };
-        let mut known: HashMap<String, usize> = HashMap::new();
-        let mut fars =
-            Self { first: Vec::new(), of: Vec::new(), ends: Vec::new(), kinds: vec![0; world.classes.len()] };
-        for policy in &world.policies {
-            fars.first.push(fars.of.len());
-            for rule in policy.rules(direction).unwrap_or_default() {
-                let at = *known.entry(asked.text(rule)).or_insert(fars.ends.len());
-                if at == fars.ends.len() {
-                    fars.ends.push(asked.far(rule));
-                }
-                fars.of.push(at);
-            }
-        }
-        fars
-    }
-
-    /// The number of a policy's first rule.
-    pub(super) fn first(&self, policy: usize) -> usize {
-        self.first.get(policy).copied().unwrap_or_default()
-    }
-
-    /// Whether a rule's far end is anyone.
-    pub(super) fn is_anyone(&self, rule: usize) -> bool {
-        matches!(self.of.get(rule).and_then(|at| self.ends.get(*at)), Some(None))
+    /// Asks a rule about every class that its namespaces leave, unless one that says the same was asked before.
+    fn place(&mut self, asked: &Asked<'_>, rule: &Rule) -> usize {
+        let Self { known, ends, .. } = self;
+        *known.entry(asked.text(rule)).or_insert_with(|| {
+            ends.push(asked.far(rule));
+            ends.len() - 1
+        })
     }
 
     /// The classes that some of these rules name, sorted, with a number for each set of rules that name the same ones in
-    /// the same way.
-    pub(super) fn kinds(&mut self, rules: impl Iterator<Item = usize>) -> Vec<(u32, Kind)> {
+    /// the same way; and whether one of the rules for which `counts` holds is about anyone.
+    pub(super) fn kinds(
+        &mut self,
+        asked: &Asked<'_>,
+        rules: &[&Rule],
+        counts: impl Fn(&Rule) -> bool,
+    ) -> (Vec<(u32, Kind)>, bool) {
+        self.kinds.resize(asked.world.classes.len(), 0);
+        let places: Vec<usize> = rules.iter().map(|rule| self.place(asked, rule)).collect();
+        let is_anyone = |place: &usize| matches!(self.ends.get(*place), Some(None));
+        let is_about_anyone = rules.iter().zip(&places).any(|(rule, place)| is_anyone(place) && counts(rule));
         let mut touched: Vec<u32> = Vec::new();
         let mut refined: HashMap<(Kind, usize, Standing), Kind> = HashMap::new();
-        for (place, rule) in rules.enumerate() {
-            let Some(Some(named)) = self.of.get(rule).and_then(|at| self.ends.get(*at)) else { continue };
+        for (place, of_rule) in places.into_iter().enumerate() {
+            let Some(Some(named)) = self.ends.get(of_rule) else { continue };
             // Neighbours are mostly of one kind.
             let mut last = None;
             for (class, standing) in named {
@@ -83,18 +70,23 @@ impl Fars {
         }
         touched.sort_unstable();
         let take = |class: u32| (class, self.kinds.get_mut(class as usize).map(std::mem::take).unwrap_or_default());
-        touched.into_iter().map(take).collect()
+        (touched.into_iter().map(take).collect(), is_about_anyone)
     }
 }
 
-struct Asked<'w> {
+/// One direction of a world, in one family, whose rules are asked.
+pub(super) struct Asked<'w> {
     world: &'w World,
     direction: Direction,
     family: Family,
     namespaces: ByNamespace<'w>,
 }
 
-impl Asked<'_> {
+impl<'w> Asked<'w> {
+    pub(super) fn new(world: &'w World, direction: Direction, family: Family) -> Self {
+        Self { world, direction, family, namespaces: ByNamespace::new(world) }
+    }
+
     /// What says who is at the far end, as text.
     fn text(&self, rule: &Rule) -> String {
         match &rule.conditions {

@@ -1,7 +1,7 @@
 //! Every allowed flow between endpoints, one source after the other.
 //!
-//! What each side lets through is worked out once for all ends that no rule tells apart; a pair is then two numbers, and
-//! pairs that neither side lets anything through for are not looked at.
+//! What each side lets through is worked out once for all ends that no rule tells apart, when it is first asked; a pair is
+//! then two numbers, and pairs that neither side lets anything through for are not looked at.
 
 pub mod difference;
 mod far;
@@ -17,7 +17,11 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use ipnet::IpNet;
 
-use self::{open::Openings, outside::Range, sides::Sides};
+use self::{
+    open::Openings,
+    outside::Range,
+    sides::{Asking, Sides},
+};
 use super::{
     matrix::Matrix,
     world::{self, Class, End, Family, World},
@@ -45,34 +49,28 @@ pub struct Reach<'w> {
     /// The policies and classes.
     pub matrix: Matrix<'w>,
     points: Vec<Point>,
-    egress: Way,
-    ingress: Way,
+    egress: Way<'w>,
+    ingress: Way<'w>,
     known: BTreeSet<IpAddr>,
     questions: Questions,
 }
 
 /// One direction.
-struct Way {
-    sides: Vec<(Family, Sides)>,
+struct Way<'w> {
+    sides: Vec<(Family, Sides<'w>)>,
     openings: Openings,
 }
 
-impl Way {
-    fn new(matrix: &Matrix<'_>, direction: Direction, questions: &Questions) -> Self {
-        let mut openings = Openings::new(questions);
+impl<'w> Way<'w> {
+    fn new(matrix: &Matrix<'w>, direction: Direction, questions: &Questions) -> Self {
         let classes = &matrix.world.classes;
         let is_used = |family: &Family| {
             // What has no address yet has one of IPv4 before it has one of IPv6.
             *family == Family::V4 || classes.iter().any(|class| family.pick(&class.ips).is_some())
         };
         let families = [Family::V4, Family::V6].into_iter().filter(is_used);
-        let sides = families.map(|f| (f, Sides::new(matrix, (direction, f), questions, &mut openings))).collect();
-        Self { sides, openings }
-    }
-
-    fn opening(&self, family: Family, subject: usize, peer: usize) -> u32 {
-        let sides = self.sides.iter().find(|(of, _)| *of == family);
-        sides.map_or(Openings::NOTHING, |(_, sides)| sides.opening(subject, peer))
+        let sides = families.map(|family| (family, Sides::new(matrix, direction, family))).collect();
+        Self { sides, openings: Openings::new(questions) }
     }
 }
 
@@ -95,6 +93,21 @@ impl<'w> Reach<'w> {
         let mut reach = Self { matrix, points: Vec::new(), egress, ingress, known, questions };
         reach.points = points::points(&reach);
         reach
+    }
+
+    /// Works out what passes everywhere now, in place of when it is first asked: for those who ask about all of it.
+    pub fn prepare(&self) {
+        let work = |way: &Way<'w>| way.sides.iter().for_each(|(_, sides)| sides.prepare(self.asking_of(way)));
+        parallel::both(|| work(&self.egress), || work(&self.ingress));
+    }
+
+    fn asking_of<'r>(&'r self, way: &'r Way<'w>) -> Asking<'r, 'w> {
+        Asking { matrix: &self.matrix, questions: &self.questions, openings: &way.openings }
+    }
+
+    fn opening(&self, way: &Way<'w>, family: Family, subject: usize, peer: usize) -> u32 {
+        let sides = way.sides.iter().find(|(of, _)| *of == family);
+        sides.map_or(Openings::NOTHING, |(_, sides)| sides.opening(self.asking_of(way), subject, peer))
     }
 
     /// The endpoints in the cluster, sorted.
@@ -130,25 +143,31 @@ impl<'w> Reach<'w> {
 
     /// The numbers of what both sides let through.
     fn numbers(&self, source: usize, destination: usize, family: Family) -> (u32, u32) {
-        let ends = self.matrix.class(source).zip(self.matrix.class(destination));
-        let is_free = ends.is_some_and(|(from, to)| is_own_node(from, to));
-        let ingress = if is_free { Openings::ALL } else { self.ingress.opening(family, destination, source) };
-        (self.egress.opening(family, source, destination), ingress)
+        let number = |direction| self.number(direction, source, destination, family);
+        (number(Direction::Egress), number(Direction::Ingress))
     }
 
-    /// Whether nothing passes between two classes.
-    fn is_closed(&self, source: usize, destination: usize) -> bool {
-        let is_closed = |family: Family| {
-            let (egress, ingress) = self.numbers(source, destination, family);
-            egress == Openings::NOTHING || ingress == Openings::NOTHING
-        };
+    /// The number of what one side of a flow lets through.
+    fn number(&self, direction: Direction, source: usize, destination: usize, family: Family) -> u32 {
+        if direction == Direction::Egress {
+            return self.opening(&self.egress, family, source, destination);
+        }
+        let ends = self.matrix.class(source).zip(self.matrix.class(destination));
+        let is_free = ends.is_some_and(|(from, to)| is_own_node(from, to));
+        if is_free { Openings::ALL } else { self.opening(&self.ingress, family, destination, source) }
+    }
+
+    /// Whether nothing passes between two classes; the other side is asked only where the `first` lets something through.
+    fn is_closed(&self, first: Direction, source: usize, destination: usize) -> bool {
+        let closes = |direction, family| self.number(direction, source, destination, family) == Openings::NOTHING;
+        let is_closed = |family: Family| closes(first, family) || closes(first.opposite(), family);
         self.egress.sides.iter().all(|(family, _)| is_closed(*family))
     }
 
     /// What passes both.
     fn open(&self, (egress, ingress): (u32, u32)) -> Open {
         let openings = self.egress.openings.get(egress).zip(self.ingress.openings.get(ingress));
-        openings.map(|(egress, ingress)| self.questions.both(egress, ingress)).unwrap_or_default()
+        openings.map(|(egress, ingress)| self.questions.both(&egress, &ingress)).unwrap_or_default()
     }
 
     /// The ports that one side allows, or may. What uses its node's network is no endpoint of policies: it allows all.

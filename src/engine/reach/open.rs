@@ -1,8 +1,11 @@
 //! What is open between two ends: ports, and what Calico's rules tell apart of protocols without ports.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
-use foldhash::{HashMap, HashMapExt};
+use foldhash::HashMap;
 
 use crate::{
     engine::{
@@ -137,9 +140,12 @@ impl Questions {
 }
 
 /// All that sides let through, each once, by number.
-pub(super) struct Openings {
-    list: Vec<Opening>,
-    numbers: HashMap<Opening, u32>,
+pub(super) struct Openings(Mutex<Numbered>);
+
+#[derive(Default)]
+struct Numbered {
+    list: Vec<Arc<Opening>>,
+    numbers: HashMap<Arc<Opening>, u32>,
 }
 
 impl Openings {
@@ -151,25 +157,30 @@ impl Openings {
     /// With the two that have numbers of their own.
     pub(super) fn new(questions: &Questions) -> Self {
         let packets = questions.named.len() + usize::from(questions.rest.is_some());
-        let mut openings = Self { list: Vec::new(), numbers: HashMap::new() };
+        let openings = Self(Mutex::default());
         openings.number(Opening { ports: PortSet::empty(), passes: vec![false; packets] });
         openings.number(Opening { ports: PortSet::all(), passes: vec![true; packets] });
         openings
     }
 
     /// The number of an opening.
-    pub(super) fn number(&mut self, opening: Opening) -> u32 {
-        let next = u32::try_from(self.list.len()).unwrap_or(u32::MAX);
-        let Self { list, numbers } = self;
-        *numbers.entry(opening).or_insert_with_key(|opening| {
-            list.push(opening.clone());
+    pub(super) fn number(&self, opening: Opening) -> u32 {
+        let mut numbered = self.numbered();
+        let Numbered { list, numbers } = &mut *numbered;
+        let next = u32::try_from(list.len()).unwrap_or(u32::MAX);
+        *numbers.entry(Arc::new(opening)).or_insert_with_key(|opening| {
+            list.push(Arc::clone(opening));
             next
         })
     }
 
     /// The opening of a number.
-    pub(super) fn get(&self, number: u32) -> Option<&Opening> {
-        self.list.get(number as usize)
+    pub(super) fn get(&self, number: u32) -> Option<Arc<Opening>> {
+        self.numbered().list.get(number as usize).cloned()
+    }
+
+    fn numbered(&self) -> MutexGuard<'_, Numbered> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

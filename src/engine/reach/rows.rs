@@ -228,14 +228,16 @@ impl<'r, 'w> Rows<'r, 'w> {
     }
 
     fn destinations(&mut self, point: &Point) -> Destinations {
-        let sides = &self.reach.egress.sides;
+        let way = &self.reach.egress;
+        let sides = &way.sides;
         let groups: Vec<u32> = sides.iter().map(|(_, sides)| sides.group_number(point.class).0).collect();
         if let Some((known, destinations)) = &self.destinations
             && *known == groups
         {
             return destinations.clone();
         }
-        let only: Option<Vec<&[u32]>> = sides.iter().map(|(_, sides)| sides.only(point.class)).collect();
+        let only: Option<Vec<&[u32]>> =
+            sides.iter().map(|(_, sides)| sides.only(self.reach.asking_of(way), point.class)).collect();
         let destinations = only.map(|only| {
             let point_of = |class: &u32| self.point_of.get(*class as usize).copied().flatten();
             let mut points: Vec<usize> = only.into_iter().flatten().filter_map(point_of).collect();

@@ -4,10 +4,12 @@
 //! match them and, where these name ports, by the ports that the destination declares: one question to the evaluator
 //! for each kind of peer is enough. So the work grows with the rules and with the answer, not with the pairs.
 
+use std::sync::{Mutex, OnceLock, PoisonError};
+
 use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 
 use super::{
-    far::Fars,
+    far::{Asked, Fars},
     open::{Openings, Questions},
 };
 use crate::{
@@ -26,21 +28,40 @@ mod tests;
 pub(super) type Kind = u32;
 
 /// One direction of a world, in one family: what passes between each class and each peer.
-pub(super) struct Sides {
+///
+/// A group is worked out when it is first asked about: who compares two worlds, or asks about a few flows, needs few.
+pub(super) struct Sides<'w> {
     direction: Direction,
-    groups: Vec<Group>,
+    family: Family,
+    groups: Vec<Members>,
     /// By class.
     group_of: Vec<u32>,
     /// By class: equal for those that declare the same ports.
     declared: Vec<u32>,
+    asked: Asked<'w>,
+    fars: Mutex<Fars>,
+}
+
+/// Who is asked about what, and where the answers are kept.
+#[derive(Clone, Copy)]
+pub(super) struct Asking<'a, 'w> {
+    pub(super) matrix: &'a Matrix<'w>,
+    pub(super) questions: &'a Questions,
+    pub(super) openings: &'a Openings,
+}
+
+/// The classes of a group.
+struct Members {
+    classes: Vec<usize>,
+    /// Whether what passes hangs on the ports that the destination declares.
+    is_named: bool,
+    group: OnceLock<Group>,
 }
 
 /// Classes with the same policies.
 #[derive(Default)]
 struct Group {
     peers: Peers,
-    /// Whether what passes hangs on the ports that the destination declares.
-    is_named: bool,
     /// By kind of peer and declared ports: a number of [`Openings`].
     openings: HashMap<(Kind, u32), u32>,
     /// The same for all peers of kind 0, where declared ports do not tell them apart.
@@ -86,29 +107,39 @@ impl Peers {
     }
 }
 
-impl Sides {
-    /// Asks `matrix` about each kind of peer of each group.
-    pub(super) fn new(
-        matrix: &Matrix<'_>,
-        (direction, family): (Direction, Family),
-        questions: &Questions,
-        openings: &mut Openings,
-    ) -> Self {
-        let declared = declared(matrix.world);
-        let mut builder = Builder { matrix, direction, family, fars: Fars::new(matrix.world, direction, family) };
-        let (members, group_of) = builder.groups();
-        let mut ask = |subject: usize, peer: usize| {
-            let ends = ends(matrix, (direction, family), subject, peer);
-            let opening = ends.map(|ends| questions.opening(matrix, direction, subject, ends));
-            opening.map_or(Openings::NOTHING, |opening| openings.number(opening))
-        };
-        let groups = members.iter().map(|members| builder.group(members, &declared, &mut ask)).collect();
-        Self { direction, groups, group_of, declared }
+impl<'w> Sides<'w> {
+    /// Tells apart the classes of `matrix` by their policies.
+    pub(super) fn new(matrix: &Matrix<'w>, direction: Direction, family: Family) -> Self {
+        let mut numbers: HashMap<(&[usize], Vec<Standing>), usize> = HashMap::new();
+        let mut groups: Vec<Members> = Vec::new();
+        let group_of = (0..matrix.world.classes.len()).map(|class| {
+            let rules = rules(matrix, direction, class);
+            let key = (matrix.applied(direction, class), near(matrix, (direction, family), class, &rules));
+            let number = *numbers.entry(key).or_insert(groups.len());
+            if let Some(group) = groups.get_mut(number) {
+                group.classes.push(class);
+            } else {
+                let is_named = rules.iter().any(|rule| names_ports(rule));
+                groups.push(Members { classes: vec![class], is_named, group: OnceLock::new() });
+            }
+            u32::try_from(number).unwrap_or(u32::MAX)
+        });
+        let group_of = group_of.collect();
+        let asked = Asked::new(matrix.world, direction, family);
+        Self { direction, family, groups, group_of, declared: declared(matrix.world), asked, fars: Mutex::default() }
+    }
+
+    /// Works out all groups now.
+    pub(super) fn prepare(&self, asking: Asking<'_, 'w>) {
+        for members in &self.groups {
+            self.of(members, asking);
+        }
     }
 
     /// The number of what passes between `subject` and `peer`.
-    pub(super) fn opening(&self, subject: usize, peer: usize) -> u32 {
-        let Some(group) = self.group(subject) else { return Openings::NOTHING };
+    pub(super) fn opening(&self, asking: Asking<'_, 'w>, subject: usize, peer: usize) -> u32 {
+        let Some(members) = self.members(subject) else { return Openings::NOTHING };
+        let group = self.of(members, asking);
         let kind = group.peers.kind(peer);
         if let (0, Some(rest)) = (kind, group.rest) {
             return rest;
@@ -117,25 +148,78 @@ impl Sides {
             Direction::Ingress => subject,
             Direction::Egress => peer,
         };
-        let ports = if group.is_named { self.declared.get(destination).copied().unwrap_or_default() } else { 0 };
+        let ports = self.ports(members, destination);
         group.openings.get(&(kind, ports)).copied().unwrap_or(Openings::NOTHING)
     }
 
     /// The number of a class's group, and that of the ports which it declares where these count.
     pub(super) fn group_number(&self, class: usize) -> (u32, u32) {
         let number = self.group_of.get(class).copied().unwrap_or(u32::MAX);
-        let is_named = self.group(class).is_some_and(|group| group.is_named);
-        (number, if is_named { self.declared.get(class).copied().unwrap_or_default() } else { 0 })
+        (number, self.members(class).map(|members| self.ports(members, class)).unwrap_or_default())
     }
 
     /// The only peers that anything passes to, in the order of classes; `None` where all have to be asked about.
-    pub(super) fn only(&self, subject: usize) -> Option<&[u32]> {
-        let group = self.group(subject)?;
+    pub(super) fn only(&self, asking: Asking<'_, 'w>, subject: usize) -> Option<&[u32]> {
+        let group = self.of(self.members(subject)?, asking);
         (group.rest == Some(Openings::NOTHING)).then_some(&group.peers.classes)
     }
 
-    fn group(&self, class: usize) -> Option<&Group> {
+    fn members(&self, class: usize) -> Option<&Members> {
         self.groups.get(*self.group_of.get(class)? as usize)
+    }
+
+    /// The number of the ports that a destination declares, where these count.
+    fn ports(&self, members: &Members, destination: usize) -> u32 {
+        if members.is_named { self.declared.get(destination).copied().unwrap_or_default() } else { 0 }
+    }
+
+    fn of<'s>(&'s self, members: &'s Members, asking: Asking<'_, 'w>) -> &'s Group {
+        members.group.get_or_init(|| self.made(members, asking))
+    }
+
+    /// Asks about each kind of peer of a group.
+    fn made(&self, members: &Members, asking: Asking<'_, 'w>) -> Group {
+        let Some(first) = members.classes.first().copied() else { return Group::default() };
+        let count = self.declared.len();
+        let rules = rules(asking.matrix, self.direction, first);
+        let mut fars = self.fars.lock().unwrap_or_else(PoisonError::into_inner);
+        let (named, differ) = fars.kinds(&self.asked, &rules, names_ports);
+        drop(fars);
+        let mut group = Group { peers: Peers::new(count, named), ..Group::default() };
+        let ask = |subject: usize, peer: usize| self.ask(asking, subject, peer);
+        match self.direction {
+            // The destination is one of the group.
+            Direction::Ingress => {
+                let one = [first];
+                let subjects = if members.is_named { &self.one_of_each(&members.classes) } else { one.as_slice() };
+                for subject in subjects {
+                    let ports = self.ports(members, *subject);
+                    group.ask(|_| ports, 1, count, |peer| ask(*subject, peer));
+                }
+            }
+            // Those that no rule names differ only for rules that name nobody.
+            Direction::Egress => {
+                let rest = if differ { count } else { 1 };
+                group.ask(|peer| self.ports(members, peer), rest, count, |peer| ask(first, peer));
+            }
+        }
+        let mut rest = group.openings.iter().filter(|((kind, _), _)| *kind == 0).map(|(_, opening)| *opening);
+        // Where the rules name every peer, there is no rest.
+        let one = rest.next().unwrap_or(Openings::NOTHING);
+        group.rest = rest.all(|other| other == one).then_some(one);
+        group
+    }
+
+    fn ask(&self, Asking { matrix, questions, openings }: Asking<'_, 'w>, subject: usize, peer: usize) -> u32 {
+        let ends = ends(matrix, (self.direction, self.family), subject, peer);
+        let opening = ends.map(|ends| questions.opening(matrix, self.direction, subject, ends));
+        opening.map_or(Openings::NOTHING, |opening| openings.number(opening))
+    }
+
+    /// Of classes that declare the same ports the first.
+    fn one_of_each(&self, classes: &[usize]) -> Vec<usize> {
+        let mut seen = HashSet::new();
+        classes.iter().copied().filter(|class| seen.insert(self.declared.get(*class))).collect()
     }
 }
 
@@ -150,83 +234,18 @@ fn ends<'w>(
     Some(if direction == Direction::Egress { (own, other) } else { (other, own) })
 }
 
-struct Builder<'m, 'w> {
-    matrix: &'m Matrix<'w>,
-    direction: Direction,
-    family: Family,
-    fars: Fars,
+/// What a class is itself to those of its rules that look at both ends.
+fn near(matrix: &Matrix<'_>, (direction, family): (Direction, Family), class: usize, rules: &[&Rule]) -> Vec<Standing> {
+    let Some(end) = matrix.class(class).map(|subject| End::pods(subject, family)) else { return Vec::new() };
+    let is_source = direction == Direction::Egress;
+    let conditions = rules.iter().filter_map(|rule| rule.conditions.as_deref());
+    let near = conditions.map(|conditions| (conditions.far(direction.opposite()), is_source));
+    near.map(|near| conditions::standing(matrix.world, near, &end, class)).collect()
 }
 
-impl<'w> Builder<'_, 'w> {
-    /// The classes of each group, and the group of each class.
-    fn groups(&self) -> (Vec<Vec<usize>>, Vec<u32>) {
-        let mut numbers: HashMap<(&[usize], Vec<Standing>), usize> = HashMap::new();
-        let mut members: Vec<Vec<usize>> = Vec::new();
-        let group_of = (0..self.matrix.world.classes.len()).map(|class| {
-            let key = (self.matrix.applied(self.direction, class), self.near(class));
-            let number = *numbers.entry(key).or_insert(members.len());
-            if number == members.len() {
-                members.push(Vec::new());
-            }
-            if let Some(list) = members.get_mut(number) {
-                list.push(class);
-            }
-            u32::try_from(number).unwrap_or(u32::MAX)
-        });
-        let group_of = group_of.collect();
-        (members, group_of)
-    }
-
-    /// What a class is itself to the rules that look at both ends.
-    fn near(&self, class: usize) -> Vec<Standing> {
-        let Some(end) = self.matrix.class(class).map(|subject| End::pods(subject, self.family)) else {
-            return Vec::new();
-        };
-        let is_source = self.direction == Direction::Egress;
-        let conditions = self.rules(class).into_iter().filter_map(|(_, rule)| rule.conditions.as_deref());
-        let near = conditions.map(|conditions| (conditions.far(self.direction.opposite()), is_source));
-        near.map(|near| conditions::standing(self.matrix.world, near, &end, class)).collect()
-    }
-
-    /// The rules that a class is asked about, by their numbers.
-    fn rules(&self, class: usize) -> Vec<(usize, &'w Rule)> {
-        let of = |policy: &usize| {
-            let rules = self.matrix.world.policies.get(*policy).and_then(|p| p.rules(self.direction));
-            (self.fars.first(*policy)..).zip(rules.unwrap_or_default())
-        };
-        self.matrix.applied(self.direction, class).iter().flat_map(of).collect()
-    }
-
-    fn group(&mut self, members: &[usize], declared: &[u32], ask: &mut impl FnMut(usize, usize) -> u32) -> Group {
-        let Some(first) = members.first().copied() else { return Group::default() };
-        let rules = self.rules(first);
-        let is_named = rules.iter().any(|(_, rule)| names_ports(rule));
-        let peers = Peers::new(declared.len(), self.fars.kinds(rules.iter().map(|(number, _)| *number)));
-        let mut group = Group { peers, is_named, ..Group::default() };
-        match self.direction {
-            // The destination is one of the group.
-            Direction::Ingress => {
-                let subjects = if is_named { one_of_each(members, declared) } else { vec![first] };
-                for subject in subjects {
-                    let ports = if is_named { declared.get(subject).copied().unwrap_or_default() } else { 0 };
-                    group.ask(|_| ports, 1, declared.len(), |peer| ask(subject, peer));
-                }
-            }
-            Direction::Egress if !is_named => group.ask(|_| 0, 1, declared.len(), |peer| ask(first, peer)),
-            Direction::Egress => {
-                // Those that no rule names differ only for rules that name nobody.
-                let differ = rules.iter().any(|(number, rule)| self.fars.is_anyone(*number) && names_ports(rule));
-                let rest = if differ { declared.len() } else { 1 };
-                let ports = |peer: usize| declared.get(peer).copied().unwrap_or_default();
-                group.ask(ports, rest, declared.len(), |peer| ask(first, peer));
-            }
-        }
-        let mut rest = group.openings.iter().filter(|((kind, _), _)| *kind == 0).map(|(_, opening)| *opening);
-        // Where the rules name every peer, there is no rest.
-        let one = rest.next().unwrap_or(Openings::NOTHING);
-        group.rest = rest.all(|other| other == one).then_some(one);
-        group
-    }
+/// The rules that a class is asked about.
+fn rules<'w>(matrix: &Matrix<'w>, direction: Direction, class: usize) -> Vec<&'w Rule> {
+    matrix.isolating(direction, class).flat_map(|policy| policy.rules(direction).unwrap_or_default()).collect()
 }
 
 impl Group {
@@ -252,12 +271,6 @@ fn names_ports(rule: &Rule) -> bool {
     let is_name = |port: &PortMatch| matches!(port, PortMatch::Named { .. });
     rule.ports.iter().flatten().any(is_name)
         || rule.conditions.as_deref().is_some_and(|conditions| conditions::names_ports(&conditions.destination))
-}
-
-/// Of classes that declare the same ports the first.
-fn one_of_each(members: &[usize], declared: &[u32]) -> Vec<usize> {
-    let mut seen = HashSet::new();
-    members.iter().copied().filter(|class| seen.insert(declared.get(*class))).collect()
 }
 
 /// By class a number for the ports that it declares.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::*;
+use super::{super::open::Opening, *};
 use crate::{
     engine::{
         evaluate::Evaluation,
@@ -16,8 +16,9 @@ use crate::{
 struct Told<'w> {
     world: &'w World,
     questions: Questions,
+    matrix: Matrix<'w>,
     openings: Openings,
-    sides: Sides,
+    sides: Sides<'w>,
 }
 
 impl<'w> Told<'w> {
@@ -25,24 +26,32 @@ impl<'w> Told<'w> {
     #[track_caller]
     fn new(world: &'w World, direction: Direction, family: Family) -> Self {
         let (matrix, questions) = (Matrix::new(world), Questions::of(&[world]));
-        let mut openings = Openings::new(&questions);
-        let sides = Sides::new(&matrix, (direction, family), &questions, &mut openings);
-        let told = Self { world, questions, openings, sides };
+        let (openings, sides) = (Openings::new(&questions), Sides::new(&matrix, direction, family));
+        let told = Self { world, questions, matrix, openings, sides };
+        let matrix = &told.matrix;
         let classes = 0..world.classes.len();
         for subject in classes.clone() {
-            let only = told.sides.only(subject);
+            let only = told.only(subject);
             for peer in classes.clone() {
-                let ends = ends(&matrix, (direction, family), subject, peer).unwrap();
-                let single = told.questions.opening(&matrix, direction, subject, ends);
+                let ends = ends(matrix, (direction, family), subject, peer).unwrap();
+                let single = told.questions.opening(matrix, direction, subject, ends);
                 let place = [subject, peer].map(|class| world.classes[class].workload.to_string());
-                let number = told.sides.opening(subject, peer);
-                assert_eq!(told.openings.get(number), Some(&single), "{direction:?} {family:?} {place:?}");
+                let number = told.sides.opening(told.asking(), subject, peer);
+                assert_eq!(told.openings.get(number).as_deref(), Some(&single), "{direction:?} {family:?} {place:?}");
                 let is_among = only.is_none_or(|only| only.contains(&u32::try_from(peer).unwrap()));
                 assert!(is_among || number == Openings::NOTHING, "{direction:?} {family:?} {place:?} is left out");
             }
         }
-        told.hold_outside(&matrix, direction, family);
+        told.hold_outside(matrix, direction, family);
         told
+    }
+
+    const fn asking(&self) -> Asking<'_, 'w> {
+        Asking { matrix: &self.matrix, questions: &self.questions, openings: &self.openings }
+    }
+
+    fn only(&self, subject: usize) -> Option<&[u32]> {
+        self.sides.only(self.asking(), subject)
     }
 
     /// Classes of one number have the same flows with addresses outside.
@@ -61,8 +70,8 @@ impl<'w> Told<'w> {
 
     /// What passes one side, for people.
     fn open(&self, subject: &str, peer: &str) -> String {
-        let number = self.sides.opening(index(self.world, subject), index(self.world, peer));
-        open_text(&self.questions.one(self.openings.get(number).unwrap().clone()))
+        let number = self.sides.opening(self.asking(), index(self.world, subject), index(self.world, peer));
+        open_text(&self.questions.one(Opening::clone(&self.openings.get(number).unwrap())))
     }
 
     /// The same with several peers.
@@ -119,7 +128,7 @@ fn a_named_port_of_ingress_is_the_one_that_each_destination_declares() {
     let group = |app| told.sides.group_number(index(&world, app));
     assert_eq!(group("shop/db"), group("shop/api"), "they declare the same");
     assert_ne!(group("shop/db"), group("shop/cache"));
-    assert_eq!(told.sides.only(index(&world, "shop/db")).unwrap().len(), 1, "nobody else is asked about");
+    assert_eq!(told.only(index(&world, "shop/db")).unwrap().len(), 1, "nobody else is asked about");
 }
 
 #[test]
@@ -138,7 +147,7 @@ fn a_named_port_to_anyone_tells_apart_peers_that_no_rule_names() {
     let world = world(&cluster(), &[all("p", "Egress", &json!([{"ports": [{"port": "http"}]}]))]);
     let told = egress(&world);
     assert_eq!(told.opens("shop/web", ["shop/db", "shop/cache", "shop/none"]), ["8080/TCP", "6379/TCP", NONE]);
-    assert!(told.sides.only(index(&world, "shop/web")).is_none(), "all have to be asked about");
+    assert!(told.only(index(&world, "shop/web")).is_none(), "all have to be asked about");
 }
 
 #[test]
@@ -168,7 +177,7 @@ fn peers_are_told_apart_by_all_rules_that_name_them() {
         "another policy's rules are not its"
     );
     let named = ["shop/api", "shop/cache", "shop/db"].map(|app| u32::try_from(index(&world, app)).unwrap());
-    assert_eq!(told.sides.only(index(&world, "shop/none")), Some(named.as_slice()));
+    assert_eq!(told.only(index(&world, "shop/none")), Some(named.as_slice()));
 }
 
 #[test]
