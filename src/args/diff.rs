@@ -73,7 +73,8 @@ pub async fn diff(args: DiffArgs, global: &Global) -> Result<u8, Failure> {
     let worlds = ManuallyDrop::new(sets::timed("classes", worlds));
     let (was, is) = &*worlds;
     let questions = Questions::of(&[was, is]);
-    let compiled = || (Reach::asking(was, questions.clone()), Reach::asking(is, questions));
+    let asking = |world| Reach::asking(world, questions.clone());
+    let compiled = || parallel::both(|| asking(was), || asking(is));
     let compiled = ManuallyDrop::new(sets::timed("compile", compiled));
     let (was, is) = &*compiled;
     let comparison = ManuallyDrop::new(sets::timed("compare", || Comparison::new(was, is)));

@@ -81,8 +81,9 @@ pub async fn explain(args: ExplainArgs, global: &Global) -> Result<u8, Failure> 
     }
     let [source, destination, port] = [source, destination, port].map(Option::unwrap_or_default);
     let answers = question.explain(&source, &destination, &port).map_err(Failure::usage)?;
-    let text = told(&answers, &mut Printer::default(), global.output).map_err(Failure::not_told)?;
-    sets::printed(&text)?;
+    let mut text = Vec::new();
+    told(&answers, &mut Printer::default(), global.output, &mut text).map_err(Failure::not_told)?;
+    sets::printed(text)?;
     Ok(u8::from(answers.iter().any(|answer| !answer.is_allowed)))
 }
 
@@ -107,21 +108,14 @@ fn many(question: &Question<'_>, file: &Path, output: Output) -> Result<u8, Fail
         let worker = || {
             let mut printer = Printer::default();
             let pieces = &pieces;
-            move |piece: usize| {
-                let flows = pieces.get(piece).copied().unwrap_or_default().iter();
-                let answers = flows.map(|(number, line)| (*number, answer(question, line, &mut printer, output)));
-                answers.collect::<Vec<_>>()
-            }
+            move |piece: usize| answered(question, pieces.get(piece).copied().unwrap_or_default(), &mut printer, output)
         };
-        let written = parallel::in_order(pieces.len(), worker, |answers| {
-            answers.into_iter().try_for_each(|(number, answer)| {
-                let text = answer.unwrap_or_else(|error| {
-                    tracing::error!("{file_name}:{number}: {error}");
-                    code = USAGE;
-                    bad(number, &error, output)
-                });
-                out.write_all(text.as_bytes())
-            })
+        let written = parallel::in_order(pieces.len(), worker, |(text, wrong)| {
+            for (number, error) in wrong {
+                tracing::error!("{file_name}:{number}: {error}");
+                code = USAGE;
+            }
+            out.write_all(&text)
         });
         if written.is_err() {
             return sets::written(written);
@@ -129,6 +123,24 @@ fn many(question: &Question<'_>, file: &Path, output: Output) -> Result<u8, Fail
     }
     sets::written(out.flush())?;
     Ok(code)
+}
+
+/// The answers to some lines, and the lines that mean nothing. It is one text: what one thread gives to another is paid
+/// for by the piece.
+fn answered(
+    question: &Question<'_>,
+    flows: &[(u64, Vec<u8>)],
+    printer: &mut Printer,
+    output: Output,
+) -> (Vec<u8>, Vec<(u64, String)>) {
+    let (mut text, mut wrong) = (Vec::with_capacity(flows.len() * USUAL), Vec::new());
+    for (number, line) in flows {
+        if let Err(error) = answer(question, line, printer, output, &mut text) {
+            text.extend(bad(*number, &error, output).into_bytes());
+            wrong.push((*number, error));
+        }
+    }
+    (text, wrong)
 }
 
 /// The next lines with flows, each with its number; none at the end.
@@ -158,7 +170,14 @@ fn next(lines: &mut impl BufRead, line: &mut Vec<u8>, number: u64) -> io::Result
     Ok(is_there)
 }
 
-fn answer(question: &Question<'_>, line: &[u8], printer: &mut Printer, output: Output) -> Result<String, String> {
+/// Appends the answers to a flow; nothing where it means nothing.
+fn answer(
+    question: &Question<'_>,
+    line: &[u8],
+    printer: &mut Printer,
+    output: Output,
+    out: &mut Vec<u8>,
+) -> Result<(), String> {
     let line = std::str::from_utf8(line).map_err(|_| "the line is not UTF-8 text".to_owned())?;
     if line.chars().any(|c| c.is_control() && c != '\t') {
         return Err("the line has control characters: is it the right file?".to_owned());
@@ -168,18 +187,21 @@ fn answer(question: &Question<'_>, line: &[u8], printer: &mut Printer, output: O
         return Err(format!("`{line}` is no flow: write SRC DST PORT/PROTOCOL"));
     };
     let answers = question.explain(source, destination, port).map_err(|unknown| unknown.to_string())?;
-    told(&answers, printer, output).map_err(|error| error.to_string())
+    let before = out.len();
+    told(&answers, printer, output, out).map_err(|error| {
+        out.truncate(before);
+        error.to_string()
+    })
 }
 
-fn told(answers: &[Answer], printer: &mut Printer, output: Output) -> serde_json::Result<String> {
-    let mut text = String::with_capacity(answers.len() * USUAL);
+fn told(answers: &[Answer], printer: &mut Printer, output: Output, out: &mut Vec<u8>) -> serde_json::Result<()> {
     for answer in answers {
         match output {
-            Output::Json | Output::Jsonl => printer.json(answer, &mut text)?,
-            _ => text.push_str(&to_text(answer)),
+            Output::Json | Output::Jsonl => printer.json(answer, out)?,
+            _ => out.extend(to_text(answer).into_bytes()),
         }
     }
-    Ok(text)
+    Ok(())
 }
 
 /// What stands in the place of a line that means nothing, so that the others keep theirs.

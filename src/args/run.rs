@@ -135,7 +135,7 @@ fn print(ended: &Ended, settings: &Settings, global: &Global) {
             _ => text::to_text(report, &options),
         };
         // The verdict stands, and the room and the state have it.
-        if let Err(failure) = sets::printed(&format!("{text}\n")) {
+        if let Err(failure) = sets::printed(format!("{text}\n")) {
             tracing::warn!("{:#}", failure.error);
         }
     }

@@ -111,11 +111,13 @@ impl Reading {
 
     /// Two sets of files by their names.
     pub(super) fn load_both(&self, before: &str, after: &str) -> Result<[InputSet; 2], Failure> {
-        let [before, after] = [self.texts(before)?, self.texts(after)?];
+        let (before, after) = parallel::both(|| self.texts(before), || self.texts(after));
+        let (before, after) = (before?, after?);
         let parsed = timed("parse", || input::parse_all([&before, &after])).map_err(refused)?;
-        let [before, after] = &parsed;
-        let (before, after) = parallel::both(|| self.collected(before), || self.collected(after));
+        let [was, is] = &parsed;
+        let sets = timed("understand", || input::collect_both([was, is], self.options()));
         parallel::dropped(parsed);
+        let [before, after] = sets.map(|set| set.map_err(refused).inspect(tell));
         Ok([before?, after?])
     }
 
@@ -143,15 +145,9 @@ impl Reading {
     /// The set that texts make.
     pub(super) fn understand(&self, texts: &[input::Text]) -> Result<InputSet, Failure> {
         let parsed = timed("parse", || input::parse(texts)).map_err(refused)?;
-        let set = self.collected(&parsed);
+        let set = timed("understand", || input::collect(&parsed, self.options()));
         parallel::dropped(parsed);
-        set
-    }
-
-    fn collected(&self, parsed: &[input::Parsed]) -> Result<InputSet, Failure> {
-        let set = timed("understand", || input::collect(parsed, self.options())).map_err(refused)?;
-        tell(&set);
-        Ok(set)
+        set.map_err(refused).inspect(tell)
     }
 }
 
@@ -227,9 +223,9 @@ pub(super) fn once(names: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result
 }
 
 /// Writes a result that is short enough to be a text.
-pub(super) fn printed(text: &str) -> Result<u8, Failure> {
+pub(super) fn printed(text: impl AsRef<[u8]>) -> Result<u8, Failure> {
     let mut out = io::stdout().lock();
-    written(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+    written(out.write_all(text.as_ref()).and_then(|()| out.flush()))
 }
 
 /// The end of a command whose output was written: a reader that has seen enough (`| head`) is no failure.

@@ -181,10 +181,14 @@ impl World {
     /// Whether `namespaces` × `pods` name pods of `class`, whatever network they use.
     #[must_use]
     pub fn names(&self, namespaces: &NamespaceMatch, pods: &Selector, class: &Class) -> bool {
+        let name = &class.workload.namespace;
+        // Most peers are of the policy's own namespace, and most pods are not: that is the cheapest question.
+        if let NamespaceMatch::Named(wanted) = namespaces {
+            return wanted == name && pods.matches(&class.labels);
+        }
         if !pods.matches(&class.labels) {
             return false;
         }
-        let name = &class.workload.namespace;
         match self.namespaces.get(name) {
             Some(labels) => namespaces.matches(name, labels),
             None => namespaces.matches(name, &self.namespace_labels(name)),

@@ -1,6 +1,11 @@
 //! From documents to what the engine asks about.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::BTreeSet,
+    mem,
+    net::IpAddr,
+    sync::{Mutex, PoisonError},
+};
 
 use foldhash::HashMap;
 
@@ -11,6 +16,7 @@ use super::{
     pods::{self, Template},
     policies::{self, Places},
     things,
+    understand::{self, Object, Understood, group},
 };
 use crate::{
     engine::{
@@ -96,9 +102,20 @@ impl InputSet {
 /// # Errors
 /// Everything that is no Kubernetes object, cannot be understood, or is declared twice in two ways.
 pub fn collect(parsed: &[Parsed], options: Options) -> Result<InputSet, Faults> {
+    collected(parsed, understand::each(parsed, options.lenient), options)
+}
+
+/// Makes two sets, as [`collect`] does; files that both have are understood once.
+pub fn collect_both([before, after]: [&[Parsed]; 2], options: Options) -> [Result<InputSet, Faults>; 2] {
+    let [was, is] = understand::both([before, after], options.lenient);
+    let was = Mutex::new(was);
+    let taken = || mem::take(&mut *was.lock().unwrap_or_else(PoisonError::into_inner));
+    let (before, after) = parallel::both(|| collected(before, taken(), options), || collected(after, is, options));
+    [before, after]
+}
+
+fn collected(parsed: &[Parsed], understood: Vec<Vec<Understood>>, options: Options) -> Result<InputSet, Faults> {
     let mut collector = Collector { options, ..Collector::default() };
-    // Most of the work is with policies and pod templates, each of which is understood by itself.
-    let understood = parallel::each(parsed, |file| understood(file, options.lenient));
     for (file, understood) in parsed.iter().zip(understood) {
         for ((index, document), understood) in file.documents.iter().enumerate().zip(understood) {
             match understood {
@@ -113,58 +130,6 @@ pub fn collect(parsed: &[Parsed], options: Options) -> Result<InputSet, Faults> 
     collector.finished()
 }
 
-/// A document by itself.
-enum Understood {
-    /// One with a policy, or what is wrong with it; and what is odd.
-    Policy(Result<PolicyDocument, Vec<Fault>>, Vec<ManifestError>),
-    /// Another one; `None` where it decides nothing about flows.
-    Object(Result<Option<Object>, ManifestError>),
-}
-
-/// An object's name, and its pod template if its kind has one.
-type Object = (Workload, Option<Result<Template, ManifestError>>);
-
-/// The documents of a file, each by itself.
-fn understood(file: &Parsed, lenient: bool) -> Vec<Understood> {
-    let of = |(index, document): (usize, &Document)| {
-        let version = document.api_version();
-        let group = group(version);
-        if version.is_empty() || !policies::concerns(group, document.kind()) {
-            return Understood::Object(object(&file.source, document, group));
-        }
-        let mut warnings = Vec::new();
-        let place = (&file.source, document, file.origins.get(index));
-        Understood::Policy(policies::document(place, (version, group), lenient, &mut warnings), warnings)
-    };
-    file.documents.iter().enumerate().map(of).collect()
-}
-
-/// What a document is, if it is of a kind that decides something.
-fn object(source: &Source, document: &Document, group: &str) -> Result<Option<Object>, ManifestError> {
-    let kind = document.kind();
-    let path = template_path(group, kind);
-    let is_slice = group == "discovery.k8s.io" && kind == "EndpointSlice";
-    let is_version = policies::CALICO.contains(&group) && kind == "ClusterInformation";
-    let is_plain = group.is_empty() && PLAIN.contains(&kind);
-    if !(path.is_some() || is_version || is_slice || is_plain) {
-        return Ok(None);
-    }
-    let cursor = Cursor { file: &source.shown, node: &document.root, name: "the document" };
-    cursor.names()?;
-    let name = cursor.text_at(&["metadata", "name"])?;
-    let name = name.map_or_else(|| cursor.text_at(&["metadata", "generateName"]), |name| Ok(Some(name)))?;
-    let Some(name) = name else { return Err(cursor.fault(format!("a {kind} without `metadata.name`"))) };
-    let namespace = cursor.text_at(&["metadata", "namespace"])?.unwrap_or("default");
-    let namespace = if is_version || matches!(kind, "Namespace" | "Node") { "" } else { namespace };
-    let id = Workload { kind: kind.to_owned(), namespace: namespace.to_owned(), name: name.to_owned() };
-    let template = path.map(|path| pods::template(cursor, id.clone(), path));
-    Ok(Some((id, template)))
-}
-
-fn group(version: &str) -> &str {
-    version.split_once('/').map_or("", |(group, _)| group)
-}
-
 #[derive(Default)]
 struct Collector<'d> {
     options: Options,
@@ -176,20 +141,6 @@ struct Collector<'d> {
     ends: ServiceEnds,
     seen: HashMap<(String, Workload), (&'d Source, &'d Node)>,
     faults: Vec<Fault>,
-}
-
-/// Kinds of the core group that decide something about flows, besides those with templates.
-const PLAIN: [&str; 5] = ["Namespace", "Node", "Pod", "Service", "ServiceAccount"];
-
-/// Where a kind has its pod template.
-fn template_path(group: &str, kind: &str) -> Option<&'static [&'static str]> {
-    match (group, kind) {
-        ("apps" | "extensions", "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet")
-        | ("batch", "Job")
-        | ("", "ReplicationController") => Some(&["spec", "template"]),
-        ("batch", "CronJob") => Some(&["spec", "jobTemplate", "spec", "template"]),
-        _ => None,
-    }
 }
 
 impl<'d> Collector<'d> {

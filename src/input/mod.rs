@@ -25,8 +25,9 @@ mod schema;
 #[cfg(test)]
 mod tests;
 mod things;
+mod understand;
 
-pub use collect::{InputSet, Options, collect};
+pub use collect::{InputSet, Options, collect, collect_both};
 pub use comments::Comments;
 pub use fault::{Fault, Faults};
 pub use files::{Source, Text};

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// A pod or a template with its object's owner, before the top-most one is known.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Template {
     pub object: Workload,
     pub owner: Option<Owner>,

@@ -314,3 +314,31 @@ fn each_file_with_the_same_broken_content_is_told_and_none_twice() {
         faults.0.iter().map(|fault| fault.to_string().split(':').next().unwrap().to_owned()).collect();
     assert_eq!(told, ["in/a.yaml", "in/b.yaml", "in/c.yaml"], "{faults}");
 }
+
+#[test]
+fn what_two_sets_have_in_common_is_the_same_as_if_each_were_alone() {
+    let with = |extra: &str| policy(&format!("  podSelector: {{}}\n{extra}"));
+    let shared = format!("{}\n---\napiVersion: v1\nkind: Pod\nmetadata: {{name: web, namespace: shop}}", with(""));
+    let other = with("").replace("name: p", "name: other");
+    let odd = with("  priority: 1").replace("name: p", "name: odd");
+    let broken = with("  ingress: [{ports: [{port: 0}]}]").replace("name: p", "name: broken");
+    let sets = |before: &[(&str, &str)], after: &[(&str, &str)]| {
+        let (before, mut after) = (texts(before), texts(after));
+        for text in &mut after {
+            text.source.shown = format!("second/{}", text.source.name);
+        }
+        let [was, is] = parse_all([&before, &after]).unwrap();
+        let options = Options { lenient: true, ties: None };
+        let alone = [&was, &is].map(|parsed| format!("{:?}", collect(parsed, options)));
+        let both = collect_both([&was, &is], options);
+        assert_eq!(both.each_ref().map(|set| format!("{set:?}")), alone);
+        both
+    };
+    let files = [("a.yaml", shared.as_str()), ("b.yaml", &other), ("odd.yaml", &odd)];
+    let [_, after] = sets(&files, &[("a.yaml", &shared), ("moved/b.yaml", &other), ("odd.yaml", &odd)]);
+    let after = after.unwrap();
+    assert_eq!(after.documents[1].origins.document.as_ref().unwrap().file, "moved/b.yaml");
+    assert!(after.warnings[0].starts_with("second/odd.yaml:6:3"), "{:?}", after.warnings);
+    let both = sets(&[("a.yaml", &broken)], &[("a.yaml", &broken)]).map(|set| set.unwrap_err().to_string());
+    assert!(both[0].starts_with("in/a.yaml") && both[1].starts_with("second/a.yaml"), "{both:?}");
+}

@@ -67,7 +67,7 @@ impl Printer {
     ///
     /// # Errors
     /// None that an answer could give rise to.
-    pub fn json(&mut self, answer: &Answer, out: &mut String) -> serde_json::Result<()> {
+    pub fn json(&mut self, answer: &Answer, out: &mut Vec<u8>) -> serde_json::Result<()> {
         let flow = Flow {
             source: &answer.source,
             destination: &answer.destination,
@@ -75,19 +75,20 @@ impl Printer {
             port: answer.port,
             family: families_json(answer.families),
         };
-        let (flow, entries) = (serde_json::to_string(&flow)?, serde_json::to_string(&answer.entries)?);
-        let decision = decision(answer.is_allowed);
-        out.extend(["{\"schema\":\"", SCHEMA, "\",\"flow\":", &flow, ",\"decision\":\"", decision, "\""]);
-        out.push_str(",\"egress\":");
+        add(out, &["{\"schema\":\"", SCHEMA, "\",\"flow\":"]);
+        serde_json::to_writer(&mut *out, &flow)?;
+        add(out, &[",\"decision\":\"", decision(answer.is_allowed), "\",\"egress\":"]);
         self.side(&answer.egress, out)?;
-        out.push_str(",\"ingress\":");
+        add(out, &[",\"ingress\":"]);
         self.side(&answer.ingress, out)?;
-        out.extend([",\"entries\":", &entries, "}\n"]);
+        add(out, &[",\"entries\":"]);
+        serde_json::to_writer(&mut *out, &answer.entries)?;
+        add(out, &["}\n"]);
         Ok(())
     }
 
     /// Appends one side, as [`Sided`] is written.
-    fn side(&mut self, side: &SideAnswer, out: &mut String) -> serde_json::Result<()> {
+    fn side(&mut self, side: &SideAnswer, out: &mut Vec<u8>) -> serde_json::Result<()> {
         let SideAnswer { isolated, is_allowed, by, note } = side;
         let known = match self.reasons.entry((by.as_ptr().addr(), by.len())) {
             Entry::Occupied(known) => known.into_mut(),
@@ -97,9 +98,17 @@ impl Printer {
             }
         };
         let isolated = if *isolated { "true" } else { "false" };
-        out.extend(["{\"isolated\":", isolated, ",\"decision\":\"", decision(*is_allowed), "\",\"by\":", &known.1]);
-        out.extend([",\"note\":", &serde_json::to_string(note)?, "}"]);
+        add(out, &["{\"isolated\":", isolated, ",\"decision\":\"", decision(*is_allowed), "\",\"by\":", &known.1]);
+        add(out, &[",\"note\":"]);
+        serde_json::to_writer(&mut *out, note)?;
+        add(out, &["}"]);
         Ok(())
+    }
+}
+
+fn add(out: &mut Vec<u8>, parts: &[&str]) {
+    for part in parts {
+        out.extend_from_slice(part.as_bytes());
     }
 }
 
@@ -214,8 +223,9 @@ mod tests {
         let mut printer = Printer::default();
         for (out, into) in [(&first, &second), (&second, &first), (&first, &first)] {
             let answer = answer(side(out, None), side(into, Some("a \"note\"")));
-            let mut line = String::new();
+            let mut line = Vec::new();
             printer.json(&answer, &mut line).unwrap();
+            let line = String::from_utf8(line).unwrap();
             assert!(line.ends_with("}\n") && line.lines().count() == 1, "{line}");
             let told: Value = serde_json::from_str(&line).unwrap();
             for (side, word) in [(&answer.egress, "egress"), (&answer.ingress, "ingress")] {

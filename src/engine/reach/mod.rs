@@ -13,8 +13,9 @@ mod sides;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{collections::BTreeSet, net::IpAddr, sync::OnceLock};
 
+use foldhash::HashMap;
 use ipnet::IpNet;
 
 use self::{
@@ -27,7 +28,7 @@ use super::{
     world::{self, Class, End, Family, World},
 };
 use crate::{
-    model::{Direction, Policy, PortSet},
+    model::{Direction, Policy, PortSet, Workload},
     parallel,
 };
 
@@ -49,11 +50,15 @@ pub struct Reach<'w> {
     /// The policies and classes.
     pub matrix: Matrix<'w>,
     points: Vec<Point>,
+    /// By namespace and name: where the points of workloads of that name are.
+    names: OnceLock<Names>,
     egress: Way<'w>,
     ingress: Way<'w>,
     known: BTreeSet<IpAddr>,
     questions: Questions,
 }
+
+type Names = HashMap<String, HashMap<String, std::ops::Range<usize>>>;
 
 /// One direction.
 struct Way<'w> {
@@ -90,7 +95,7 @@ impl<'w> Reach<'w> {
             || Way::new(&matrix, Direction::Ingress, &questions),
         );
         let known = world.classes.iter().filter(|c| !c.host_network).flat_map(|c| c.ips.iter().copied()).collect();
-        let mut reach = Self { matrix, points: Vec::new(), egress, ingress, known, questions };
+        let mut reach = Self { matrix, points: Vec::new(), names: OnceLock::new(), egress, ingress, known, questions };
         reach.points = points::points(&reach);
         reach
     }
@@ -120,11 +125,10 @@ impl<'w> Reach<'w> {
     pub fn named(&self, namespace: &str, name: &str) -> impl Iterator<Item = &Point> {
         let nodes = self.points.partition_point(|point| !point.is_node());
         let (own, nodes) = self.points.split_at(nodes);
-        let key =
-            |point: &Point| (point.workload.namespace.as_str(), point.workload.name.as_str()).cmp(&(namespace, name));
-        let first = own.partition_point(|point| key(point).is_lt());
-        let own = own.iter().skip(first).take_while(move |point| key(point).is_eq());
-        own.chain(nodes.iter().filter(move |point| key(point).is_eq()))
+        let range = self.names.get_or_init(|| names(own)).get(namespace).and_then(|names| names.get(name));
+        let own = range.and_then(|range| own.get(range.clone())).unwrap_or_default();
+        let is_named = move |point: &&Point| point.workload.namespace == namespace && point.workload.name == name;
+        own.iter().chain(nodes.iter().filter(is_named))
     }
 
     /// What is asked of protocols without ports.
@@ -236,6 +240,22 @@ impl<'w> Reach<'w> {
         };
         self.questions.one(self.questions.opening(&self.matrix, direction, class, ends))
     }
+}
+
+/// Where the points of each name are: they are sorted.
+fn names(points: &[Point]) -> Names {
+    let mut names = Names::default();
+    let mut first = 0;
+    for same in
+        points.chunk_by(|a, b| (&a.workload.namespace, &a.workload.name) == (&b.workload.namespace, &b.workload.name))
+    {
+        if let Some(point) = same.first() {
+            let Workload { namespace, name, .. } = point.workload.clone();
+            names.entry(namespace).or_default().insert(name, first..first + same.len());
+        }
+        first += same.len();
+    }
+    names
 }
 
 /// "Traffic is allowed to a pod … if the traffic source is the pod's local node" (NetworkPolicySpec.ingress).
