@@ -163,12 +163,8 @@ impl Track {
                 self.text.clone_from(&seen.text);
                 self.ephemeral = seen.ephemeral;
             }
-            Purpose::Target(index) => {
-                self.target.insert(*index, seen.outcome);
-            }
-            Purpose::Source(index) => {
-                self.source.insert(*index, seen.outcome);
-            }
+            Purpose::Target(index) => learn(&mut self.target, *index, seen.outcome),
+            Purpose::Source(index) => learn(&mut self.source, *index, seen.outcome),
             Purpose::Service(index, own) => self.services.note(*index, *own, seen.outcome),
         }
     }
@@ -206,17 +202,23 @@ impl Track {
         self.seen.iter().rev().take_while(|look| !real(look.outcome)).count()
     }
 
-    /// Two tries in a row, far enough apart, were not open.
+    /// Two tries, far enough apart, were not open, and none between them was.
     fn is_steadily_denied(&self) -> bool {
-        let last = self.seen.last();
-        let first = self.seen.iter().rev().take_while(|look| is_silent(look.outcome)).last();
-        are_apart(first, last)
+        let silent = || self.told().rev().take_while(|look| is_silent(look.outcome));
+        are_apart(silent().last(), silent().next())
     }
 
-    /// Whether it was tried twice, far enough apart: one look, with its controls only in the second, is none.
+    /// Whether it was tried twice, far enough apart: one look, with its controls only in the second, is none. A control
+    /// that was cut each time is waited for, but not for ever.
     #[must_use]
     pub fn was_tried_twice(&self) -> bool {
-        are_apart(self.seen.first(), self.seen.last())
+        let is_waited_for = !self.target.is_empty() && !self.target.values().any(|outcome| tells(*outcome));
+        are_apart(self.told().next(), self.told().next_back()) && (!is_waited_for || self.told().count() > TRIES)
+    }
+
+    /// The tries that showed something. One that was cut, or not made, is none: a node under load cuts many.
+    fn told(&self) -> impl DoubleEndedIterator<Item = &Look> {
+        self.seen.iter().filter(|look| tells(look.outcome))
     }
 
     fn controls_are_good(&self) -> bool {
@@ -336,6 +338,19 @@ impl Track {
             Outcome::Refused => Some((node.clone(), DenialLook::Reject)),
             _ => None,
         }
+    }
+}
+
+/// Whether a try showed something.
+const fn tells(outcome: Outcome) -> bool {
+    !matches!(outcome, Outcome::Cut | Outcome::NotProbed)
+}
+
+/// Takes what a control showed; a try that shows nothing takes nothing away.
+fn learn(known: &mut BTreeMap<usize, Outcome>, index: usize, outcome: Outcome) {
+    let is_better = |known: &Outcome| tells(outcome) || !tells(*known);
+    if known.get(&index).is_none_or(is_better) {
+        known.insert(index, outcome);
     }
 }
 

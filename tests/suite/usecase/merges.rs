@@ -1,5 +1,7 @@
 //! Merges that are as they should be, and merges that forget one side.
 
+use std::time::Duration;
+
 use netpol_verify::{
     model::{Decision, FlowResult, Outcome, Strength, Verdict, Why},
     verify::{
@@ -100,6 +102,25 @@ async fn a_closed_flow_is_denied_with_full_controls_however_a_denial_looks() {
         assert_eq!((flow.before, flow.live), (Some(Decision::Allowed), Decision::Denied));
         assert_eq!(flow.observed, if rejects { Outcome::Refused } else { Outcome::Timeout });
         assert_eq!(flow.controls.as_ref().unwrap().strength, Strength::Full, "{flow:#?}");
+    }
+}
+
+/// A node under load: an exec is cut before it tells anything, and each takes longer than the settle time.
+#[tokio::test]
+async fn a_try_that_was_cut_is_none_of_the_two_that_a_denial_takes() {
+    for cut in 1..=6 {
+        let (fake, mut files) = checked().await;
+        fake.push(files.remove("infra/shop/redis.yaml").remove("infra/redis/web.yaml"));
+        {
+            let mut world = fake.world();
+            world.exec_takes = Duration::from_secs(40);
+            world.cuts = [cut].into();
+            // The next look is so late that the two of it cannot be told from each other's time.
+            world.on_sleep = Some(Box::new(|fake| fake.world().elapsed += Duration::from_secs(5)));
+        }
+        let ran = fake.run().await;
+        assert_eq!((ran.exit, ran.verdict()), (0, Verdict::Verified), "{cut} {ran:#?}");
+        assert_eq!(ran.flow(REDIS).observed, Outcome::Timeout);
     }
 }
 
@@ -216,10 +237,10 @@ async fn a_bare_target_pod_deleted_during_the_run_is_pending_and_the_next_run_cl
 #[tokio::test]
 async fn a_data_plane_that_lags_is_waited_for() {
     let (fake, mut files) = checked().await;
-    fake.world().lag = std::time::Duration::from_secs(5);
+    fake.world().lag = Duration::from_secs(5);
     fake.push(files.bank_egress().bank_ingress().remove("infra/shop/redis.yaml"));
     // The run itself begins a minute later: the lag begins there.
-    let until = fake.world().elapsed + std::time::Duration::from_secs(65);
+    let until = fake.world().elapsed + Duration::from_secs(65);
     fake.world().lagging.as_mut().unwrap().0 = until;
     let ran = fake.run().await;
     assert_eq!(ran.exit, 0, "{ran:#?}");

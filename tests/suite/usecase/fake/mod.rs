@@ -135,6 +135,8 @@ pub struct World {
     pub elapsed: Duration,
     pub exec_takes: Duration,
     pub execs: usize,
+    /// The execs that are cut before they tell anything, by their number from 1.
+    pub cuts: BTreeSet<usize>,
     pub asked: BTreeSet<(PodRef, IpAddr, u16)>,
     pub on_probe: Option<Hook>,
     /// A workload whose pods never answer an exec.

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use netpol_verify::{
     model::{
-        Declared, KustomizationRef, KustomizationStatus, ObjectRef, OutboxEntry, PodInfo, PodRef, PolicyRef, Snapshot,
-        State,
+        Declared, KustomizationRef, KustomizationStatus, ObjectRef, OutboxEntry, Outcome, PodInfo, PodRef, PolicyRef,
+        Snapshot, State,
     },
     state::{decode, encode},
     verify::seams::{
@@ -134,6 +134,7 @@ impl Prober for Fake {
             .map(|target| {
                 let mut addresses = Vec::new();
                 let outcome = match target {
+                    _ if world.cuts.contains(&world.execs) => Outcome::Cut,
                     ProbeTarget::Connect { protocol, address, port } => {
                         world.asked.insert((source.pod.clone(), *address, *port));
                         packets::outcome(&world, &source.pod, *protocol, *address, *port)
