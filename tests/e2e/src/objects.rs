@@ -47,6 +47,18 @@ pub fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
+/// Puts a value at a key of the object, or over an element of the list, that stands at a JSON pointer.
+///
+/// # Errors
+/// Neither stands there, or the list is shorter.
+pub fn put(value: &mut Value, at: &str, key: &str, new: Value) -> Result<()> {
+    match value.pointer_mut(at).with_context(|| format!("nothing stands at {at}"))? {
+        Value::Object(fields) => drop(fields.insert(key.to_owned(), new)),
+        list => *list.pointer_mut(&format!("/{key}")).with_context(|| format!("{at} has no {key}"))? = new,
+    }
+    Ok(())
+}
+
 /// The API of one kind; `namespace` is ignored for kinds that have none.
 #[must_use]
 pub fn api(client: &Client, api_version: &str, kind: &str, namespace: &str) -> Api<DynamicObject> {

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use anyhow::{Result, bail};
+use e2e::objects::text;
 use netpol_verify::{
     engine::{conditions::Traffic, evaluate::Evaluation},
     model::{Decision, IpProtocol},
@@ -79,7 +80,7 @@ impl Asked {
     pub fn expected(&self) -> Vec<Expected> {
         let expected = self.flows.iter().map(|flow| {
             let Packet { src, dst, protocol, port, .. } = flow.packet;
-            let (to, port) = flow.service.unwrap_or((dst, port.unwrap_or_default()));
+            let (to, port) = flow.service.unwrap_or_else(|| (dst, port.unwrap_or_default()));
             Expected { from: src, to, protocol: if protocol == 17 { "UDP" } else { "TCP" }, port, allowed: flow.passes }
         });
         expected.collect()
@@ -90,7 +91,7 @@ impl Asked {
     fn through_services(&self) -> Vec<Flow> {
         let mut found = Vec::new();
         let services: Vec<Target> =
-            self.world.others.iter().flat_map(|service| targets(&self.world, service)).collect();
+            self.world.others.iter().filter_map(|service| target(&self.world, service)).collect();
         for source in self.world.plain.pods.iter().filter_map(address) {
             for target in &services {
                 let ends: Vec<Flow> = self.flows.iter().filter(|flow| target.is(flow, source)).copied().collect();
@@ -133,31 +134,29 @@ impl Target {
 }
 
 /// The only port of a drawn Service.
-fn targets(world: &World, service: &Value) -> Option<Target> {
-    if service["kind"] != "Service" {
+fn target(world: &World, service: &Value) -> Option<Target> {
+    if text(service, "/kind") != "Service" {
         return None;
     }
-    let metadata = &service["metadata"];
-    let port = &service["spec"]["ports"][0];
     let is_of = |slice: &&Value| {
-        slice["kind"] == "EndpointSlice"
-            && slice["metadata"]["namespace"] == metadata["namespace"]
-            && slice["metadata"]["labels"]["kubernetes.io/service-name"] == metadata["name"]
+        text(slice, "/kind") == "EndpointSlice"
+            && text(slice, "/metadata/namespace") == text(service, "/metadata/namespace")
+            && text(slice, "/metadata/labels/kubernetes.io~1service-name") == text(service, "/metadata/name")
     };
     let mut ends = Vec::new();
     for slice in world.others.iter().filter(is_of) {
-        let Some(port) = number(&slice["ports"][0]["port"]) else { continue };
-        let endpoints = slice["endpoints"].as_array().into_iter().flatten();
-        let addresses = endpoints.filter_map(|endpoint| endpoint["addresses"][0].as_str()?.parse().ok());
+        let Some(port) = number(slice, "/ports/0/port") else { continue };
+        let endpoints = slice.pointer("/endpoints").and_then(Value::as_array).into_iter().flatten();
+        let addresses = endpoints.filter_map(|endpoint| text(endpoint, "/addresses/0").parse().ok());
         ends.extend(addresses.map(|address: IpAddr| (address, port)));
     }
-    let address = service["spec"]["clusterIP"].as_str()?.parse().ok()?;
-    let protocol = if port["protocol"] == "UDP" { 17 } else { 6 };
-    Some(Target { address, port: number(&port["port"])?, protocol, ends })
+    let address = text(service, "/spec/clusterIP").parse().ok()?;
+    let protocol = if text(service, "/spec/ports/0/protocol") == "UDP" { 17 } else { 6 };
+    Some(Target { address, port: number(service, "/spec/ports/0/port")?, protocol, ends })
 }
 
-fn number(value: &Value) -> Option<u16> {
-    value.as_u64()?.try_into().ok()
+fn number(value: &Value, at: &str) -> Option<u16> {
+    value.pointer(at)?.as_u64()?.try_into().ok()
 }
 
 fn address(pod: &k8s_openapi::api::core::v1::Pod) -> Option<IpAddr> {

@@ -60,10 +60,10 @@ async fn all_rounds(plan: &Plan, standing: &Standing, seed: u64, first: u64) -> 
         // The real ones come from a controller.
         drawn.retain(|document| document.pointer("/kind").is_some_and(|kind| kind != "EndpointSlice"));
         let asked = field.hold(&standing.real(&drawn)?).await?;
-        let held = started.elapsed();
+        let (held, counting) = (started.elapsed(), Instant::now());
         counts.add(plan, &asked);
         let rare = counts.rare(plan);
-        let (flows, documents, counted) = (asked.flows.len(), drawn.len(), started.elapsed() - held);
+        let (flows, documents, counted) = (asked.flows.len(), drawn.len(), counting.elapsed());
         println!(
             "round {round}: {flows} flows agree under {documents} documents, {held:.1?}; counted in {counted:.1?}"
         );

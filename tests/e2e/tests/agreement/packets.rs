@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use e2e::Cluster;
+use e2e::{Cluster, objects::text};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
@@ -40,11 +40,12 @@ impl Packets {
     pub async fn observe(&mut self, flows: &[Value], timeout: u32) -> Result<Vec<String>> {
         self.say(&json!({"flows": flows, "timeout_ms": timeout})).await?;
         let mut observed = Vec::new();
-        for number in 0..flows.len() {
+        for number in 0..flows.len() as u64 {
             let line = self.output.next_line().await?.context("oracle-packets has ended; see its words above")?;
             let line: Value = serde_json::from_str(&line)?;
-            ensure!(line["flow"] == number, "oracle-packets answers flow {number} with {line}");
-            observed.push(line["observed"].as_str().unwrap_or_default().to_owned());
+            let flow = line.get("flow").and_then(Value::as_u64);
+            ensure!(flow == Some(number), "oracle-packets answers flow {number} with {line}");
+            observed.push(text(&line, "/observed").to_owned());
         }
         Ok(observed)
     }

@@ -88,6 +88,8 @@ fn spare_name(entry: &mut NetworkPolicyPort) {
 fn spare_exceptions(peers: &mut [NetworkPolicyPeer]) {
     let mut blocks: Vec<_> = peers.iter_mut().filter_map(|peer| peer.ip_block.as_mut()).collect();
     if blocks.len() > 1 {
-        blocks.iter_mut().for_each(|block| block.except = None);
+        for block in &mut blocks {
+            block.except = None;
+        }
     }
 }

@@ -1,7 +1,15 @@
 //! Sources of which no container has a tool: a container is added to them, once, and what keeps it from running is told.
 
 use anyhow::{Context, Result, ensure};
-use e2e::{Account, Scene, Setup, account::Answer, eventually, objects::text, poll::seconds, report::Flow, scenario};
+use e2e::{
+    Account, Scene, Setup,
+    account::Answer,
+    eventually,
+    objects::{put, text},
+    poll::seconds,
+    report::Flow,
+    scenario,
+};
 use netpol_verify::probe::ephemeral::container;
 use serde_json::{Value, json};
 
@@ -177,34 +185,35 @@ fn h_a_refusal_of_pod_security_is_told_and_a_quota_does_not_count_added_containe
 
 /// The real container, each time with one thing changed, and what an attacker would rather add.
 fn forged() -> Result<Vec<(&'static str, Value)>> {
+    const CONTEXT: &str = "/securityContext";
     let real = serde_json::to_value(container::container(container::NAME, PROBE))?;
-    let with = |pointer: &str, key: &str, value: Value| {
+    let changes = [
+        ("name", "", "name", json!("debugger")),
+        ("one too many", "", "name", json!(format!("{}-{}", container::NAME, container::MOST + 1))),
+        ("image", "", "image", json!("registry.local/netcat:test")),
+        ("tag", "", "image", json!("registry.local/netpol-verify-probe:other")),
+        ("command", "", "command", json!(["sh", "-c", "id"])),
+        ("image's command", "", "command", Value::Null),
+        ("arguments", "", "args", json!(["x"])),
+        ("environment", "", "env", json!([{"name": "A", "value": "b"}])),
+        ("secret", "", "envFrom", json!([{"secretRef": {"name": "x"}}])),
+        ("input", "", "stdin", json!(true)),
+        ("terminal", "", "tty", json!(true)),
+        ("processes of another", "", "targetContainerName", json!("gateway")),
+        ("folder", "", "workingDir", json!("/tmp")),
+        ("user", CONTEXT, "runAsUser", json!(1000)),
+        ("no user", CONTEXT, "runAsUser", Value::Null),
+        ("group", CONTEXT, "runAsGroup", json!(0)),
+        ("capability", CONTEXT, "capabilities", json!({"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]})),
+        ("label", CONTEXT, "seLinuxOptions", json!({"level": "s0"})),
+        ("writes", CONTEXT, "readOnlyRootFilesystem", Value::Null),
+    ];
+    let forged = changes.into_iter().map(|(what, at, key, value)| {
         let mut forged = real.clone();
-        forged.pointer_mut(pointer).expect("a part of it")[key] = value;
-        forged
-    };
-    let context = |key: &str, value: Value| with("/securityContext", key, value);
-    Ok(vec![
-        ("name", with("", "name", json!("debugger"))),
-        ("one too many", with("", "name", json!(format!("{}-{}", container::NAME, container::MOST + 1)))),
-        ("image", with("", "image", json!("registry.local/netcat:test"))),
-        ("tag", with("", "image", json!("registry.local/netpol-verify-probe:other"))),
-        ("command", with("", "command", json!(["sh", "-c", "id"]))),
-        ("image's command", with("", "command", Value::Null)),
-        ("arguments", with("", "args", json!(["x"]))),
-        ("environment", with("", "env", json!([{"name": "A", "value": "b"}]))),
-        ("secret", with("", "envFrom", json!([{"secretRef": {"name": "x"}}]))),
-        ("input", with("", "stdin", json!(true))),
-        ("terminal", with("", "tty", json!(true))),
-        ("processes of another", with("", "targetContainerName", json!("gateway"))),
-        ("folder", with("", "workingDir", json!("/tmp"))),
-        ("user", context("runAsUser", json!(1000))),
-        ("no user", context("runAsUser", Value::Null)),
-        ("group", context("runAsGroup", json!(0))),
-        ("capability", context("capabilities", json!({"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]}))),
-        ("label", context("seLinuxOptions", json!({"level": "s0"}))),
-        ("writes", context("readOnlyRootFilesystem", Value::Null)),
-    ])
+        put(&mut forged, at, key, value)?;
+        Ok((what, forged))
+    });
+    forged.collect()
 }
 
 #[test]

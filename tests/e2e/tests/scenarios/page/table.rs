@@ -97,7 +97,7 @@ impl Table {
         for (index, row) in ROWS.iter().enumerate() {
             let flow = flow_of(report, row);
             let cell = told(report, row, flow);
-            if !now.of(row).map_or(flow.is_none(), |state| is_right(state, row, flow)) {
+            if !now.of(row).map_or_else(|| flow.is_none(), |state| is_right(state, row, flow)) {
                 writeln!(wrong, "{}: {} ({}): {cell}", row.table, row.says, way(row))?;
             }
             self.cells.extend(now.of(row).map(|state| ((index, state), cell)));
