@@ -243,6 +243,13 @@ pub struct JobDesk {
 }
 
 impl JobDesk {
+    /// What lies there without an answer.
+    async fn open(&self) -> Result<Option<(Ticket, ConfigMap)>, PlaceError> {
+        let is_answered =
+            |object: &ConfigMap| object.binary_data.as_ref().is_some_and(|data| data.contains_key(ANSWER));
+        Ok(self.places.at(self.index).await?.filter(|(_, object)| !is_answered(object)))
+    }
+
     async fn write(&self, ticket: &Ticket, packed: &[u8]) -> Result<(), PlaceError> {
         let place = || self.places.place(self.index);
         let Some((_, mut object)) = self.places.at(self.index).await?.filter(|(now, _)| now == ticket) else {
@@ -256,12 +263,12 @@ impl JobDesk {
 
 impl Desk for JobDesk {
     async fn task(&self) -> Result<Option<(Ticket, Task)>, Fault> {
-        let Some((ticket, object)) = self.places.at(self.index).await? else { return Ok(None) };
-        let answered = object.binary_data.as_ref().is_some_and(|data| data.contains_key(ANSWER));
-        if answered {
-            return Ok(None);
-        }
+        let Some((ticket, object)) = self.open().await? else { return Ok(None) };
         Ok(self.places.part(self.index, &object, TASK)?.map(|task| (ticket, task)))
+    }
+
+    async fn ticket(&self) -> Result<Option<Ticket>, Fault> {
+        Ok(self.open().await?.map(|(ticket, _)| ticket))
     }
 
     async fn answer(&self, ticket: &Ticket, answer: &Answer) -> Result<(), Fault> {

@@ -212,6 +212,12 @@ pub trait Desk {
     /// It could not be read, or is none.
     fn task(&self) -> impl Future<Output = Result<Option<(Ticket, Task)>, Fault>> + Send;
 
+    /// The name of that task, without reading the task itself.
+    ///
+    /// # Errors
+    /// It could not be read.
+    fn ticket(&self) -> impl Future<Output = Result<Option<Ticket>, Fault>> + Send;
+
     /// Puts the answer beside the task, unless another task lies there now.
     ///
     /// # Errors

@@ -57,9 +57,10 @@ async fn a_task_is_given_done_and_answered_once() {
     let ticket = places.give(1, &task(5)).await.unwrap();
     assert_eq!(places.answer(1, &ticket).await.unwrap(), None);
     assert_eq!(desk.task().await.unwrap(), Some((ticket.clone(), task(5))));
+    assert_eq!(desk.ticket().await.unwrap(), Some(ticket.clone()));
     desk.answer(&ticket, &answer(2)).await.unwrap();
     assert_eq!(places.answer(1, &ticket).await.unwrap(), Some(answer(2)));
-    assert!(desk.task().await.unwrap().is_none(), "it is done");
+    assert!(desk.task().await.unwrap().is_none() && desk.ticket().await.unwrap().is_none(), "it is done");
     let next = places.give(1, &task(6)).await.unwrap();
     assert_ne!(ticket, next);
     assert_eq!(places.answer(1, &next).await.unwrap(), None, "the answer to the one before is gone");

@@ -82,8 +82,8 @@ async fn unwanted<W: Wire, D: Desk>(wire: &W, desk: &D, ticket: &Ticket) {
         if matches!(desk.is_over().await, Ok(true)) {
             return;
         }
-        match desk.task().await {
-            Ok(Some((now, _))) if now == *ticket => {}
+        match desk.ticket().await {
+            Ok(Some(now)) if now == *ticket => {}
             // What cannot be seen now may be there still.
             Err(_) => {}
             Ok(_) => return,

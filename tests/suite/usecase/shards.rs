@@ -156,7 +156,7 @@ async fn stuck_at_work() -> Fake {
     fake.swept().await;
     fake.world().hangs = Some("web".to_owned());
     let seat = Seat { fake: &fake, index: 1 };
-    assert_eq!(seat.task().await.unwrap().map(|(ticket, _)| ticket), Some(Ticket("1".to_owned())));
+    assert_eq!(seat.ticket().await.unwrap(), Some(Ticket("1".to_owned())));
     fake
 }
 
@@ -223,6 +223,7 @@ async fn a_share_that_nobody_waits_for_any_more_is_dropped_for_the_next_one() {
     let (done, took) = at_work_while(&fake, anew).await;
     assert!(done == 1 && took < Duration::from_secs(60), "not at the end of the first one's time: {done} in {took:?}");
     let world = fake.world();
+    assert_eq!(world.others.read, 2, "each task once, however often the pod looks whether it is wanted");
     let (ticket, _, answer) = &world.others.places[&1];
     assert!(ticket.0 == "2" && answer.is_some());
 }
