@@ -57,16 +57,6 @@ pub enum Deciding<'w> {
 }
 
 impl Deciding<'_> {
-    /// As [`Side::decision`].
-    #[must_use]
-    pub const fn decision(&self) -> Decision {
-        match self {
-            Self::NotIsolated | Self::Allowed(_) => Decision::Allowed,
-            Self::Denied(_) | Self::Stopped(..) => Decision::Denied,
-            Self::Undefined => Decision::Undefined,
-        }
-    }
-
     /// By name, with the places.
     fn told(&self, direction: Direction) -> Side {
         let reference =
@@ -243,7 +233,7 @@ impl Ask<'_, '_> {
         match rule.action {
             Action::Allow => true,
             Action::Deny | Action::Log => false,
-            Action::Pass => self.through(next).decision() == Decision::Allowed,
+            Action::Pass => matches!(self.through(next), Deciding::NotIsolated | Deciding::Allowed(_)),
         }
     }
 
