@@ -36,6 +36,8 @@ pub struct Look<'a, O> {
     pub snapshot: &'a Snapshot,
     /// What was compared.
     pub comparison: &'a Comparison,
+    /// Reachability under its live policies.
+    pub live: &'a Matrix<'a>,
     /// What pods said of names.
     pub book: &'a Book,
 }
@@ -105,11 +107,15 @@ impl<O: Outside> Look<'_, O> {
     }
 
     fn unresolved(&self, pod: &PodInfo, name: &str, why: &str) -> String {
-        let live = &self.comparison.live;
-        match live.classes.iter().position(|class| class.pods.contains(&pod.id)) {
-            Some(class) => names::reason(&Matrix::new(live), class, name, why).1,
+        match self.class(pod) {
+            Some(class) => names::reason(self.live, class, name, why).1,
             None => format!("{name} could not be resolved in the pod: {why}"),
         }
+    }
+
+    /// The class of a pod, in the live world.
+    fn class(&self, pod: &PodInfo) -> Option<usize> {
+        self.live.world.class_of(&pod.id)
     }
 
     /// One exec a pod, with all that is to be tried there.
@@ -191,14 +197,10 @@ impl<O: Outside> Look<'_, O> {
     /// What to mend, as far as the live policies say. Where they isolate the pod, nothing is open implicitly: neither
     /// DNS, nor the API server.
     fn advice(&self, one: &Ready<'_>, address: IpAddr) -> String {
-        let live = &self.comparison.live;
-        let Some(class) = live.classes.iter().position(|class| class.pods.contains(&one.pod.id)) else {
-            return "look at the other end".to_owned();
-        };
+        let Some(class) = self.class(one.pod) else { return "look at the other end".to_owned() };
         let Goal { port, protocol, .. } = one.expectation.to;
-        let matrix = Matrix::new(live);
-        let isolated = matrix.is_isolated(Direction::Egress, class);
-        match closing(self.snapshot, &matrix, class, Address { ip: address, port, protocol }) {
+        let isolated = self.live.is_isolated(Direction::Egress, class);
+        match closing(self.snapshot, self.live, class, Address { ip: address, port, protocol }) {
             Some(Closing::Isolated(Direction::Egress, by)) => format!(
                 "its egress is isolated ({by}), which under Calico closes DNS and the API server too until a rule opens them; add one"
             ),

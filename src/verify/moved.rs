@@ -28,6 +28,8 @@ use crate::{
 pub struct Look<'a> {
     /// What was compared.
     pub comparison: &'a Comparison,
+    /// Reachability under its live policies.
+    pub live: &'a Matrix<'a>,
     /// With what.
     pub material: &'a Material<'a>,
     /// What is known of names.
@@ -74,20 +76,19 @@ impl Look<'_> {
     /// Looks at each name that a pod was asked for, or that is remembered.
     #[must_use]
     pub fn look(&self) -> Seen {
-        let matrix = Matrix::new(&self.comparison.live);
         let (mut troubles, mut records): (BTreeMap<String, Trouble>, Records) = Default::default();
         let mut kept: BTreeSet<&String> = BTreeSet::new();
         let state = self.material.state.names.iter();
         let known: BTreeMap<_, _> = state.map(|known| ((&known.workload, known.name.as_str()), known)).collect();
         // Who is not isolated may go anywhere.
         let classes = self.comparison.live.classes.iter().enumerate();
-        for (index, class) in classes.filter(|(index, _)| matrix.is_isolated(Direction::Egress, *index)) {
+        for (index, class) in classes.filter(|(index, _)| self.live.is_isolated(Direction::Egress, *index)) {
             for destination in &self.material.config.destinations {
                 for name in destination.names() {
                     let known = known.get(&(&class.workload, name.as_str())).copied();
                     let asked = Asked { index, class, destination, name, known };
                     if let Some(now) = self.addresses(class, name) {
-                        self.one(&matrix, &asked, &now, (&mut troubles, &mut records));
+                        self.one(&asked, &now, (&mut troubles, &mut records));
                     } else {
                         // Nobody could look: what stood stands.
                         kept.extend(known.and_then(|known| known.finding.as_ref()));
@@ -113,7 +114,6 @@ impl Look<'_> {
 
     fn one(
         &self,
-        matrix: &Matrix<'_>,
         asked: &Asked<'_>,
         now: &[IpAddr],
         (troubles, records): (&mut BTreeMap<String, Trouble>, &mut Records),
@@ -124,7 +124,7 @@ impl Look<'_> {
         }
         let before = asked.known.map(|known| known.addresses.as_slice()).unwrap_or_default();
         let used = Use { class: asked.index, ports: &asked.destination.ports, before, now };
-        let trouble = match moved::standing(matrix, used) {
+        let trouble = match moved::standing(self.live, used) {
             Standing::Open => None,
             Standing::Closed if asked.is_expected() => Some(self.expected(asked, now)),
             Standing::Closed => return,

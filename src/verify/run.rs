@@ -230,8 +230,9 @@ impl<O: Outside> Run<'_, O> {
             let mut report = self.report(state, statuses, &declared);
             report.drift.clone_from(&comparison.drift);
             report.findings.clone_from(&comparison.findings);
-            let named = self.named(&material, &mut comparison, &book).await;
-            report.findings.extend(named);
+            let named = self.named(&material, &comparison, &book).await;
+            comparison.names = named.records;
+            report.findings.extend(named.findings);
             report.flows = see::with_lost(seen.flows, &lost);
             report.converged_ms = report.flows.iter().filter_map(|flow| flow.converged_ms).max();
             report.denial = seen.denial;

@@ -7,8 +7,8 @@ use std::{
 
 use super::Run;
 use crate::{
-    engine::touched::Outside as Host,
-    model::{Declared, Finding, KustomizationRef, ObjectRef, Snapshot, State, Trigger},
+    engine::{matrix::Matrix, touched::Outside as Host},
+    model::{Declared, KustomizationRef, ObjectRef, Snapshot, State, Trigger},
     verify::{
         compare::{self, Comparison, Material},
         expect, moved,
@@ -51,22 +51,19 @@ impl<O: Outside> Run<'_, O> {
         self.material(sight.state, sight.declared, sight.snapshot, sight.inventories, hosts)
     }
 
-    /// Names that moved, where they are otherwise than planned, and the configured expectations.
-    pub(super) async fn named(
-        &self,
-        material: &Material<'_>,
-        comparison: &mut Comparison,
-        book: &Book,
-    ) -> Vec<Finding> {
-        let moved = moved::Look { comparison, material, book }.look();
-        comparison.names = moved.records;
-        let mut found = moved.findings;
+    /// Names that moved, with what the state keeps of names; where they are otherwise than planned, and the configured
+    /// expectations.
+    pub(super) async fn named(&self, material: &Material<'_>, comparison: &Comparison, book: &Book) -> moved::Seen {
+        let live = Matrix::new(&comparison.live);
+        let mut seen = moved::Look { comparison, live: &live, material, book }.look();
+        let found = &mut seen.findings;
         found.extend(book.differences(material.snapshot));
         if self.looks_at_expectations(material.state, comparison) {
-            let look = expect::Look { outside: self.outside, snapshot: material.snapshot, comparison, book };
+            let (outside, snapshot) = (self.outside, material.snapshot);
+            let look = expect::Look { outside, snapshot, comparison, live: &live, book };
             found.extend(look.at(&self.settings.config.expectations).await);
         }
-        found
+        seen
     }
 
     /// Whether this run looks at the configured expectations.

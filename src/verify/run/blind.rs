@@ -6,22 +6,18 @@ use crate::{
         touched::{Origin, Target, TouchedFlow},
     },
     model::Unseen,
-    verify::{
-        compare::Comparison,
-        names::{self, Book},
-    },
+    verify::names::{self, Book},
 };
 
 /// Those that cannot be looked at, each with why, and the rest.
 pub(super) fn parted(
-    comparison: &Comparison,
+    live: &Matrix<'_>,
     book: &Book,
     flows: Vec<TouchedFlow>,
 ) -> (Vec<(TouchedFlow, Unseen, String)>, Vec<TouchedFlow>) {
-    let matrix = Matrix::new(&comparison.live);
     let (mut blind, mut rest) = (Vec::new(), Vec::new());
     for flow in flows {
-        match why(&matrix, book, &flow) {
+        match why(live, book, &flow) {
             Some((unseen, reason)) => blind.push((flow, unseen, reason)),
             None => rest.push(flow),
         }
@@ -29,9 +25,9 @@ pub(super) fn parted(
     (blind, rest)
 }
 
-fn why(matrix: &Matrix<'_>, book: &Book, flow: &TouchedFlow) -> Option<(Unseen, String)> {
+fn why(live: &Matrix<'_>, book: &Book, flow: &TouchedFlow) -> Option<(Unseen, String)> {
     let (Origin::Class(source), Target::Outside(host)) = (flow.source, &flow.target) else { return None };
     let name = host.name.as_deref()?;
-    let text = book.why_not(&matrix.class(source)?.workload, name)?;
-    Some(names::reason(matrix, source, name, text))
+    let text = book.why_not(&live.class(source)?.workload, name)?;
+    Some(names::reason(live, source, name, text))
 }

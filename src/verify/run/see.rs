@@ -73,8 +73,9 @@ impl<O: Outside> Run<'_, O> {
         let assembler = Assembler { comparison, material, accepted: self.acceptances() };
         let (drifted, rest): (Vec<TouchedFlow>, Vec<TouchedFlow>) =
             comparison.touched.flows.iter().cloned().partition(Assembler::is_drifted);
-        let (blind, rest) = blind::parted(comparison, book, rest);
-        let plan = self.plan(material, comparison, rest);
+        let live = Matrix::new(&comparison.live);
+        let (blind, rest) = blind::parted(&live, book, rest);
+        let plan = self.plan(material, (comparison, &live), rest);
         let from: BTreeSet<&PodRef> = plan.probes.iter().map(|planned| &planned.source).collect();
         tracing::info!(probes = plan.probes.len(), pods = from.len(), not_probed = plan.unseen.len(), "probing");
         let (began, since) = (self.outside.clock().elapsed(), self.outside.clock().now());
@@ -112,8 +113,12 @@ impl<O: Outside> Run<'_, O> {
         evidence::attach(self.outside, &enforcers, material.snapshot, since, probed).await
     }
 
-    fn plan(&self, material: &Material<'_>, comparison: &Comparison, flows: Vec<TouchedFlow>) -> Plan {
-        let matrix = Matrix::new(&comparison.live);
+    fn plan(
+        &self,
+        material: &Material<'_>,
+        (comparison, live): (&Comparison, &Matrix<'_>),
+        flows: Vec<TouchedFlow>,
+    ) -> Plan {
         let may = |name: &str| comparison.product.contains(name) || self.settings.namespaces.may_probe(name);
         // probe.maxProbes is what one pod may do.
         let mut limits = self.settings.config.limits();
@@ -121,7 +126,7 @@ impl<O: Outside> Run<'_, O> {
         let (known, flows) = flows.into_iter().partition(|f| self.is_known_unprobeable(material.state, comparison, f));
         let planner = Planner {
             snapshot: material.snapshot,
-            live: &matrix,
+            live,
             probe_from: &may,
             limits: &limits,
             turn: material.state.seq,
