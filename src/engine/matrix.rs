@@ -152,17 +152,21 @@ impl<'w> Matrix<'w> {
         (destination, to): (Option<usize>, End<'_>),
         (protocol, port): (Protocol, u16),
     ) -> FlowVerdict {
-        let traffic = Traffic::to_port(protocol, port);
-        let side = |direction, subject: Option<usize>| match subject.and_then(|index| Some((index, self.class(index)?)))
-        {
-            None => Side::NotIsolated,
-            Some((_, class)) if class.host_network => Side::Undefined,
-            Some((index, _)) => {
-                let policies: Vec<&Policy> = self.isolating(direction, index).collect();
-                verdict::among(self.world, direction, (from, to), &traffic, &policies)
-            }
-        };
-        FlowVerdict { egress: side(Direction::Egress, source), ingress: side(Direction::Ingress, destination) }
+        let ask = |direction, subject| self.one_side(direction, subject, (from, to), (protocol, port));
+        FlowVerdict { egress: ask(Direction::Egress, source), ingress: ask(Direction::Ingress, destination) }
+    }
+
+    /// One side of the same: that of the end whose class is `subject`.
+    #[must_use]
+    pub fn one_side(
+        &self,
+        direction: Direction,
+        subject: Option<usize>,
+        ends: (End<'_>, End<'_>),
+        (protocol, port): (Protocol, u16),
+    ) -> Side {
+        let policies = |_: &Class| subject.map(|index| self.isolating(direction, index).collect()).unwrap_or_default();
+        verdict::side(self.world, direction, ends, &Traffic::to_port(protocol, port), policies)
     }
 
     /// The decision for one port between classes.

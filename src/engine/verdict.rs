@@ -118,15 +118,32 @@ pub fn flow(world: &World, source: End<'_>, destination: End<'_>, protocol: Prot
 /// The same for any packet that opens a connection.
 #[must_use]
 pub fn traffic(world: &World, source: End<'_>, destination: End<'_>, traffic: &Traffic) -> FlowVerdict {
-    let ask = |direction, subject: End<'_>| match subject.class {
+    let ask = |direction| {
+        let policies = |class: &Class| applying(world, direction, class).collect();
+        side(world, direction, (source, destination), traffic, policies)
+    };
+    FlowVerdict { egress: ask(Direction::Egress), ingress: ask(Direction::Ingress) }
+}
+
+/// What one side says; `policies` are those that apply to its pods, in the order of evaluation. What is no pod is not
+/// isolated; a pod that uses its node's network is no policy's.
+#[must_use]
+pub fn side<'p>(
+    world: &World,
+    direction: Direction,
+    (source, destination): (End<'_>, End<'_>),
+    traffic: &Traffic,
+    policies: impl FnOnce(&Class) -> Vec<&'p Policy>,
+) -> Side {
+    let subject = match direction {
+        Direction::Ingress => destination,
+        Direction::Egress => source,
+    };
+    match subject.class {
         None => Side::NotIsolated,
         Some(class) if class.host_network => Side::Undefined,
-        Some(class) => {
-            let policies: Vec<&Policy> = applying(world, direction, class).collect();
-            among(world, direction, (source, destination), traffic, &policies)
-        }
-    };
-    FlowVerdict { egress: ask(Direction::Egress, source), ingress: ask(Direction::Ingress, destination) }
+        Some(class) => among(world, direction, (source, destination), traffic, &policies(class)),
+    }
 }
 
 /// The policies on whose order among themselves the verdict hangs, though they name the same order: an upgrade of

@@ -7,7 +7,7 @@ use crate::{
     engine::{
         asked,
         reach::{Open, Point, outside, outside::Range},
-        verdict::{self, Side as Verdict},
+        verdict::Side as Verdict,
         world::{End, Family},
     },
     model::{Direction, Origin, Policy, PortRange, PortSet, Protocol, RuleRef},
@@ -66,7 +66,7 @@ impl Side<'_> {
             let (intended, is_named) = self.intended(other.class, &far, destination);
             let rest = beyond(&open, &intended, is_named);
             let name = format!("{} → {}", source.endpoint, destination.endpoint);
-            self.add((from, to), &rest, (&name, &peer_of(self.direction, other)), found);
+            self.add(own, (from, to), &rest, (&name, &peer_of(self.direction, other)), found);
         }
     }
 
@@ -122,7 +122,7 @@ impl Side<'_> {
             Direction::Ingress => ((far, near), format!("{text} → {}", own.endpoint)),
         };
         let peer = if blocks.len() == 1 { text } else { "CIDR".to_owned() };
-        self.add(ends, rest, (&name, &peer), found);
+        self.add(own, ends, rest, (&name, &peer), found);
     }
 
     fn intended_at(&self, address: IpAddr, own: &Point) -> (PortSet, bool) {
@@ -150,23 +150,16 @@ impl Side<'_> {
     /// Puts what is open too much to its causes.
     fn add(
         &self,
-        (from, to): (End<'_>, End<'_>),
+        own: &Point,
+        ends: (End<'_>, End<'_>),
         rest: &Rest,
         (name, peer): (&str, &str),
         found: &mut BTreeMap<Cause, Excess>,
     ) {
-        let world = self.input.reach.matrix.world;
-        let own = match self.direction {
-            Direction::Egress => from,
-            Direction::Ingress => to,
-        };
-        let workload = own.class.map(|class| class.workload.to_string()).unwrap_or_default();
+        let workload = own.workload.to_string();
         for range in rest.ranges() {
-            let sides = verdict::flow(world, from, to, range.protocol, range.from);
-            let side = match self.direction {
-                Direction::Egress => sides.egress,
-                Direction::Ingress => sides.ingress,
-            };
+            let port = (range.protocol, range.from);
+            let side = self.input.reach.matrix.one_side(self.direction, Some(own.class), ends, port);
             let causes: Vec<(Cause, Option<Origin>)> = match side {
                 Verdict::Allowed(rules) => {
                     rules.into_iter().map(|(rule, origin)| (Cause::Rule(rule), origin)).collect()
