@@ -31,7 +31,7 @@ mod fixtures;
 pub mod judge;
 pub mod lint;
 pub mod matrix;
-pub mod moved;
+pub mod moved_name;
 pub mod near_miss;
 pub mod normal;
 pub mod plan;

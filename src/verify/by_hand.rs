@@ -216,21 +216,21 @@ impl<W: Wire, C: Cluster + Sync> Hand<'_, W, C> {
         let (cases, plan): (Vec<Case>, Vec<Planned>) = probed.into_iter().unzip();
         let ground = Ground::new(self.snapshot, &plan);
         let probing = probing::probe(self.wire, &ground, plan, self.patience).await;
-        let moved = self.moved(&probing.tracks).await.map_err(Trouble::Cluster)?;
+        let changed = self.changed(&probing.tracks).await.map_err(Trouble::Cluster)?;
         let shown = cases.into_iter().zip(&probing.tracks);
-        looked.shown.extend(shown.map(|(case, track)| self.shown(case, track, &moved)));
+        looked.shown.extend(shown.map(|(case, track)| self.shown(case, track, &changed)));
         looked.denial = probing.denial;
         Ok(())
     }
 
     /// What a probe showed; nothing where its pods or policies changed meanwhile.
-    fn shown(&self, case: Case, track: &Track, moved: &Moved) -> Shown {
+    fn shown(&self, case: Case, track: &Track, changed: &Changed) -> Shown {
         let mut flow = case.report();
         assemble::seen(&mut flow, track, self.snapshot);
         if flow.result == FlowResult::Verified && flow.declared != flow.live {
             flow.result = FlowResult::Drift;
         }
-        if let Some(why) = moved.of(track) {
+        if let Some(why) = changed.of(track) {
             flow =
                 FlowReport { result: FlowResult::Inconclusive, state: Some(Unseen::Pending), note: Some(why), ..flow };
         }
@@ -238,25 +238,25 @@ impl<W: Wire, C: Cluster + Sync> Hand<'_, W, C> {
         Shown { flow, answer: Some(answer), declared, name, tries: track.seen.len(), words: track.text.clone() }
     }
 
-    async fn moved(&self, tracks: &[Track]) -> Result<Moved, Fault> {
+    async fn changed(&self, tracks: &[Track]) -> Result<Changed, Fault> {
         if tracks.is_empty() {
-            return Ok(Moved::default());
+            return Ok(Changed::default());
         }
         let pods = since::pods(self.cluster, self.snapshot, tracks).await?;
         let namespaces: Vec<&String> = tracks.iter().flat_map(Track::pods).map(|pod| &pod.namespace).collect();
         let ours = |id: &PolicyRef| id.namespace.as_ref().is_none_or(|name| namespaces.contains(&name));
-        Ok(Moved { pods, policies: since::policies(self.cluster, self.snapshot, ours).await? })
+        Ok(Changed { pods, policies: since::policies(self.cluster, self.snapshot, ours).await? })
     }
 }
 
 /// What is not as it was when the probes were planned.
 #[derive(Default)]
-struct Moved {
+struct Changed {
     pods: Vec<PodRef>,
     policies: bool,
 }
 
-impl Moved {
+impl Changed {
     /// Why a probe proves nothing, if so.
     fn of(&self, track: &Track) -> Option<String> {
         let pod = track.pods().find(|pod| self.pods.contains(pod));

@@ -20,7 +20,7 @@ pub mod expect;
 pub mod findings;
 pub mod ground;
 pub mod intended;
-pub mod moved;
+pub mod moved_name;
 pub mod names;
 pub mod nodes;
 pub mod probing;

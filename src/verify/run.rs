@@ -205,7 +205,7 @@ impl<O: Outside> Run<'_, O> {
         self.look(state, statuses, declared, troubles).await
     }
 
-    /// Compares, probes, and looks again where pods or policies moved meanwhile.
+    /// Compares, probes, and looks again where pods or policies changed meanwhile.
     async fn look(
         &self,
         state: &State,
@@ -222,7 +222,7 @@ impl<O: Outside> Run<'_, O> {
             let (mut comparison, hosts) = self.compared(&sight, &mut book).await;
             let material = self.material(state, &declared, &snapshot, inventories.as_ref(), &hosts);
             let seen = self.see(&material, &comparison, &book).await?;
-            if seen.moved && round < ATTEMPTS {
+            if seen.changed && round < ATTEMPTS {
                 tracing::info!(round, "pods or policies changed during the probes");
                 lost.extend(seen.flows.into_iter().filter(see::is_lost));
                 continue;

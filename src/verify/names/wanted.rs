@@ -10,7 +10,7 @@ use crate::{
     config::{Destination, Host},
     engine::{
         matrix::Matrix,
-        moved, plan,
+        moved_name, plan,
         touched::{Origin, Target},
         world::Class,
     },
@@ -90,7 +90,8 @@ impl<'s> Wanted<'_, 's> {
         destination: &Destination,
         name: &str,
     ) -> bool {
-        let reaches = |address: &IpAddr| !moved::open_ports(matrix, index, &destination.ports, *address).is_empty();
+        let reaches =
+            |address: &IpAddr| !moved_name::open_ports(matrix, index, &destination.ports, *address).is_empty();
         destination.is_expected_from(&class.workload.namespace) || self.book.of_verifier(name).iter().any(reaches)
     }
 }

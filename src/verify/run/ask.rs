@@ -11,7 +11,7 @@ use crate::{
     model::{Declared, KustomizationRef, ObjectRef, Snapshot, State, Trigger},
     verify::{
         compare::{self, Comparison, Material},
-        expect, moved,
+        expect, moved_name,
         names::{Book, Wanted},
         seams::{Clock, Outside},
     },
@@ -53,9 +53,14 @@ impl<O: Outside> Run<'_, O> {
 
     /// Names that moved, with what the state keeps of names; where they are otherwise than planned, and the configured
     /// expectations.
-    pub(super) async fn named(&self, material: &Material<'_>, comparison: &Comparison, book: &Book) -> moved::Seen {
+    pub(super) async fn named(
+        &self,
+        material: &Material<'_>,
+        comparison: &Comparison,
+        book: &Book,
+    ) -> moved_name::Seen {
         let live = Matrix::new(&comparison.live);
-        let mut seen = moved::Look { comparison, live: &live, material, book }.look();
+        let mut seen = moved_name::Look { comparison, live: &live, material, book }.look();
         let found = &mut seen.findings;
         found.extend(book.differences(material.snapshot));
         if self.looks_at_expectations(material.state, comparison) {

@@ -1,4 +1,4 @@
-//! One look at the flows: the plan, its probes, and whether pods or policies moved under them.
+//! One look at the flows: the plan, its probes, and whether pods or policies changed meanwhile.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -55,10 +55,10 @@ pub(super) struct SeenFlows {
     pub(super) denial: BTreeMap<String, DenialLook>,
     /// Logs of the enforcer that could not be read.
     pub(super) unread: Option<Finding>,
-    pub(super) moved: bool,
+    pub(super) changed: bool,
 }
 
-struct Moved {
+struct Changed {
     pods: Vec<PodRef>,
     replan: bool,
 }
@@ -86,11 +86,11 @@ impl<O: Outside> Run<'_, O> {
         let took = self.outside.clock().elapsed().saturating_sub(began).as_millis();
         tracing::info!(milliseconds = took, "probing is over");
         self.probing.fetch_add(u64::try_from(took).unwrap_or(u64::MAX), Ordering::Relaxed);
-        let moved = self.moved(material, comparison, &probing.tracks).await?;
+        let changed = self.changed(material, comparison, &probing.tracks).await?;
         // One that waits until Git and live agree is said once and then counted.
         let told = drifted.iter().filter(|f| f.why != Why::Retried);
         let mut flows: Vec<FlowReport> = told.filter_map(|f| assembler.drifted(f)).collect();
-        let mut probed = probed(&assembler, &probing.tracks, &moved);
+        let mut probed = probed(&assembler, &probing.tracks, &changed);
         let unread = self.evidence(material, &since, &mut probed).await;
         flows.extend(probed.into_iter().map(|(_, flow)| flow));
         flows.extend(plan.unseen.iter().filter_map(|(f, unseen, reason)| assembler.unseen(f, *unseen, reason)));
@@ -99,7 +99,7 @@ impl<O: Outside> Run<'_, O> {
         let left = comparison.touched.left + plan.left;
         let sweep = material.sweep.map(|_| nodes::swept(&flows, probing.tracks.len(), pods, left));
         let flows = nodes::joined(flows);
-        Ok(SeenFlows { flows, sweep, denial: probing.denial, unread, moved: moved.replan })
+        Ok(SeenFlows { flows, sweep, denial: probing.denial, unread, changed: changed.replan })
     }
 
     /// Puts the enforcer's log lines beside what they are about; gives what could not be read.
@@ -160,24 +160,29 @@ impl<O: Outside> Run<'_, O> {
     }
 
     /// Pods and policies that are not what they were when the probes were planned.
-    async fn moved(&self, material: &Material<'_>, comparison: &Comparison, tracks: &[Track]) -> Result<Moved, Fault> {
+    async fn changed(
+        &self,
+        material: &Material<'_>,
+        comparison: &Comparison,
+        tracks: &[Track],
+    ) -> Result<Changed, Fault> {
         let pods = since::pods(self.outside.cluster(), material.snapshot, tracks).await?;
         // Policies between other people's namespaces change all the time on a busy cluster.
         let git: BTreeSet<_> = material.declared.iter().flat_map(|d| &d.policies).map(|p| p.id.clone()).collect();
         let ours = |id: &PolicyRef| {
             id.namespace.as_ref().is_none_or(|n| compare::is_watched(material, &comparison.product, &git, n))
         };
-        let policies_moved = since::policies(self.outside.cluster(), material.snapshot, ours).await?;
+        let policies_changed = since::policies(self.outside.cluster(), material.snapshot, ours).await?;
         let owed = tracks.iter().filter(|t| t.planned.flow.why != Why::Sweep).flat_map(Track::pods);
-        let owed_moved = owed.into_iter().any(|id| pods.contains(id));
-        Ok(Moved { replan: owed_moved || policies_moved, pods })
+        let owed_changed = owed.into_iter().any(|id| pods.contains(id));
+        Ok(Changed { replan: owed_changed || policies_changed, pods })
     }
 }
 
-/// What each probe amounts to. One whose pods moved was not seen; a sweep owes nothing then, the next one looks again.
-fn probed<'t>(assembler: &Assembler<'_>, tracks: &'t [Track], moved: &Moved) -> Vec<(&'t Track, FlowReport)> {
+/// What each probe amounts to. One whose pods changed was not seen; a sweep owes nothing then, the next one looks again.
+fn probed<'t>(assembler: &Assembler<'_>, tracks: &'t [Track], changed: &Changed) -> Vec<(&'t Track, FlowReport)> {
     let probed = tracks.iter().filter_map(|t| {
-        let gone = t.pods().any(|id| moved.pods.contains(id));
+        let gone = t.pods().any(|id| changed.pods.contains(id));
         let flow = assembler.probed(t).filter(|_| !gone || t.planned.flow.why != Why::Sweep)?;
         Some((t, if gone { unseen(flow) } else { flow }))
     });

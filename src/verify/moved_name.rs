@@ -18,7 +18,7 @@ use crate::{
     engine::{
         blame,
         matrix::Matrix,
-        moved::{self, Lack, Standing, Use},
+        moved_name::{self, Lack, Standing, Use},
         world::{Class, End},
     },
     model::{Direction, Entry, Finding, FindingRule, NameRecord, Origin, Protocol, RuleRef, Severity, Workload},
@@ -124,7 +124,7 @@ impl Look<'_> {
         }
         let before = asked.known.map(|known| known.addresses.as_slice()).unwrap_or_default();
         let used = Use { class: asked.index, ports: &asked.destination.ports, before, now };
-        let trouble = match moved::standing(self.live, used) {
+        let trouble = match moved_name::standing(self.live, used) {
             Standing::Open => None,
             Standing::Closed if asked.is_expected() => Some(self.expected(asked, now)),
             Standing::Closed => return,
@@ -175,7 +175,7 @@ impl Look<'_> {
 
     fn lacking(&self, asked: &Asked<'_>, (kind, severity): (Kind, Severity), now: &[IpAddr], lack: &Lack) -> Trouble {
         // Git's form of the rule has its place.
-        let of = |world| moved::opening(world, asked.index, lack.open);
+        let of = |world| moved_name::opening(world, asked.index, lack.open);
         let rule = of(&self.comparison.declared).or_else(|| of(&self.comparison.live));
         let rule = rule.map(|(rule, origin, block)| {
             (rule, origin, block.map_or_else(|| lack.open.0.to_string(), |block| block.to_string()))
