@@ -85,7 +85,7 @@ fn namespaces(asked: Option<&str>, set: &InputSet) -> Result<Vec<String>, Failur
 /// Whether a cluster-wide policy is about pods of the namespace.
 fn is_concerned(set: &InputSet, namespace: &str) -> bool {
     let labels = labels(set, namespace);
-    set.read.policies.iter().any(|policy| policy.subject.namespaces.matches(namespace, &labels))
+    set.read.policies.iter().any(|policy| table::is_about(policy, namespace, &labels))
 }
 
 /// The labels of a namespace; one that no object declares has that of its name.

@@ -167,6 +167,14 @@ impl Inherited<'_> {
     }
 }
 
+/// Whether a Calico selector matches the pods of a namespace, whatever their own labels and ServiceAccounts; `None`
+/// where these decide.
+pub(super) fn matches_pods_of(selector: &CalicoSelector, namespace: &str, labels: Option<&Labels>) -> Option<bool> {
+    let (own, accounts) = (Labels::new(), BTreeMap::new());
+    let inherited = Inherited { own: &own, namespace: Some((namespace, labels)), account: None, accounts: &accounts };
+    selector.matches_by(&inherited, |key| key == NAMESPACE_LABEL || key.starts_with(OF_NAMESPACE))
+}
+
 impl World {
     /// Whether a Calico selector matches the pods of a class, whatever network they use.
     #[must_use]
@@ -176,16 +184,6 @@ impl World {
             own: &class.labels,
             namespace: Some((namespace, self.namespaces.get(namespace))),
             account: Some(&class.service_account),
-            accounts: &self.surroundings.accounts,
-        })
-    }
-
-    /// Whether a selector that looks at namespaces alone matches the pods of one.
-    pub(super) fn calico_matches_all(&self, selector: &CalicoSelector, namespace: &str) -> bool {
-        selector.matches(&Inherited {
-            own: &Labels::new(),
-            namespace: Some((namespace, self.namespaces.get(namespace))),
-            account: None,
             accounts: &self.surroundings.accounts,
         })
     }

@@ -5,9 +5,10 @@
 
 use std::collections::BTreeSet;
 
+use super::surroundings::matches_pods_of;
 use crate::model::{
     Action, Conditions, Direction, EntityMatch, EntityPort, Labels, NAME_LABEL, NamespaceMatch, Origin, Peer, Policy,
-    PolicyRef, PortMatch, Protocol, Rule, Selector,
+    PolicyRef, PortMatch, Protocol, Rule, Selector, Subject,
 };
 
 /// Labels by which people call a workload, best first.
@@ -38,8 +39,7 @@ pub struct Row {
 /// `labels` are the namespace's.
 #[must_use]
 pub fn rows(policies: &[Policy], namespace: &str, labels: &Labels) -> Vec<Row> {
-    let concerned: Vec<&Policy> =
-        policies.iter().filter(|policy| policy.subject.namespaces.matches(namespace, labels)).collect();
+    let concerned: Vec<&Policy> = policies.iter().filter(|policy| is_about(policy, namespace, labels)).collect();
     let of = |direction: Direction| {
         concerned.iter().flat_map(move |policy| {
             let rules = policy.rules(direction).unwrap_or_default().iter();
@@ -47,6 +47,14 @@ pub fn rows(policies: &[Policy], namespace: &str, labels: &Labels) -> Vec<Row> {
         })
     };
     of(Direction::Egress).chain(of(Direction::Ingress)).collect()
+}
+
+/// Whether a policy is about pods of a namespace, or may be: the pods' own labels are not looked at.
+#[must_use]
+pub fn is_about(policy: &Policy, namespace: &str, labels: &Labels) -> bool {
+    let Subject { namespaces, calico, .. } = &policy.subject;
+    let may_be = |selector| matches_pods_of(selector, namespace, Some(labels)) != Some(false);
+    namespaces.matches(namespace, labels) && calico.as_ref().is_none_or(may_be)
 }
 
 fn row(policy: &Policy, rule: &Rule, direction: Direction) -> Row {

@@ -7,8 +7,8 @@ use super::{
     group::{is_of_account, selectors},
 };
 use crate::{
-    engine::surroundings::OF_NAMESPACE,
-    model::{Action, CalicoSelector, ClassRecord, Direction, Labels, NAMESPACE_LABEL, Policy, Subject},
+    engine::surroundings::matches_pods_of,
+    model::{Action, ClassRecord, Direction, Labels, Policy, Subject},
 };
 
 /// The labels of an earlier moment.
@@ -55,12 +55,8 @@ impl World {
         let isolates = |policy: &Policy| {
             let Subject { namespaces, pods, calico } = &policy.subject;
             let is_named = namespaces.matches(namespace, &self.namespace_labels(namespace));
-            let by_calico = |selector: &CalicoSelector| {
-                let mut keys = BTreeSet::new();
-                selector.keys(&mut keys);
-                keys.iter().all(|key| key == NAMESPACE_LABEL || key.starts_with(OF_NAMESPACE))
-                    && self.calico_matches_all(selector, namespace)
-            };
+            let labels = self.namespaces.get(namespace);
+            let by_calico = |selector| matches_pods_of(selector, namespace, labels) == Some(true);
             policy.tier.default_action == Action::Deny
                 && policy.rules(direction).is_some()
                 && is_named

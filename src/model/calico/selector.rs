@@ -95,6 +95,22 @@ impl CalicoSelector {
         }
     }
 
+    /// Whether it matches, where of the labels only those whose keys are `known` are there; `None` where the others
+    /// decide.
+    pub fn matches_by(&self, labels: &impl LabelSource, known: impl Fn(&str) -> bool + Copy) -> Option<bool> {
+        let each = |list: &[Self], by: bool| joint(list.iter().map(|one| one.matches_by(labels, known)), by);
+        match self {
+            Self::Not(inner) => inner.matches_by(labels, known).map(|matches| !matches),
+            Self::And(all) => each(all, false),
+            Self::Or(any) => each(any, true),
+            leaf => {
+                let mut keys = BTreeSet::new();
+                leaf.keys(&mut keys);
+                keys.iter().all(|key| known(key)).then(|| leaf.matches(labels))
+            }
+        }
+    }
+
     /// All of these; `None` where there are none.
     #[must_use]
     pub fn all_of(selectors: impl IntoIterator<Item = Self>) -> Option<Self> {
@@ -164,6 +180,12 @@ impl CalicoSelector {
             Self::And(list) | Self::Or(list) => list.iter().for_each(|one| one.keys(into)),
         }
     }
+}
+
+/// What parts say together of which one that says `by` decides alone.
+fn joint(parts: impl Iterator<Item = Option<bool>>, by: bool) -> Option<bool> {
+    let parts: Vec<Option<bool>> = parts.collect();
+    if parts.contains(&Some(by)) { Some(by) } else { (!parts.contains(&None)).then_some(!by) }
 }
 
 /// A literal: there are no escapes, so the other quote serves where one stands inside.

@@ -141,6 +141,25 @@ fn calico_4_7_all_and_global_become_conditions_on_a_namespace() {
     assert!(global.matches(&labels(&[])) && !global.matches(&labels(&[(NAMESPACE_LABEL, "a")])));
 }
 
+#[test]
+fn a_selector_says_what_it_says_whatever_the_labels_that_are_not_known() {
+    let known = labels(&[("env", "prod")]);
+    for (text, expected) in [
+        ("env == 'prod'", Some(true)),
+        ("has(app)", None),
+        ("all()", Some(true)),
+        ("env == 'test' && has(app)", Some(false)),
+        ("env == 'prod' && has(app)", None),
+        ("has(app) || env == 'prod'", Some(true)),
+        ("has(app) || env == 'test'", None),
+        ("!(has(app) && env == 'test')", Some(true)),
+        ("!has(app)", None),
+    ] {
+        let selector = CalicoSelector::parse(text).unwrap();
+        assert_eq!(selector.matches_by(&known, |key| key == "env"), expected, "{text}");
+    }
+}
+
 fn arb_selector() -> impl Strategy<Value = CalicoSelector> {
     let text = prop_oneof!["[a-z' ,&(){}\n=]{0,5}", "[a-z\" !|]{0,5}"];
     let key = "[a-zA-Z0-9_./-]{1,6}";

@@ -80,3 +80,52 @@ spec:
     let bank = over(policy, &["table", "--namespace", "bank"]);
     assert!(bank.code == 4 && bank.errors.contains("no policy of namespace bank"), "the control: {bank:?}");
 }
+
+#[test]
+fn a_global_policy_is_told_of_the_namespaces_that_its_namespace_selector_holds_and_of_no_others() {
+    let global = |name: &str, selectors: &str| {
+        format!(
+            "---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {{name: {name}}}
+spec:
+  {selectors}
+  types: [Egress]
+  egress: [{{action: Allow, protocol: UDP, destination: {{nets: [192.0.2.0/24], ports: [53]}}}}]
+"
+        )
+    };
+    let namespaces = "apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {env: prod}}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: bank, labels: {env: test}}
+";
+    let table = |selectors: &str, namespace: &str| {
+        let ran = over(&(namespaces.to_owned() + &global("dns", selectors)), &["table", "--namespace", namespace]);
+        match (ran.code, ran.out.contains("192.0.2.0/24"), ran.errors.contains("no policy of namespace")) {
+            (0, true, _) => true,
+            (4, false, true) => false,
+            _ => panic!("{selectors}: {ran:?}"),
+        }
+    };
+    for (selectors, shop, bank) in [
+        ("namespaceSelector: env == 'prod'", true, false),
+        ("namespaceSelector: env != 'prod'", false, true),
+        ("namespaceSelector: kubernetes.io/metadata.name == 'bank'", false, true),
+        ("namespaceSelector: all()", true, true),
+        ("namespaceSelector: '!all()'", false, false),
+        ("namespaceSelector: env == 'prod'\n  selector: app == 'web'", true, false),
+        ("selector: projectcalico.org/namespace == 'shop' || app == 'web'", true, true),
+        ("selector: projectcalico.org/namespace == 'shop' && app == 'web'", true, false),
+        ("selector: all()", true, true),
+    ] {
+        assert_eq!((table(selectors, "shop"), table(selectors, "bank")), (shop, bank), "{selectors}");
+    }
+    let both = namespaces.to_owned() + &global("dns", "namespaceSelector: env == 'prod'") + &global("all", "order: 1");
+    let bank = over(&both, &["table", "--namespace", "bank", "-o", "json"]);
+    assert!(bank.out.contains("\"all\"") && !bank.out.contains("\"dns\""), "{bank:?}");
+}
