@@ -36,6 +36,15 @@ fn the_example_is_bounded_to_the_namespaces_and_the_image_of_its_configuration()
     assert_eq!(bounds, printed, "its README's command prints it");
 }
 
+/// As its operations page tells people to do by hand.
+#[test]
+fn the_example_reads_the_enforcers_log_and_has_the_right_to() {
+    let config = Config::load(&shipped("kustomization/overlays/plana/config.yaml")).unwrap();
+    let overlay = document("kustomization/overlays/plana/kustomization.yaml");
+    assert!(config.evidence.is_some());
+    assert_eq!(overlay["components"], json!(["../../../job/evidence"]));
+}
+
 #[test]
 fn the_right_to_read_logs_is_one_role_in_one_namespace_and_stands_apart() {
     let all = std::fs::read_to_string(shipped("job/evidence/rbac.yaml")).unwrap();
