@@ -21,6 +21,8 @@ pub use deal::deal;
 /// The annotation by which a pod opts out.
 pub const OPT_OUT: (&str, &str) = ("netpol-verify/probe", "disabled");
 
+/// How many others that may reach the target are tried as its control, before the target itself.
+const TARGET_CONTROLS: usize = 2;
 /// How many answering targets are tried as the source's control.
 const SOURCE_CONTROLS: usize = 3;
 
@@ -293,7 +295,7 @@ impl Planner<'_> {
         controls.extend(
             usable
                 .filter(|p| &p.id != source && fit(p).is_ok())
-                .take(2)
+                .take(TARGET_CONTROLS)
                 .map(|p| TargetControl { from: p.id.clone(), itself: false }),
         );
         if let Some(target) = target.filter(|t| (self.probe_from)(&t.id.namespace)) {

@@ -200,13 +200,9 @@ fn facts(flow: &FlowReport) -> Vec<String> {
     if flow.covers > 0 {
         add(format!("stands for {}", count(flow.covers, "more flow")));
     }
-    let pod = flow.source_pod.as_ref().map(|pod| format!("from pod {}", clean::line(&pod.name, NAME)));
-    let node = flow.node.as_ref().map(|node| format!("on {}", clean::line(node, NAME)));
-    let target = flow.target.as_ref().map(|target| format!("to {}", clean::line(target, NAME)));
-    let via = flow.via.as_ref().map(|via| format!("by {}", clean::line(via, NAME)));
-    let path: Vec<String> = [pod, node, target, via].into_iter().flatten().collect();
+    let path = path(flow);
     if !path.is_empty() {
-        add(path.join(" "));
+        add(path);
     }
     if let Some(since) = flow.since.as_ref().filter(|_| flow.result != FlowResult::Verified) {
         add(format!("since {}", clean::line(&since.short(), NAME)));
@@ -215,6 +211,15 @@ fn facts(flow: &FlowReport) -> Vec<String> {
         add(format!("accepted until {}", clean::line(date, 30)));
     }
     facts
+}
+
+/// Where it was looked at, and how.
+fn path(flow: &FlowReport) -> String {
+    let pod = flow.source_pod.as_ref().map(|pod| format!("from pod {}", clean::line(&pod.name, NAME)));
+    let node = flow.node.as_ref().map(|node| format!("on {}", clean::line(node, NAME)));
+    let target = flow.target.as_ref().map(|target| format!("to {}", clean::line(target, NAME)));
+    let via = flow.via.as_ref().map(|via| format!("by {}", clean::line(via, NAME)));
+    [pod, node, target, via].into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
 const fn result(flow: &FlowReport) -> &'static str {
