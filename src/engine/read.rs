@@ -109,6 +109,9 @@ impl Reader<'_> {
         if let Some(unknown) = types.iter().find(|t| !matches!(t.as_str(), "Ingress" | "Egress")) {
             return Err(self.fault("/spec/policyTypes", format!("`{unknown}` is no policy type (Ingress, Egress)")));
         }
+        if types.len() > 2 {
+            return Err(self.fault("/spec/policyTypes", "there are more than two policy types".to_owned()));
+        }
         if types.is_empty() {
             return Ok((true, egress.is_some_and(|rules| !rules.is_empty())));
         }
@@ -197,7 +200,14 @@ impl Reader<'_> {
         };
         match (&port.port, port.end_port) {
             (None, None) => Ok(PortMatch::Protocol(protocol)),
-            (Some(IntOrString::String(name)), None) => Ok(PortMatch::Named { protocol, name: name.clone() }),
+            (Some(IntOrString::String(name)), None) if is_port_name(name) => {
+                Ok(PortMatch::Named { protocol, name: name.clone() })
+            }
+            (Some(IntOrString::String(name)), None) => {
+                let message = "is no name of a port (a number stands without quotes; a name has at most 15 small \
+                               letters, digits and single `-`, and one letter)";
+                Err(self.fault(at, format!("`{name}` {message}")))
+            }
             (Some(IntOrString::Int(from)), to) => {
                 let (from, to) = (self.number(*from, at)?, self.number(to.unwrap_or(*from), at)?);
                 if from > to {
@@ -219,6 +229,13 @@ impl Reader<'_> {
     fn selector(&self, selector: &LabelSelector, at: &str) -> Result<Selector, Box<Unreadable>> {
         Selector::new(selector).map_err(|error| self.fault(at, error.to_string()))
     }
+}
+
+/// "This must be an IANA_SVC_NAME" (ContainerPort.name; NetworkPolicyPort.port is validated by the same rule, RFC 6335).
+fn is_port_name(name: &str) -> bool {
+    let is_known = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let has_stray_dash = name.starts_with('-') || name.ends_with('-') || name.contains("--");
+    name.len() <= 15 && name.chars().all(is_known) && name.contains(|c: char| c.is_ascii_lowercase()) && !has_stray_dash
 }
 
 #[cfg(test)]

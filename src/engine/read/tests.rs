@@ -54,6 +54,7 @@ fn what_the_api_would_refuse_is_an_error_with_its_place() {
     let peer = |peer: serde_json::Value| json!({"ingress": [{"from": [peer]}]});
     for (spec, expected) in [
         (json!({"policyTypes": ["Both"]}), "`Both` is no policy type"),
+        (json!({"policyTypes": ["Ingress", "Ingress", "Egress"]}), "more than two policy types"),
         (port(json!({"port": 0})), "port 0 is not between"),
         (port(json!({"port": 70000})), "port 70000 is not between"),
         (port(json!({"port": 90, "endPort": 80})), "endPort 80 is below port 90"),
@@ -72,6 +73,18 @@ fn what_the_api_would_refuse_is_an_error_with_its_place() {
         let text = message(spec);
         assert!(text.contains(expected), "{expected}: {text}");
         assert!(text.starts_with("NetworkPolicy/shop/web (shop/web.yaml:"), "{text}");
+    }
+}
+
+#[test]
+fn a_port_in_quotes_is_an_error_and_no_name_that_nothing_has() {
+    let port = |name: &str| json!({"ingress": [{"ports": [{"port": name}]}]});
+    for name in ["80", "0100", "1:20", "", "HTTP", "a_b", "-a", "a-", "a--b", "abcdefghijklmnop"] {
+        let text = message(port(name));
+        assert!(text.contains(&format!("`{name}` is no name of a port")), "{name}: {text}");
+    }
+    for name in ["http", "8080-tcp", "a", "abcdefghijklmno"] {
+        assert!(super::policy(&document("shop/web", port(name))).is_ok(), "{name}");
     }
 }
 
