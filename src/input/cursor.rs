@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     flux::manifests::{Content, ManifestError, Node},
-    model::Labels,
+    model::{Labels, is_label_key},
 };
 
 /// Bytes of a name (Kubernetes API reference, object names).
@@ -116,6 +116,9 @@ impl<'a> Cursor<'a> {
         let label = |(key, (_, node)): (&'a String, &'a (_, Node))| {
             let value = Cursor { file: self.file, node, name: key };
             let text = if node.is_null() { "" } else { value.text()? };
+            if !is_label_key(key) {
+                return Err(value.fault(format!("`{key}` cannot be the key of a label: at most 63 letters, digits, `-`, `_` and `.`, and before them at most a domain and `/`")));
+            }
             if is_label_value(text) {
                 Ok((key.clone(), text.to_owned()))
             } else {

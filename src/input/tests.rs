@@ -342,3 +342,13 @@ fn what_two_sets_have_in_common_is_the_same_as_if_each_were_alone() {
     let both = sets(&[("a.yaml", &broken)], &[("a.yaml", &broken)]).map(|set| set.unwrap_err().to_string());
     assert!(both[0].starts_with("in/a.yaml") && both[1].starts_with("second/a.yaml"), "{both:?}");
 }
+
+#[test]
+fn a_key_that_no_label_has_is_an_error_at_its_place() {
+    let pod = |key: &str| format!("apiVersion: v1\nkind: Pod\nmetadata:\n  name: p\n  labels:\n    {key}: x\n");
+    assert_eq!(names(&set(&pod("example.org/app"))), ["Pod/default/p"], "the control");
+    let error = fault(&pod("\"my app\""));
+    assert!(error.contains("in/a.yaml:6:15: `my app` cannot be the key of a label"), "{error}");
+    let error = fault(&policy("  podSelector: {matchLabels: {a/b/c: x}}\n"));
+    assert!(error.contains("in/a.yaml:5:38: `a/b/c` cannot be the key of a label"), "{error}");
+}

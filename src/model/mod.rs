@@ -40,7 +40,7 @@ pub use report::{
     ComparedWith, Controls, DenialLook, FlowReport, FlowResult, KustomizationReport, NotProbed, RenderingState, Report,
     SCHEMA, Trigger, Unseen, Verdict, Why,
 };
-pub use selector::{InvalidSelector, Selector};
+pub use selector::{InvalidSelector, Selector, is_label_key};
 pub use snapshot::{
     Calico, Container, ContainerPort, LivePolicy, Manager, NamespaceInfo, NotReadable, NotUnderstood, Phase, PodInfo,
     ServiceEnd, ServiceEnds, ServiceInfo, Snapshot, WorkloadInfo, is_mesh_proxy,

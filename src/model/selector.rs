@@ -1,6 +1,6 @@
 //! Label selectors, as Kubernetes evaluates them.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 use kube::core::{Expression, Selector as Compiled, SelectorExt};
 
 use super::Labels;
@@ -24,10 +24,21 @@ impl Selector {
     /// Compiles a selector.
     ///
     /// # Errors
-    /// An operator that is unknown, or values that do not fit it.
+    /// An operator that is unknown, values that do not fit it, or a key that no label has.
     pub fn new(source: &LabelSelector) -> Result<Self, InvalidSelector> {
+        for LabelSelectorRequirement { key, operator, values } in source.match_expressions.iter().flatten() {
+            // "If the operator is Exists or DoesNotExist, the values array must be empty" (LabelSelectorRequirement).
+            let takes_none = matches!(operator.as_str(), "Exists" | "DoesNotExist");
+            if takes_none && values.as_ref().is_some_and(|values| !values.is_empty()) {
+                return Err(InvalidSelector(format!("`{key}`: {operator} takes no values")));
+            }
+        }
         let compiled = Compiled::try_from(source.clone()).map_err(|error| InvalidSelector(error.to_string()))?;
-        Ok(Self { source: source.clone(), compiled })
+        let selector = Self { source: source.clone(), compiled };
+        if let Some(key) = selector.keys().find(|key| !is_label_key(key)) {
+            return Err(InvalidSelector(format!("`{key}` cannot be the key of a label")));
+        }
+        Ok(selector)
     }
 
     /// The selector that matches everything.
@@ -70,6 +81,21 @@ impl Selector {
     }
 }
 
+/// Kubernetes' form of a label's key: "valid label keys have two segments: an optional prefix and name, separated by a
+/// slash": a name of at most 63 letters, digits, `-`, `_` and `.`, a letter or digit at both ends; a DNS subdomain.
+#[must_use]
+pub fn is_label_key(key: &str) -> bool {
+    let (prefix, name) = key.split_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
+    let is_part = |part: &str, others: &[char], is_plain: fn(char) -> bool| {
+        part.chars().all(|c| is_plain(c) || others.contains(&c))
+            && part.starts_with(is_plain)
+            && part.ends_with(is_plain)
+    };
+    let is_small = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let is_domain = |prefix: &str| prefix.len() <= 253 && prefix.split('.').all(|part| is_part(part, &['-'], is_small));
+    name.len() <= 63 && is_part(name, &['-', '_', '.'], |c| c.is_ascii_alphanumeric()) && prefix.is_none_or(is_domain)
+}
+
 impl PartialEq for Selector {
     fn eq(&self, other: &Self) -> bool {
         self.source == other.source
@@ -80,8 +106,6 @@ impl Eq for Selector {}
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelectorRequirement;
-
     use super::*;
 
     fn labels(pairs: &[(&str, &str)]) -> Labels {
@@ -121,5 +145,32 @@ mod tests {
         let requirement = LabelSelectorRequirement { key: "k".to_owned(), operator: "Near".to_owned(), values: None };
         let source = LabelSelector { match_expressions: Some(vec![requirement]), match_labels: None };
         assert!(Selector::new(&source).is_err());
+    }
+
+    #[test]
+    fn values_of_an_operator_that_takes_none_are_an_error() {
+        for operator in ["Exists", "DoesNotExist"] {
+            let requirement = |values: Option<Vec<String>>| {
+                let requirement =
+                    LabelSelectorRequirement { key: "k".to_owned(), operator: operator.to_owned(), values };
+                LabelSelector { match_expressions: Some(vec![requirement]), match_labels: None }
+            };
+            assert!(Selector::new(&requirement(Some(Vec::new()))).is_ok(), "the control");
+            let error = Selector::new(&requirement(Some(vec!["a".to_owned()]))).unwrap_err().to_string();
+            assert!(error.contains(&format!("`k`: {operator} takes no values")), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_no_label_has_is_an_error() {
+        let long = ["k".repeat(63), "k".repeat(64)];
+        for key in ["app", "a.b/c", "A_b.c-1", "kubernetes.io/metadata.name", long[0].as_str()] {
+            assert!(is_label_key(key), "{key}");
+            assert!(Selector::new(&Selector::label(key, "x").source).is_ok(), "{key}");
+        }
+        for key in ["", "a b", "a/b/c", "/a", "a/", "-a", "a.", "A.b/c", "a..b/c", "é", long[1].as_str()] {
+            assert!(!is_label_key(key), "{key}");
+            assert!(Selector::new(&Selector::label(key, "x").source).is_err(), "{key}");
+        }
     }
 }
