@@ -11,6 +11,7 @@ use k8s_openapi::{
 };
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::model::{
     Action, Direction, NamespaceMatch, Order, Origin, Origins, Peer, Policy, PolicyDocument, PolicyRef, PortMatch,
@@ -56,8 +57,26 @@ pub fn policy(document: &PolicyDocument) -> Result<Policy, Box<Unreadable>> {
             reader.fault("", format!("kind `{}` of `{}` is not understood", document.id.kind, document.api_version))
         );
     }
-    let object = NetworkPolicy::deserialize(&document.object).map_err(|error| reader.fault("", error.to_string()))?;
+    let object = NetworkPolicy::deserialize(&document.object)
+        .or_else(|error| NetworkPolicy::deserialize(with_empty_labels(&document.object)).map_err(|_| error))
+        .map_err(|error| reader.fault("", error.to_string()))?;
     reader.network_policy(&object)
+}
+
+/// The same with the empty text for a label that a selector has as null: so the API server reads it (Go's zero value).
+fn with_empty_labels(value: &Value) -> Value {
+    let label = |value: &Value| if value.is_null() { Value::from("") } else { value.clone() };
+    let field = |(key, value): (&String, &Value)| match value {
+        Value::Object(labels) if key == "matchLabels" => {
+            (key.clone(), labels.iter().map(|(key, value)| (key.clone(), label(value))).collect())
+        }
+        other => (key.clone(), with_empty_labels(other)),
+    };
+    match value {
+        Value::Object(fields) => fields.iter().map(field).collect(),
+        Value::Array(items) => items.iter().map(with_empty_labels).collect(),
+        other => other.clone(),
+    }
 }
 
 mod admin;

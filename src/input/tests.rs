@@ -352,3 +352,14 @@ fn a_key_that_no_label_has_is_an_error_at_its_place() {
     let error = fault(&policy("  podSelector: {matchLabels: {a/b/c: x}}\n"));
     assert!(error.contains("in/a.yaml:5:38: `a/b/c` cannot be the key of a label"), "{error}");
 }
+
+#[test]
+fn a_label_without_a_value_is_the_empty_text_in_a_selector_as_it_is_at_a_pod() {
+    let set = set(&policy(
+        "  podSelector: {matchLabels: {gw: }}\n  ingress: [{from: [{podSelector: {matchLabels: {x: null}}}]}]\n",
+    ));
+    let [policy] = set.read.policies.as_slice() else { panic!("{:?}", set.read) };
+    let gw = |value: &str| crate::model::Labels::from([("gw".to_owned(), value.to_owned())]);
+    let selects = |labels: &crate::model::Labels| policy.subject.pods.matches(labels);
+    assert_eq!([selects(&gw("")), selects(&gw("x")), selects(&crate::model::Labels::new())], [true, false, false]);
+}
