@@ -114,11 +114,19 @@ fn service(fields: &Fields<'_>, scope: &Scope<'_>) -> Read<Option<ServiceName>> 
     Ok(Some(ServiceName { namespace: namespace.to_owned(), name: name.to_owned() }))
 }
 
+fn whole(number: Option<u64>) -> Option<EntityPort> {
+    let port = u16::try_from(number?).ok()?;
+    Some(EntityPort::Range { from: port, to: port })
+}
+
 fn ports(fields: &Fields<'_>, key: &str) -> Read<Vec<EntityPort>> {
     let one = |(name, item): (String, &Value)| {
         let port = match item {
             Value::String(text) => EntityPort::from_str(text),
-            Value::Number(number) => EntityPort::from_str(&number.to_string()),
+            // Not by its text: `80.5` and `-1` could be names.
+            Value::Number(number) => {
+                whole(number.as_u64()).ok_or_else(|| format!("port {number} is not between 0 and 65535"))
+            }
             _ => Err("a port is a number, a range or a name".to_owned()),
         };
         port.map_err(|message| fields.fault(&name, message))

@@ -171,6 +171,8 @@ fn what_the_api_would_refuse_of_a_rule_is_an_error() {
         (rule(json!({"protocol": "TCP", "destination": {"ports": ["90:80"]}})), "ends before it begins"),
         (rule(json!({"protocol": "TCP", "destination": {"ports": [70000]}})), "70000"),
         (rule(json!({"protocol": "TCP", "destination": {"ports": [true]}})), "a port is"),
+        (rule(json!({"protocol": "TCP", "destination": {"ports": [80.5]}})), "port 80.5 is not between 0 and 65535"),
+        (rule(json!({"protocol": "TCP", "destination": {"ports": [-1]}})), "port -1 is not between 0 and 65535"),
         (rule(json!({"icmp": {"type": 8}})), "needs the protocol ICMP"),
         (rule(json!({"protocol": "ICMP", "icmp": {"code": 8}})), "a code without a type"),
         (rule(json!({"protocol": "ICMP", "icmp": {"type": 300}})), "between 0 and 255"),
