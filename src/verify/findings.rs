@@ -99,7 +99,7 @@ fn without_baseline(material: &Material<'_>, live: &World, namespace: &str) -> O
     );
     Some(Finding {
         namespace: Some(namespace.to_owned()),
-        fix: Some(baseline::entry(namespace, file)),
+        fix: Some(baseline::entry(live, namespace, file)),
         ..finding(FindingRule::Baseline, namespace, Severity::Error, message)
     })
 }

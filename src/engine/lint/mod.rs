@@ -276,7 +276,7 @@ fn baselines(input: &Input<'_>) -> Vec<Finding> {
             message: format!(
                 "namespace {namespace} has no default-deny policy for {words}: pods that no other policy selects are open there; add the baseline"
             ),
-            fix: Some(baseline::entry(namespace, origin.as_ref().map(|origin| origin.file.clone()))),
+            fix: Some(baseline::entry(input.world, namespace, origin.as_ref().map(|origin| origin.file.clone()))),
             origin,
         })
     };

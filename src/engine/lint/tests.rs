@@ -140,3 +140,20 @@ fn policies_of_one_order_that_decide_a_flow_otherwise_are_told_with_it() {
     assert_eq!(ambiguous(told(vec![policy("redis/a", 5, "Allow"), policy("redis/b", 6, "Deny")])), [""; 0]);
     assert_eq!(ambiguous(told(vec![policy("redis/a", 5, "Allow"), policy("redis/b", 5, "Allow")])), [""; 0]);
 }
+
+#[test]
+fn a_baseline_to_paste_has_a_name_that_no_policy_of_the_namespace_has() {
+    let half = |name: &str| document(&format!("shop/{name}"), json!({"podSelector": {}}));
+    let name = |documents: Vec<PolicyDocument>| {
+        let set = read::documents(&documents).unwrap();
+        let world = cluster().world(set.policies);
+        let input = Input { world: &world, documents: &documents, product: None, not_rendered: &[] };
+        let found = lint(&input).findings.into_iter().find(|finding| finding.rule == Rule::Baseline).unwrap();
+        let fix = found.fix.unwrap();
+        assert!(fix.entry.contains(&format!("  name: {}\n", fix.policy.clone().unwrap())), "{fix:?}");
+        fix.policy.unwrap()
+    };
+    assert_eq!(name(vec![half("half")]), "default-deny-all", "the control");
+    assert_eq!(name(vec![half("default-deny-all")]), "default-deny-all-2");
+    assert_eq!(name(vec![half("default-deny-all"), half("default-deny-all-2")]), "default-deny-all-3");
+}
