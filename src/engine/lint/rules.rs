@@ -64,6 +64,10 @@ fn broad_conditions(conditions: &Conditions, direction: Direction) -> Option<Str
 
 /// The rule of the same policy that lets through all that this one does.
 fn shadowed(rules: &[Rule], rule: &Rule) -> Option<usize> {
+    // Rules that deny or pass are asked in their order: one of them in between needs the earlier one.
+    let is_between = |other: &Rule, between: &Rule| {
+        (rule.index..other.index).contains(&between.index) && matches!(between.action, Action::Deny | Action::Pass)
+    };
     let is_more = |other: &&Rule| {
         // Of two equal ones the second is too many.
         let twin = rule.peers == other.peers && rule.ports == other.ports && rule.conditions == other.conditions;
@@ -71,6 +75,7 @@ fn shadowed(rules: &[Rule], rule: &Rule) -> Option<usize> {
             && other.action == Action::Allow
             && covers(other, rule)
             && (!twin || other.index < rule.index)
+            && !rules.iter().any(|between| is_between(other, between))
     };
     rules.iter().find(is_more).map(|other| other.index)
 }

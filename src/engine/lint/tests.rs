@@ -157,3 +157,28 @@ fn a_baseline_to_paste_has_a_name_that_no_policy_of_the_namespace_has() {
     assert_eq!(name(vec![half("default-deny-all")]), "default-deny-all-2");
     assert_eq!(name(vec![half("default-deny-all"), half("default-deny-all-2")]), "default-deny-all-3");
 }
+
+/// An AdminNetworkPolicy for every pod, with these ingress rules from pods of namespaces with the label `env`.
+fn admin(rules: &[(&str, &str, Option<u16>)]) -> PolicyDocument {
+    let rule = |(action, env, port): &(&str, &str, Option<u16>)| {
+        let ports: Vec<Value> = port.iter().map(|port| json!({"portNumber": {"port": port}})).collect();
+        json!({"action": action, "from": [{"namespaces": {"matchLabels": {"env": env}}}], "ports": ports})
+    };
+    let rules: Vec<Value> = rules.iter().map(rule).collect();
+    let spec = json!({"priority": 1, "subject": {"namespaces": {}}, "ingress": rules});
+    let api_version = "policy.networking.k8s.io/v1alpha1".to_owned();
+    PolicyDocument { api_version, ..calico("AdminNetworkPolicy", "a", spec) }
+}
+
+#[test]
+fn a_rule_that_is_needed_before_a_deny_is_not_shadowed_by_one_behind_it() {
+    let is_told = |rules: &[(&str, &str, Option<u16>)]| {
+        told(vec![admin(rules)])
+            .iter()
+            .any(|line| line.contains("ingress[0]: ingress[") && line.starts_with("shadowed"))
+    };
+    let (narrow, wide) = (("Allow", "prod", Some(80)), ("Allow", "prod", None));
+    assert!(is_told(&[narrow, wide]), "the control");
+    assert!(!is_told(&[narrow, ("Deny", "prod", Some(80)), wide]), "without it, what it allows is denied");
+    assert!(!is_told(&[narrow, ("Pass", "prod", None), wide]));
+}
