@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use super::{Finding, Rule as Kind};
 use crate::model::{
-    Action, Conditions, Direction, NamespaceMatch, Origin, Peer, Policy, PolicyDocument, PortMatch, Rule, Severity,
+    Action, CalicoSelector, Conditions, Direction, NAMESPACE_LABEL, NamespaceMatch, Origin, Peer, Policy,
+    PolicyDocument, PortMatch, Rule, Severity,
 };
 
 /// Rules of a policy that are too broad, or that another one makes unnecessary.
@@ -31,6 +32,8 @@ fn finding(rule: Kind, name: &str, text: &str, origin: Option<&Origin>) -> Findi
     Finding { origin: origin.cloned(), rule, severity: Severity::Warning, message, fix: None }
 }
 
+const EVERY_POD: &str = "every port of every pod of every namespace: name the ports, or the namespaces";
+
 /// Rules without ports towards every address, or from or to every namespace.
 fn broad(rule: &Rule, direction: Direction) -> Option<String> {
     if let Some(conditions) = &rule.conditions {
@@ -47,7 +50,7 @@ fn broad(rule: &Rule, direction: Direction) -> Option<String> {
         Peer::Pods { namespaces: NamespaceMatch::Selected(namespaces), pods }
             if namespaces.is_everything() && pods.is_everything() =>
         {
-            Some("every port of every pod of every namespace: name the ports, or the namespaces".to_owned())
+            Some(EVERY_POD.to_owned())
         }
         _ => None,
     })
@@ -56,10 +59,18 @@ fn broad(rule: &Rule, direction: Direction) -> Option<String> {
 fn broad_conditions(conditions: &Conditions, direction: Direction) -> Option<String> {
     let far = conditions.far(direction);
     let has_ports = !conditions.destination.ports.is_empty() || conditions.destination.service.is_some();
-    let is_open = far.selector.is_none() && far.service.is_none() && far.nets.iter().all(|net| net.prefix_len() == 0);
+    let is_open = far.service.is_none() && far.nets.iter().all(|net| net.prefix_len() == 0);
     let is_other = conditions.protocol.is_some_and(|protocol| protocol.transport().is_none());
-    let is_broad = is_open && !has_ports && !is_other && !conditions.http;
-    is_broad.then(|| "every port of every address: name the ports, or what it is for".to_owned())
+    if !is_open || has_ports || is_other || conditions.http {
+        return None;
+    }
+    match &far.selector {
+        None => Some("every port of every address: name the ports, or what it is for".to_owned()),
+        // What `namespaceSelector: all()` means.
+        Some(CalicoSelector::All) => Some(EVERY_POD.to_owned()),
+        Some(CalicoSelector::Has(key)) if key == NAMESPACE_LABEL => Some(EVERY_POD.to_owned()),
+        Some(_) => None,
+    }
 }
 
 /// The rule of the same policy that lets through all that this one does.

@@ -182,3 +182,19 @@ fn a_rule_that_is_needed_before_a_deny_is_not_shadowed_by_one_behind_it() {
     assert!(!is_told(&[narrow, ("Deny", "prod", Some(80)), wide]), "without it, what it allows is denied");
     assert!(!is_told(&[narrow, ("Pass", "prod", None), wide]));
 }
+
+#[test]
+fn a_calico_rule_for_every_pod_of_every_namespace_is_broad() {
+    for (source, is_broad) in [
+        (json!({}), true),
+        (json!({"namespaceSelector": "all()"}), true),
+        (json!({"selector": "all()"}), true),
+        (json!({"namespaceSelector": "has(team)"}), false),
+        (json!({"selector": "all()", "nets": ["10.0.0.0/8"]}), false),
+    ] {
+        let rule = json!({"action": "Allow", "source": source});
+        let spec = json!({"selector": "all()", "types": ["Ingress"], "ingress": [rule]});
+        let lines = told(vec![calico("GlobalNetworkPolicy", "wide", spec)]);
+        assert_eq!(lines.iter().any(|line| line.starts_with("broad")), is_broad, "{source}: {lines:#?}");
+    }
+}
