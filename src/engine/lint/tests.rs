@@ -198,3 +198,25 @@ fn a_calico_rule_for_every_pod_of_every_namespace_is_broad() {
         assert_eq!(lines.iter().any(|line| line.starts_with("broad")), is_broad, "{source}: {lines:#?}");
     }
 }
+
+#[test]
+fn ambiguous_order_is_told_where_it_decides_flows_with_addresses_outside_or_on_ports_that_no_rule_names() {
+    let tie = |deny: Value, allow: Value| {
+        let policy = |name: &str, rule: Value| {
+            let spec = json!({"order": 5, "selector": "app == 'redis'", "types": ["Egress"], "egress": [rule]});
+            calico("NetworkPolicy", name, spec)
+        };
+        let lines = told(vec![policy("redis/a", deny), policy("redis/b", allow)]);
+        lines.into_iter().filter(|line| line.starts_with("ambiguous-order")).collect::<Vec<_>>()
+    };
+    let to = |net: &str| json!({"action": "Deny", "destination": {"nets": [net]}});
+    let on = |port: u16| json!({"action": "Allow", "protocol": "TCP", "destination": {"ports": [port]}});
+    let outside = tie(to("192.0.2.1/32"), on(443));
+    assert!(outside.len() == 1 && outside[0].contains("redis/redis → 192.0.2.1/32:443/TCP"), "{outside:#?}");
+    let anything = tie(to("192.0.2.1/32"), json!({"action": "Allow"}));
+    assert!(anything.len() == 1 && anything[0].contains("192.0.2.1/32:"), "{anything:#?}");
+    let inside =
+        tie(json!({"action": "Deny", "destination": {"namespaceSelector": "all()"}}), json!({"action": "Allow"}));
+    assert!(inside.len() == 1 && inside[0].contains("redis/redis → shop/web:"), "{inside:#?}");
+    assert_eq!(tie(to("192.0.2.1/32"), json!({"action": "Deny"})), [""; 0], "the control: both deny");
+}
