@@ -143,6 +143,10 @@ impl Port {
 
     /// A port as a rule has it; `None` where it is not understood.
     pub(super) fn read(value: &Value) -> Option<Self> {
+        // An AdminNetworkPolicy says it in other words: what is not read here would count as every port.
+        if !value.as_object()?.keys().all(|key| ["protocol", "port", "endPort"].contains(&key.as_str())) {
+            return None;
+        }
         let protocol = value.get("protocol").and_then(Value::as_str).unwrap_or("TCP").to_owned();
         let start = match value.get("port") {
             None | Some(Value::Null) => None,

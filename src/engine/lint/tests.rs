@@ -220,3 +220,24 @@ fn ambiguous_order_is_told_where_it_decides_flows_with_addresses_outside_or_on_p
     assert!(inside.len() == 1 && inside[0].contains("redis/redis → shop/web:"), "{inside:#?}");
     assert_eq!(tie(to("192.0.2.1/32"), json!({"action": "Deny"})), [""; 0], "the control: both deny");
 }
+
+#[test]
+fn an_entry_for_the_other_side_of_an_admin_policys_rule_opens_its_port_alone() {
+    let to = json!([{"pods": {"namespaceSelector": {}, "podSelector": {"matchLabels": {"app": "redis"}}}}]);
+    let rule = json!({"action": "Allow", "to": to, "ports": [{"portNumber": {"port": 8080}}]});
+    let subject = json!({"pods": {"namespaceSelector": {}, "podSelector": {"matchLabels": {"app": "web"}}}});
+    let spec = json!({"priority": 1, "subject": subject, "egress": [rule]});
+    let api_version = "policy.networking.k8s.io/v1alpha1".to_owned();
+    let documents = vec![
+        denied("shop"),
+        denied("redis"),
+        PolicyDocument { api_version, ..calico("AdminNetworkPolicy", "a", spec) },
+    ];
+    let set = read::documents(&documents).unwrap();
+    let world = cluster().world(set.policies);
+    let input = Input { world: &world, documents: &documents, product: None, not_rendered: &[] };
+    let findings = lint(&input).findings;
+    let missing: Vec<&Finding> = findings.iter().filter(|finding| finding.rule == Rule::MissingEntry).collect();
+    let [Finding { fix: Some(fix), .. }] = missing.as_slice() else { panic!("{findings:#?}") };
+    assert!(fix.entry.contains("ports:\n    - {protocol: TCP, port: 8080}\n"), "{}", fix.entry);
+}
