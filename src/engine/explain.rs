@@ -15,7 +15,9 @@ use super::{
     verdict::{self, Deciding},
     world::{self, Class, End, Family},
 };
-use crate::model::{Direction, Endpoint, Entry, Labels, Origin, Policy, PolicyDocument, PolicyRef, Protocol, Snapshot};
+use crate::model::{
+    Direction, Endpoint, Entry, Labels, Origin, Policy, PolicyDocument, PolicyRef, Protocol, Snapshot, Tier,
+};
 
 mod declared;
 mod reasons;
@@ -356,9 +358,10 @@ impl<'a> Question<'a> {
     }
 }
 
-/// Whether a NetworkPolicy isolates and no rule denies: then one more rule of a NetworkPolicy opens the side.
+/// Whether the end of NetworkPolicies' own tier denies and no rule does: then one more rule of a NetworkPolicy opens the
+/// side, also where policies of Calico's alone isolate.
 fn is_left_closed(deciding: &Deciding<'_>) -> bool {
-    matches!(deciding, Deciding::Denied(policies) if policies.iter().any(|policy| policy.is_network_policy()))
+    matches!(deciding, Deciding::Denied(policies) if policies.iter().any(|policy| policy.tier == Tier::default_tier()))
 }
 
 /// Some of an endpoint's addresses.
