@@ -340,7 +340,9 @@ fn ranges(port: &PortMatch, destination: &End<'_>) -> Vec<PortRange> {
         PortMatch::Protocol(protocol) => vec![PortRange { protocol: *protocol, from: 1, to: u16::MAX }],
         PortMatch::Range { protocol, from, to } => vec![PortRange { protocol: *protocol, from: *from, to: *to }],
         PortMatch::Named { protocol, name } => {
-            let declared = destination.class.map(|c| c.ports.as_slice()).unwrap_or_default();
+            // A pod in its node's network is that node to policies: an address, which names no ports.
+            let pods = destination.class.filter(|class| !class.host_network);
+            let declared = pods.map(|class| class.ports.as_slice()).unwrap_or_default();
             let named = declared.iter().filter(|p| p.protocol == *protocol && p.name.as_ref() == Some(name));
             named.map(|p| PortRange { protocol: *protocol, from: p.number, to: p.number }).collect()
         }

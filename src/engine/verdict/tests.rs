@@ -281,3 +281,20 @@ fn s13_a_terminating_pod_is_subject_like_any_other() {
     let world = cluster().with("shop/api", |p| p.terminating = true).world(vec![on_api(json!([]))]);
     assert_eq!(tcp(&world, "shop/web", "shop/api", 8080), Denied);
 }
+
+#[test]
+fn a_named_port_means_nothing_at_a_pod_in_its_nodes_network_as_at_the_nodes_address() {
+    let out = |ports| {
+        let spec = json!({"podSelector": {"matchLabels": {"app": "web"}}, "policyTypes": ["Egress"],
+            "egress": [{"to": block("0.0.0.0/0"), "ports": [ports]}]});
+        policy("shop/web", spec)
+    };
+    let egress = |on_host: bool, rule: Policy| {
+        let world = cluster().with("shop/api", |pod| pod.host_network = on_host).world(vec![rule]);
+        let [from, to] = ["shop/web", "shop/api"].map(|name| End::pods(class(&world, name), Family::V4));
+        flow(&world, from, to, Protocol::Tcp, 8080).egress.decision()
+    };
+    assert_eq!(egress(true, out(json!({"port": 8080}))), Allowed, "the control");
+    assert_eq!(egress(false, out(json!({"port": "http"}))), Allowed, "the control");
+    assert_eq!(egress(true, out(json!({"port": "http"}))), Denied);
+}
