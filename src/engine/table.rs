@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 
 use super::surroundings::matches_pods_of;
 use crate::model::{
-    Action, Conditions, Direction, EntityMatch, EntityPort, Labels, NAME_LABEL, NamespaceMatch, Origin, Peer, Policy,
-    PolicyRef, PortMatch, Protocol, Rule, Selector, Subject,
+    Action, Conditions, Direction, EntityMatch, EntityPort, IcmpMatch, Labels, NAME_LABEL, NamespaceMatch, Origin,
+    Peer, Policy, PolicyRef, PortMatch, Protocol, Rule, Selector, Subject,
 };
 
 /// Labels by which people call a workload, best first.
@@ -60,7 +60,9 @@ pub fn is_about(policy: &Policy, namespace: &str, labels: &Labels) -> bool {
 fn row(policy: &Policy, rule: &Rule, direction: Direction) -> Row {
     let (peers, is_outside, ports) =
         rule.conditions.as_ref().map_or_else(|| of_kubernetes(rule), |conditions| of_calico(conditions, direction));
-    let calico = policy.subject.calico.as_ref().map(ToString::to_string);
+    let near = rule.conditions.as_ref().map(|conditions| conditions.far(direction.opposite())).map(entity);
+    let calico = policy.subject.calico.iter().map(ToString::to_string).chain(near.into_iter().flatten());
+    let calico = calico.reduce(|all, one| format!("{all} and {one}"));
     let pods = (!policy.subject.pods.is_everything()).then(|| selector_text(&policy.subject.pods));
     Row {
         direction,
@@ -77,16 +79,19 @@ fn row(policy: &Policy, rule: &Rule, direction: Direction) -> Row {
 type Parts = (Vec<String>, bool, Vec<String>);
 
 fn of_kubernetes(rule: &Rule) -> Parts {
-    let peers: Vec<String> = rule.peers.iter().flatten().map(peer_text).collect();
+    let mut peers: Vec<String> = rule.peers.iter().flatten().map(peer_text).collect();
+    if rule.peers.as_ref().is_some_and(Vec::is_empty) {
+        // A peer that is not known, or names of domains: no address that is known here.
+        peers.push("nothing that is known".to_owned());
+    }
     let is_outside = rule.peers.as_ref().is_some_and(|all| all.iter().all(|p| matches!(p, Peer::Block { .. })));
     (peers, is_outside, rule.ports.iter().flatten().map(port_text).collect())
 }
 
 fn of_calico(conditions: &Conditions, direction: Direction) -> Parts {
     let far = conditions.far(direction);
-    let protocol = conditions.protocol.map(|protocol| protocol.to_string());
     let is_outside = !far.nets.is_empty() && far.selector.is_none() && far.service.is_none();
-    (entity(far), is_outside, entity_ports(&conditions.destination, protocol.as_deref()))
+    (entity(far), is_outside, entity_ports(conditions))
 }
 
 /// `redis.redis` for pods that one label names in a namespace that is named, as their Service is called.
@@ -162,13 +167,17 @@ fn port_text(port: &PortMatch) -> String {
     }
 }
 
+/// What an entity matches: every condition of it must hold.
 fn entity(far: &EntityMatch) -> Vec<String> {
     let service = far.service.iter().map(|service| format!("{}.{}", service.name, service.namespace));
     let selectors = far.selector.iter().map(ToString::to_string);
     let not = far.not_selector.iter().map(|selector| format!("all but {selector}"));
     let mut parts: Vec<String> = service.chain(selectors).chain(not).collect();
+    let nets: Vec<String> = far.nets.iter().map(ToString::to_string).collect();
     if parts.is_empty() {
-        parts.extend(far.nets.iter().map(ToString::to_string));
+        parts.extend(nets);
+    } else if !nets.is_empty() {
+        parts = vec![format!("{} in {}", parts.join(" and "), nets.join(" or "))];
     }
     let but: Vec<String> = far.not_nets.iter().map(ToString::to_string).collect();
     if !but.is_empty() {
@@ -177,18 +186,32 @@ fn entity(far: &EntityMatch) -> Vec<String> {
     parts
 }
 
-fn entity_ports(destination: &EntityMatch, protocol: Option<&str>) -> Vec<String> {
-    let suffix = protocol.filter(|protocol| *protocol != "TCP").map(|p| format!("/{p}")).unwrap_or_default();
+fn entity_ports(conditions: &Conditions) -> Vec<String> {
+    let Conditions { destination, protocol, not_protocol, icmp, not_icmp, .. } = conditions;
+    let suffix = protocol.filter(|one| *one != Protocol::Tcp.into()).map(|one| format!("/{one}")).unwrap_or_default();
     let text = |port: &EntityPort| match port {
         EntityPort::Range { from, to } if from == to => format!("{from}{suffix}"),
         EntityPort::Range { from, to } => format!("{from}-{to}{suffix}"),
         EntityPort::Named(name) => format!("{name}{suffix}"),
     };
+    let messages = |of: &IcmpMatch| {
+        let number = |word: &str, of: Option<u8>| of.map(|number| format!(" {word} {number}")).unwrap_or_default();
+        format!("{}{}", number("type", of.kind), number("code", of.code))
+    };
     let mut ports: BTreeSet<String> = destination.ports.iter().map(text).collect();
     if ports.is_empty() {
-        ports.extend(protocol.map(|protocol| format!("every {protocol} port")));
+        ports.extend(protocol.map(|protocol| match icmp {
+            Some(icmp) => format!("{protocol}{}", messages(icmp)),
+            None if protocol.transport().is_none() => protocol.to_string(),
+            None => format!("every {protocol} port"),
+        }));
+        ports.extend(not_protocol.map(|protocol| format!("every protocol but {protocol}")));
     }
-    ports.into_iter().collect()
+    let but = destination.not_ports.iter().map(text).chain(not_icmp.as_ref().map(messages));
+    ports
+        .into_iter()
+        .chain(but.reduce(|all, one| format!("{all}, {one}")).map(|but| format!("but {}", but.trim())))
+        .collect()
 }
 
 #[cfg(test)]
@@ -196,7 +219,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::engine::fixtures::policy;
+    use crate::engine::{
+        fixtures::{calico, policy},
+        read,
+    };
 
     fn texts(rows: &[Row]) -> Vec<String> {
         let text = |row: &Row| {
@@ -241,5 +267,63 @@ mod tests {
         assert_eq!(rows(&[policy("shop/x", open.clone())], "erp", &Labels::new()), []);
         let own = rows(&[policy("erp/x", open)], "erp", &Labels::new());
         assert_eq!(texts(&own), ["ingress anywhere []"]);
+    }
+
+    /// The table of a namespace with the label `team: red`, of a global policy with this spec.
+    fn of_global(spec: serde_json::Value) -> Vec<String> {
+        let set = read::documents(&[calico("GlobalNetworkPolicy", "g", spec)]).unwrap();
+        texts(&rows(&set.policies, "erp", &Labels::from([("team".to_owned(), "red".to_owned())])))
+    }
+
+    #[test]
+    fn a_global_policy_is_told_of_the_namespaces_that_it_selects_alone() {
+        let is_told = |selector: &str| {
+            let spec = json!({"namespaceSelector": selector, "types": ["Ingress"], "ingress": [{"action": "Allow"}]});
+            !of_global(spec).is_empty()
+        };
+        for selector in ["team == 'red'", "projectcalico.org/name == 'erp'", "has(team)", "!has(x)", "all()"] {
+            assert!(is_told(selector), "{selector}");
+        }
+        for selector in ["team == 'blue'", "projectcalico.org/name != 'erp'", "!has(team)", "has(x)", "!all()"] {
+            assert!(!is_told(selector), "{selector}");
+        }
+        let by_pods = json!({"selector": "app == 'x' || has(y)", "ingress": [{"action": "Allow"}]});
+        assert_eq!(of_global(by_pods).len(), 1, "its pods may have such labels");
+    }
+
+    #[test]
+    fn a_calico_rule_is_told_with_all_of_its_conditions() {
+        let told = |rule: serde_json::Value| {
+            let mut rule = rule;
+            rule["action"] = json!("Allow");
+            of_global(json!({"selector": "all()", "types": ["Ingress"], "ingress": [rule]})).remove(0)
+        };
+        for (rule, expected) in [
+            (json!({"protocol": "TCP"}), "all() ingress anywhere [every TCP port]"),
+            (
+                json!({"protocol": "TCP", "destination": {"notPorts": [80]}}),
+                "all() ingress anywhere [every TCP port but 80]",
+            ),
+            (json!({"notProtocol": "TCP"}), "all() ingress anywhere [every protocol but TCP]"),
+            (json!({"protocol": "ICMP"}), "all() ingress anywhere [ICMP]"),
+            (json!({"protocol": "ICMP", "icmp": {"type": 8}}), "all() ingress anywhere [ICMP type 8]"),
+            (
+                json!({"source": {"nets": ["10.0.0.0/8"], "selector": "has(a)"}}),
+                "all() ingress has(a) in 10.0.0.0/8 []",
+            ),
+            (json!({"destination": {"nets": ["10.0.0.7/32"]}}), "all() and 10.0.0.7/32 ingress anywhere []"),
+        ] {
+            assert_eq!(told(rule), expected);
+        }
+    }
+
+    #[test]
+    fn a_rule_whose_peers_are_not_known_is_not_open_to_anywhere() {
+        let spec = json!({"priority": 1, "subject": {"namespaces": {}},
+            "egress": [{"action": "Allow", "to": [{"domainNames": ["a.example."]}]}]});
+        let api_version = "policy.networking.k8s.io/v1alpha1".to_owned();
+        let document = crate::model::PolicyDocument { api_version, ..calico("AdminNetworkPolicy", "a", spec) };
+        let set = read::documents(&[document]).unwrap();
+        assert_eq!(texts(&rows(&set.policies, "erp", &Labels::new())), ["egress nothing that is known []"]);
     }
 }
