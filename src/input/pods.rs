@@ -77,8 +77,10 @@ pub(super) fn pod(object: Cursor<'_>, id: &Workload) -> Result<(PodInfo, Option<
     Ok((pod, owners::owner(object)?))
 }
 
+/// "serviceAccount … is a deprecated alias for serviceAccountName" (PodSpec): the API takes it where the other is empty.
 fn account(spec: Cursor<'_>) -> Result<String, ManifestError> {
-    Ok(spec.text_at(&["serviceAccountName"])?.unwrap_or("default").to_owned())
+    let (name, alias) = (spec.text_at(&["serviceAccountName"])?, spec.text_at(&["serviceAccount"])?);
+    Ok(name.or(alias).unwrap_or("default").to_owned())
 }
 
 /// Ports of containers and of init containers; one that keeps running (a sidecar) serves like a container.

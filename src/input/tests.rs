@@ -363,3 +363,15 @@ fn a_label_without_a_value_is_the_empty_text_in_a_selector_as_it_is_at_a_pod() {
     let selects = |labels: &crate::model::Labels| policy.subject.pods.matches(labels);
     assert_eq!([selects(&gw("")), selects(&gw("x")), selects(&crate::model::Labels::new())], [true, false, false]);
 }
+
+#[test]
+fn the_deprecated_name_of_a_pods_service_account_counts_where_the_other_is_not_there() {
+    let account = |spec: &str| {
+        let set = set(&format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: p}}\nspec: {{{spec}}}\n"));
+        set.snapshot.pods[0].service_account.clone()
+    };
+    assert_eq!(account("serviceAccountName: web"), "web", "the control");
+    assert_eq!(account("serviceAccount: web"), "web");
+    assert_eq!(account("serviceAccountName: web, serviceAccount: old"), "web");
+    assert_eq!(account("serviceAccountName: '', serviceAccount: null"), "default");
+}
