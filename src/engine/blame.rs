@@ -213,7 +213,7 @@ fn new_policy(missing: &Missing, baseline: Option<&PolicyDocument>) -> Entry {
     let name = free_name(missing, &wanted);
     let pods = labels::of_pods(missing.subject.labels, &keys);
     let entry = write::manifest(&style.unwrap_or_default(), &wanted, &name, missing.subject.namespace, &pods);
-    let line = home.and_then(|home| Site::new(home).end());
+    let line = home.and_then(|home| Site::new(home).end_of_document());
     Entry { side: missing.side, policy: Some(name), file: home.and_then(file), line, entry }
 }
 

@@ -76,6 +76,26 @@ impl<'a> Site<'a> {
         if self.is_json() { None } else { self.last_line("/spec") }
     }
 
+    /// The line after which a document of its own can follow. Not known for an item of a List, which others may follow,
+    /// nor where `spec` is the first field of several.
+    pub(super) fn end_of_document(&self) -> Option<u32> {
+        let begin = self.document.origins.document.as_ref()?;
+        let is_item = begin.column.is_some_and(|column| column > 1);
+        let is_first = self
+            .document
+            .origins
+            .fields
+            .get("/spec")
+            .is_some_and(|spec| spec.line.is_some() && (spec.line, spec.column) == (begin.line, begin.column));
+        if is_item || is_first { None } else { self.end() }
+    }
+
+    /// Columns before the document: an item of a List stands behind its dash.
+    pub(super) fn indent(&self) -> usize {
+        let column = self.document.origins.document.as_ref().and_then(|begin| begin.column);
+        column.and_then(|column| usize::try_from(column).ok()).map_or(0, |column| column.saturating_sub(1))
+    }
+
     fn is_json(&self) -> bool {
         let file = self.document.origins.document.as_ref().map_or("", |origin| origin.file.as_str());
         file.rsplit_once('.').is_some_and(|(_, extension)| extension.eq_ignore_ascii_case("json"))
@@ -156,4 +176,43 @@ fn width(key: &str) -> u32 {
 /// A key as a JSON pointer has it (RFC 6901).
 pub(super) fn escaped(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{write::Style, yaml::documents},
+        *,
+    };
+
+    /// The line after which a document can follow one that begins at `begin`, its `spec` at `spec`.
+    fn line_after(begin: (u32, u32), spec: (u32, u32)) -> Option<u32> {
+        let text = "kind: NetworkPolicy\nmetadata: {name: a}\nspec:\n  podSelector: {}\n";
+        let mut document = documents("p.yaml", text).remove(0);
+        let origins = &mut document.origins;
+        origins.document = Some(Origin::at("p.yaml", begin.0, begin.1));
+        origins.values.extend(
+            origins.fields.get("/spec").and_then(|spec| Some(("/spec".to_owned(), spec.line.zip(spec.column)?))),
+        );
+        origins.fields.insert("/spec".to_owned(), Origin::at("p.yaml", spec.0, spec.1));
+        Site::new(&document).end_of_document()
+    }
+
+    #[test]
+    fn a_new_document_is_never_put_into_the_middle_of_another_or_of_a_list() {
+        assert_eq!(line_after((1, 1), (3, 1)), Some(4), "the control");
+        assert_eq!(line_after((3, 1), (3, 1)), None, "`spec` is the first field: what follows would go to the new one");
+        assert_eq!(line_after((1, 3), (3, 3)), None, "an item of a List, which others may follow");
+    }
+
+    #[test]
+    fn a_new_document_has_the_style_of_what_is_in_block_style_and_no_deeper_steps() {
+        let step = |text: &str| Style::of(&Site::new(&documents("p.yaml", text)[0]), Direction::Ingress).key_indent();
+        assert_eq!(
+            step("kind: NetworkPolicy\nmetadata: {name: a}\nspec:\n    podSelector: {}\n"),
+            "    ",
+            "the control"
+        );
+        assert_eq!(step("kind: NetworkPolicy\nmetadata: {name: a}\nspec: {podSelector: {}}\n"), "  ");
+    }
 }

@@ -40,6 +40,9 @@ impl Default for Style {
 impl Style {
     /// The style of the rules of that direction, else of the other one, else of message.md's example.
     pub(super) fn of(site: &Site, side: Direction) -> Self {
+        if site.is_flow("/spec") {
+            return Self::default();
+        }
         let key_column = site.at("/spec").map_or(3, |(_, column)| column.max(2));
         let key = width(key_column - 1);
         let sides = [side, side.opposite()];
@@ -56,7 +59,7 @@ impl Style {
             dash,
             gap: if dash_column.is_some() { gap } else { 2 },
             nested: nested.map_or_else(|| dash.saturating_sub(key), width),
-            step: key.clamp(2, 8),
+            step: key.saturating_sub(site.indent()).clamp(2, 8),
             flow_selectors: elements().find_map(|peer| flow_selector(site, &peer)).unwrap_or(true),
             flow_ports: elements().find_map(|port| flow_port(site, &port)).unwrap_or(true),
         }
