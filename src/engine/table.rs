@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 
 use super::surroundings::matches_pods_of;
 use crate::model::{
-    Action, Conditions, Direction, EntityMatch, EntityPort, IcmpMatch, Labels, NAME_LABEL, NamespaceMatch, Origin,
-    Peer, Policy, PolicyRef, PortMatch, Protocol, Rule, Selector, Subject,
+    Action, CalicoSelector, Conditions, Direction, EntityMatch, EntityPort, IcmpMatch, Labels, NAME_LABEL,
+    NamespaceMatch, Origin, Peer, Policy, PolicyRef, PortMatch, Protocol, Rule, Selector, Subject,
 };
 
 /// Labels by which people call a workload, best first.
@@ -42,8 +42,10 @@ pub fn rows(policies: &[Policy], namespace: &str, labels: &Labels) -> Vec<Row> {
     let concerned: Vec<&Policy> = policies.iter().filter(|policy| is_about(policy, namespace, labels)).collect();
     let of = |direction: Direction| {
         concerned.iter().flat_map(move |policy| {
+            let pods = pods(policy, namespace, labels);
             let rules = policy.rules(direction).unwrap_or_default().iter();
-            rules.filter(|rule| rule.action == Action::Allow).map(move |rule| row(policy, rule, direction))
+            let allowing = rules.filter(|rule| rule.action == Action::Allow);
+            allowing.map(move |rule| row(policy, rule, direction, pods.clone()))
         })
     };
     of(Direction::Egress).chain(of(Direction::Ingress)).collect()
@@ -57,16 +59,22 @@ pub fn is_about(policy: &Policy, namespace: &str, labels: &Labels) -> bool {
     namespaces.matches(namespace, labels) && calico.as_ref().is_none_or(may_be)
 }
 
-fn row(policy: &Policy, rule: &Rule, direction: Direction) -> Row {
+/// The pods of a namespace that a policy is about; `None`: all of them.
+fn pods(policy: &Policy, namespace: &str, labels: &Labels) -> Option<String> {
+    let Subject { pods, calico, .. } = &policy.subject;
+    let is_all = |selector: &&CalicoSelector| matches_pods_of(selector, namespace, Some(labels)) == Some(true);
+    let kubernetes = (!pods.is_everything()).then(|| selector_text(pods));
+    kubernetes.or_else(|| calico.as_ref().filter(|selector| !is_all(selector)).map(ToString::to_string))
+}
+
+fn row(policy: &Policy, rule: &Rule, direction: Direction, pods: Option<String>) -> Row {
     let (peers, is_outside, ports) =
         rule.conditions.as_ref().map_or_else(|| of_kubernetes(rule), |conditions| of_calico(conditions, direction));
     let near = rule.conditions.as_ref().map(|conditions| conditions.far(direction.opposite())).map(entity);
-    let calico = policy.subject.calico.iter().map(ToString::to_string).chain(near.into_iter().flatten());
-    let calico = calico.reduce(|all, one| format!("{all} and {one}"));
-    let pods = (!policy.subject.pods.is_everything()).then(|| selector_text(&policy.subject.pods));
+    let pods = pods.into_iter().chain(near.into_iter().flatten()).reduce(|all, one| format!("{all} and {one}"));
     Row {
         direction,
-        pods: pods.or(calico),
+        pods,
         peers: if peers.is_empty() { vec!["anywhere".to_owned()] } else { peers },
         is_outside,
         ports,

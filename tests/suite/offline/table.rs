@@ -128,4 +128,7 @@ metadata: {name: bank, labels: {env: test}}
     let both = namespaces.to_owned() + &global("dns", "namespaceSelector: env == 'prod'") + &global("all", "order: 1");
     let bank = over(&both, &["table", "--namespace", "bank", "-o", "json"]);
     assert!(bank.out.contains("\"all\"") && !bank.out.contains("\"dns\""), "{bank:?}");
+    let shop = over(&both, &["table", "--namespace", "shop"]);
+    let lines = shop.out.matches("| 192.0.2.0/24:53/UDP | all |").count();
+    assert_eq!(lines, 2, "both are about all of its pods: {shop:?}");
 }
