@@ -307,19 +307,13 @@ mod tests {
             of_global(json!({"selector": "all()", "types": ["Ingress"], "ingress": [rule]})).remove(0)
         };
         for (rule, expected) in [
-            (json!({"protocol": "TCP"}), "all() ingress anywhere [every TCP port]"),
-            (
-                json!({"protocol": "TCP", "destination": {"notPorts": [80]}}),
-                "all() ingress anywhere [every TCP port but 80]",
-            ),
-            (json!({"notProtocol": "TCP"}), "all() ingress anywhere [every protocol but TCP]"),
-            (json!({"protocol": "ICMP"}), "all() ingress anywhere [ICMP]"),
-            (json!({"protocol": "ICMP", "icmp": {"type": 8}}), "all() ingress anywhere [ICMP type 8]"),
-            (
-                json!({"source": {"nets": ["10.0.0.0/8"], "selector": "has(a)"}}),
-                "all() ingress has(a) in 10.0.0.0/8 []",
-            ),
-            (json!({"destination": {"nets": ["10.0.0.7/32"]}}), "all() and 10.0.0.7/32 ingress anywhere []"),
+            (json!({"protocol": "TCP"}), "ingress anywhere [every TCP port]"),
+            (json!({"protocol": "TCP", "destination": {"notPorts": [80]}}), "ingress anywhere [every TCP port but 80]"),
+            (json!({"notProtocol": "TCP"}), "ingress anywhere [every protocol but TCP]"),
+            (json!({"protocol": "ICMP"}), "ingress anywhere [ICMP]"),
+            (json!({"protocol": "ICMP", "icmp": {"type": 8}}), "ingress anywhere [ICMP type 8]"),
+            (json!({"source": {"nets": ["10.0.0.0/8"], "selector": "has(a)"}}), "ingress has(a) in 10.0.0.0/8 []"),
+            (json!({"destination": {"nets": ["10.0.0.7/32"]}}), "10.0.0.7/32 ingress anywhere []"),
         ] {
             assert_eq!(told(rule), expected);
         }
