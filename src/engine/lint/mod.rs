@@ -13,8 +13,10 @@ use std::collections::BTreeSet;
 use super::{
     allowlist::{Kind, Told},
     baseline, blame,
+    conditions::{Question, Reach},
     touched::{self, ABSENT, Origin as From, SilentRule, Target, TouchedFlow},
-    world::{End, World},
+    verdict,
+    world::{End, World, families},
 };
 use crate::model::{Direction, Entry, Origin, Policy, PolicyDocument, RuleRef, Severity};
 
@@ -202,7 +204,8 @@ fn one_sided(input: &Input<'_>) -> Linted {
     }));
     let is_absent = |silent: &&SilentRule| silent.reason.split("; ").all(|part| part.starts_with(ABSENT));
     let (absent, silent): (Vec<_>, Vec<_>) = found.waiting.iter().partition(is_absent);
-    findings.extend(silent.into_iter().map(|silent| Finding {
+    let silent = silent.into_iter().filter(|silent| !is_about_itself(world, &silent.rule));
+    findings.extend(silent.map(|silent| Finding {
         origin: origin_of(world, &silent.rule),
         rule: Rule::NoEffect,
         severity: Severity::Warning,
@@ -210,6 +213,26 @@ fn one_sided(input: &Input<'_>) -> Linted {
         fix: None,
     }));
     Linted { findings, untold: absent.len() }
+}
+
+/// Whether a rule lets pods of a workload through to others of it: of those a set of files shows one, so that no flow
+/// is asked about.
+fn is_about_itself(world: &World, reference: &RuleRef) -> bool {
+    let policy = world.policies.iter().find(|policy| policy.id == reference.policy);
+    let rules = policy.and_then(|policy| policy.rules(reference.direction)).unwrap_or_default();
+    let Some((policy, rule)) = policy.zip(rules.iter().find(|rule| rule.index == reference.index)) else {
+        return false;
+    };
+    let subjects = world.classes.iter().filter(|class| world.applies_to(&policy.subject, class));
+    subjects.flat_map(|class| families(class, class).into_iter().map(move |family| End::pods(class, family))).any(
+        |end| {
+            let question = |conditions| Question { world, conditions, source: end, destination: end }.reach();
+            match rule.conditions.as_deref().map(question) {
+                Some(Reach { yes, unknown }) => !yes.union(&unknown).is_empty(),
+                None => verdict::rule_matches_peer(world, rule, &end) && !verdict::rule_ports(rule, &end).is_empty(),
+            }
+        },
+    )
 }
 
 fn references(policy: &Policy) -> impl Iterator<Item = RuleRef> {

@@ -241,3 +241,16 @@ fn an_entry_for_the_other_side_of_an_admin_policys_rule_opens_its_port_alone() {
     let [Finding { fix: Some(fix), .. }] = missing.as_slice() else { panic!("{findings:#?}") };
     assert!(fix.entry.contains("ports:\n    - {protocol: TCP, port: 8080}\n"), "{}", fix.entry);
 }
+
+#[test]
+fn a_rule_for_the_other_pods_of_a_workload_is_not_without_effect_where_the_files_show_one() {
+    let lines = |peer: &str, ports: Value| {
+        let spec = json!({"podSelector": {"matchLabels": {"app": "redis"}}, "policyTypes": ["Ingress"],
+            "ingress": [{"from": [{"podSelector": {"matchLabels": {"app": peer}}}], "ports": [ports]}]});
+        told(vec![denied("shop"), denied("redis"), document("redis/x", spec)])
+    };
+    assert_eq!(lines("redis", json!({"port": 8080})), [""; 0]);
+    assert_eq!(lines("redis", json!({"port": "http"})), [""; 0]);
+    assert!(lines("billing", json!({"port": 8080}))[0].starts_with("no-effect"), "the control");
+    assert!(lines("redis", json!({"port": "gossip"}))[0].starts_with("no-effect"), "the control");
+}
