@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How long list, diff and explain take on generated clusters, from a cold process and files on disk.
+"""How long list, diff, lint and explain take on generated clusters, from a cold process and files on disk.
 
     cargo build --release && benches/offline.py [--binary FILE] [--runs N] [WORKLOADS ...]
 
@@ -163,6 +163,7 @@ def main():
                 ("list", "list", "-f", before),
                 ("list, JSON", "list", "-f", before, "-o", "json"),
                 ("diff", "diff", before, after),
+                ("lint", "lint", "-f", before),
                 ("explain 10,000", "explain", "-f", before, "--flows", f"{folder}/flows", "-o", "jsonl"),
             ]:
                 wall, cpu, memory, lines = measured([arguments.binary, *command], arguments.runs)

@@ -353,7 +353,7 @@ pub(super) mod work {
         static ASKED: Cell<usize> = const { Cell::new(0) };
     }
 
-    pub(super) fn count() {
+    pub(in crate::engine) fn count() {
         ASKED.set(ASKED.get() + 1);
     }
 

@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Origin, Target, TouchedFlow};
-use crate::{engine::world::Family, model::Protocol};
+use crate::{
+    engine::world::Family,
+    model::{Direction, Protocol},
+};
 
 type Key = (Origin, Target, Protocol, u16, bool);
 
@@ -11,6 +14,8 @@ type Key = (Origin, Target, Protocol, u16, bool);
 #[derive(Default)]
 pub(super) struct Collected {
     flows: BTreeMap<Key, TouchedFlow>,
+    /// The keys of those that a class is the source (egress) or the destination (ingress) of.
+    ends: BTreeMap<(Direction, usize), BTreeSet<Key>>,
     /// Those that the state wants to see under this very key.
     recorded: BTreeSet<Key>,
 }
@@ -24,6 +29,12 @@ impl Collected {
         let key = key(&flow);
         match self.flows.get_mut(&key) {
             None => {
+                if let Origin::Class(source) = key.0 {
+                    self.ends.entry((Direction::Egress, source)).or_default().insert(key.clone());
+                }
+                if let Target::Class(destination) = key.1 {
+                    self.ends.entry((Direction::Ingress, destination)).or_default().insert(key.clone());
+                }
                 self.flows.insert(key, flow);
             }
             Some(known) => {
@@ -43,6 +54,12 @@ impl Collected {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &TouchedFlow> {
         self.flows.values()
+    }
+
+    /// Those from a class (egress), or to it (ingress).
+    pub(super) fn at(&self, direction: Direction, class: usize) -> impl Iterator<Item = &TouchedFlow> {
+        let keys = self.ends.get(&(direction, class));
+        keys.into_iter().flatten().filter_map(|key| self.flows.get(key))
     }
 
     /// Adds a flow that the state keeps under its key.

@@ -19,9 +19,8 @@ impl Openings<'_> {
         if self.rule.action == Action::Log {
             return;
         }
-        let is_shown = |o: &&Opening| self.rule.action == Action::Pass || o.decision == Decision::Denied;
-        let fitting: Vec<&Opening> = self.iter().filter(is_shown).collect();
-        let is_seen = self.exercise(views, why, &fitting, flows).is_some();
+        let is_shown = |o: &Opening| self.rule.action == Action::Pass || o.decision == Decision::Denied;
+        let is_seen = self.exercise(views, why, &is_shown, flows).is_some();
         // One that denies only what another rule let through before is as intended: nothing of it can be seen.
         if !is_seen && self.all.is_empty() {
             self.nothing(views, why, flows, result);

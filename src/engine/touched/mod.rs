@@ -8,12 +8,15 @@
 //! state ───────────────▶ [recorded] pending, waiting, open findings, a person's rerun
 //! ```
 
+mod alike;
 mod changed;
 mod collected;
 mod decided;
 mod effect;
+mod far;
 mod first;
 mod openings;
+mod pairs;
 mod parts;
 mod pieces;
 mod ports;
@@ -40,6 +43,7 @@ use crate::model::{
 pub use changed::{Flipped, relabelled};
 use collected::Collected;
 pub(in crate::engine) use effect::ABSENT;
+use pairs::Look;
 
 /// Why a flow that no answer can show is not probed.
 pub const SILENT: &str = "silence cannot be told from a drop";
@@ -204,18 +208,17 @@ struct Differences {
 /// Finds all flows that a run has to see.
 #[must_use]
 pub fn touched(input: &Input<'_>) -> Touched {
-    let views = Views {
-        input,
-        before: input.before.map(Matrix::new),
-        declared: Matrix::new(input.declared),
-        live: Matrix::new(input.live),
-    };
+    found(input, Look::Together)
+}
+
+fn found(input: &Input<'_>, look: Look) -> Touched {
+    let views = Views::new(input);
     let mut result = Touched::default();
     let mut flows = Collected::default();
     if !input.first_run {
         changed::collect(&views, &mut flows);
     }
-    rules::collect(&views, &mut flows, &mut result);
+    rules::collect(&views, look, &mut flows, &mut result);
     first::collect(&views, &mut flows);
     result.gone = recorded::collect(&views, &mut flows);
     if let Some(turn) = input.sweep {
@@ -235,6 +238,11 @@ impl Input<'_> {
 }
 
 impl<'a> Views<'a> {
+    fn new(input: &'a Input<'a>) -> Self {
+        let (declared, live) = (Matrix::new(input.declared), Matrix::new(input.live));
+        Self { input, before: input.before.map(Matrix::new), declared, live }
+    }
+
     fn is_watched(&self, class: usize) -> bool {
         self.class(class).is_some_and(|c| self.input.is_watched(&c.workload.namespace))
     }

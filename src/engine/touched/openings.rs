@@ -1,19 +1,20 @@
 //! The flows that a rule opens on its side, and what the other side says to each.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ops::Range};
 
 use super::{
-    Target, Views,
+    Collected, Origin, Target, TouchedFlow, Views,
+    pairs::{self, Cell, Looks, Pairs, Place},
     pieces::{PeerPart, Pieces},
     ports, ranges,
 };
 use crate::{
     engine::world::{End, Family},
-    model::{Action, Decision, Direction, Policy, PortSet, Protocol, Rule, RuleRef, Subject},
+    model::{Action, Decision, Direction, Policy, PortSet, Protocol, Rule, RuleRef},
 };
 
 /// A flow that a rule opens on its side.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Opening {
     pub(super) source: usize,
     pub(super) target: Target,
@@ -30,6 +31,8 @@ pub(super) struct Opening {
     pub(super) is_twin: bool,
     /// Whether the rule's own side denies it all the same: another rule decides first.
     pub(super) is_overruled: bool,
+    /// How many flows between other classes it stands for, itself among them.
+    pub(super) count: usize,
 }
 
 impl Opening {
@@ -39,6 +42,9 @@ impl Opening {
         self.decision == Decision::Denied && self.by_selector && !self.is_overruled
     }
 }
+
+/// The openings of a subject and its peer (`usize::MAX` for hosts outside), and the number of their cell.
+type Found = ((usize, usize), Option<usize>, Vec<Opening>);
 
 /// A peer with a port, by their positions, over one address family.
 pub(super) type Unit = (Family, usize, usize);
@@ -51,6 +57,12 @@ pub(super) struct Openings<'p> {
     pub(super) pieces: Pieces<'p>,
     /// Whether there are policies whose order decides.
     is_ordered: bool,
+    /// The classes that the policy applies to, in order.
+    subjects: Vec<usize>,
+    pub(super) pairs: Pairs,
+    /// By cell of `pairs`: the places of its flows.
+    pub(super) of_cell: Vec<Range<usize>>,
+    /// One for each kind of flow: the first.
     pub(super) all: Vec<Opening>,
 }
 
@@ -61,76 +73,99 @@ pub(super) struct Units {
 }
 
 impl<'p> Openings<'p> {
-    pub(super) fn of(views: &Views<'_>, policy: &'p Policy, rule: &'p Rule, reference: &RuleRef) -> Self {
-        let pieces = Pieces::of(rule, reference.direction);
-        let world = views.input.declared;
-        let is_ordered = world.policies.iter().any(|policy| !policy.is_network_policy());
-        let mut openings = Self { reference: reference.clone(), policy, rule, pieces, is_ordered, all: Vec::new() };
-        let selected = |index: &usize| {
-            let class = views.class(*index);
-            class.is_some_and(|c| world.applies_to(&policy.subject, c))
+    pub(super) fn of(
+        looks: &mut Looks<'_, '_>,
+        (policy, rule): (&'p Policy, &'p Rule),
+        reference: &RuleRef,
+        place: Place,
+    ) -> Self {
+        let (views, direction) = (looks.views, reference.direction);
+        let subjects = looks.subjects(&policy.subject);
+        let mut openings = Self {
+            reference: reference.clone(),
+            policy,
+            rule,
+            pieces: Pieces::of(rule, direction),
+            is_ordered: looks.is_ordered,
+            pairs: looks.pairs(direction, place, subjects.clone()),
+            subjects,
+            of_cell: Vec::new(),
+            all: Vec::new(),
         };
-        // What a peer matches is asked once, not for each class that the policy applies to.
-        let may_match = |peer: &usize| views.class(*peer).is_some_and(|class| openings.pieces.may_match(world, class));
-        let peers: Vec<usize> = (0..views.classes().len()).filter(may_match).collect();
-        for subject in (0..views.classes().len()).filter(selected) {
-            for peer in &peers {
-                openings.between(views, subject, *peer);
+        openings.find(views);
+        openings
+    }
+
+    /// The flows of the first pair of each cell, and those to hosts outside, in the order of their pairs.
+    fn find(&mut self, views: &Views<'_>) {
+        let mut found: Vec<Found> = Vec::new();
+        for (number, cell) in self.pairs.cells.iter().enumerate() {
+            found.push((cell.first, Some(number), self.between(views, cell)));
+        }
+        if self.reference.direction == Direction::Egress {
+            let hosts =
+                self.subjects.iter().map(|subject| ((*subject, usize::MAX), None, self.outside(views, *subject)));
+            found.extend(hosts);
+        }
+        found.sort_by_key(|(pair, _, _)| *pair);
+        self.of_cell = vec![0..0; self.pairs.cells.len()];
+        for (_, cell, openings) in found {
+            let first = self.all.len();
+            self.all.extend(openings);
+            if let Some(range) = cell.and_then(|cell| self.of_cell.get_mut(cell)) {
+                *range = first..self.all.len();
             }
-            if reference.direction == Direction::Egress {
-                openings.outside(views, subject);
+        }
+    }
+
+    /// The flows of a cell's first pair.
+    pub(super) fn between(&self, views: &Views<'_>, cell: &Cell) -> Vec<Opening> {
+        let (source, destination) = pairs::ends(self.reference.direction, cell.first);
+        let mut openings: Vec<Opening> = Vec::new();
+        for family in views.families(source, destination) {
+            for opening in self.over(views, cell, family) {
+                let four = Opening { family: Family::V4, ..opening.clone() };
+                let is_twin = family == Family::V6 && openings.contains(&four);
+                openings.push(Opening { is_twin, ..opening });
             }
         }
         openings
     }
 
-    fn between(&mut self, views: &Views<'_>, subject: usize, peer: usize) {
-        let (source, destination) = match self.reference.direction {
-            Direction::Egress => (subject, peer),
-            Direction::Ingress => (peer, subject),
-        };
-        if !views.is_pair(source, destination) {
-            return;
-        }
-        for family in views.families(source, destination) {
-            self.over(views, subject, (source, destination), family);
-        }
-    }
-
     /// The flows between two classes over one family.
-    fn over(&mut self, views: &Views<'_>, subject: usize, (source, destination): (usize, usize), family: Family) {
-        let (Some(from), Some(to)) = (views.class(source), views.class(destination)) else { return };
+    fn over(&self, views: &Views<'_>, cell: &Cell, family: Family) -> Vec<Opening> {
+        let (source, destination) = pairs::ends(self.reference.direction, cell.first);
+        let Some((from, to)) = views.class(source).zip(views.class(destination)) else { return Vec::new() };
         let ends = (End::pods(from, family), End::pods(to, family));
         let peers = self.matching(views, ends);
         if peers.is_empty() {
-            return;
+            return Vec::new();
         }
         let by_selector = peers.iter().any(|at| self.pieces.is_selected(*at));
         let passed = views.declared.between(source, destination, family);
-        let own = self.own(views, subject, ends);
-        for (entry, set) in self.pieces.entries(views.input.declared, &ends.0, &ends.1).iter().enumerate() {
-            for port in ports::representatives(set, Some(to), &[]) {
-                let decision = match &passed {
-                    None => Decision::Undefined,
-                    Some(ports) if ports.contains(port.0, port.1) => Decision::Allowed,
-                    Some(_) => Decision::Denied,
-                };
-                let is_overruled = own.as_ref().is_some_and(|own| !own.contains(port.0, port.1));
-                let (target, peers, is_twin) = (Target::Class(destination), peers.clone(), false);
-                self.add(Opening {
-                    source,
-                    target,
-                    family,
-                    port,
-                    decision,
-                    peers,
-                    entry,
-                    by_selector,
-                    is_twin,
-                    is_overruled,
-                });
-            }
-        }
+        let own = self.own(views, cell.first.0, ends);
+        let opening = |entry: usize, port: (Protocol, u16)| Opening {
+            source,
+            target: Target::Class(destination),
+            family,
+            port,
+            decision: match &passed {
+                None => Decision::Undefined,
+                Some(ports) if ports.contains(port.0, port.1) => Decision::Allowed,
+                Some(_) => Decision::Denied,
+            },
+            peers: peers.clone(),
+            entry,
+            by_selector,
+            is_twin: false,
+            is_overruled: own.as_ref().is_some_and(|own| !own.contains(port.0, port.1)),
+            count: cell.count,
+        };
+        let sets = self.pieces.entries(views.input.declared, &ends.0, &ends.1);
+        let ports = sets.iter().enumerate().flat_map(|(entry, set)| {
+            ports::representatives(set, Some(to), &[]).into_iter().map(move |port| (entry, port))
+        });
+        ports.map(|(entry, port)| opening(entry, port)).collect()
     }
 
     fn matching(&self, views: &Views<'_>, (source, destination): (End<'_>, End<'_>)) -> Vec<usize> {
@@ -147,19 +182,14 @@ impl<'p> Openings<'p> {
         is_asked.then(|| views.declared.side(self.reference.direction, subject, peer, destination)).flatten()
     }
 
-    fn add(&mut self, opening: Opening) {
-        let four = Opening { family: Family::V4, ..opening.clone() };
-        let mut of_pair = self.all.iter().rev().take_while(|o| o.source == four.source && o.target == four.target);
-        let is_twin = opening.family == Family::V6 && of_pair.any(|known| *known == four);
-        self.all.push(Opening { is_twin, ..opening });
-    }
-
     /// The flows, each once where both families agree.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Opening> {
         self.all.iter().filter(|o| !o.is_twin)
     }
 
-    fn outside(&mut self, views: &Views<'_>, source: usize) {
+    /// The flows of a class to the configured hosts.
+    fn outside(&self, views: &Views<'_>, source: usize) -> Vec<Opening> {
+        let mut openings = Vec::new();
         for outside in views.hosts(source) {
             let (end, family) = (End::outside(outside.address), Family::of(outside.address));
             let Some(from) = views.class(source).map(|class| End::pods(class, family)) else { continue };
@@ -172,7 +202,7 @@ impl<'p> Openings<'p> {
                 for &port in outside.ports.iter().filter(|p| set.contains(Protocol::Tcp, **p)) {
                     let port = (Protocol::Tcp, port);
                     let decision = super::decision(&views.declared, (source, &target), family, port);
-                    self.all.push(Opening {
+                    openings.push(Opening {
                         source,
                         target: target.clone(),
                         family,
@@ -184,10 +214,51 @@ impl<'p> Openings<'p> {
                         is_twin: false,
                         // There is one side.
                         is_overruled: self.rule.action == Action::Allow && decision == Decision::Denied,
+                        count: 1,
                     });
                 }
             }
         }
+        openings
+    }
+
+    /// The first of the `wanted` flows that is looked at anyway: one like it, with its ends.
+    pub(super) fn known(
+        &self,
+        views: &Views<'_>,
+        flows: &Collected,
+        wanted: &dyn Fn(&Opening) -> bool,
+    ) -> Option<(&Opening, (usize, Target))> {
+        let of_subject = |subject: &usize| {
+            let seen = flows.at(self.reference.direction, *subject).filter(|flow| flow.unseen.is_none());
+            let found = seen.flat_map(|flow| self.like(views, flow).map(move |(peer, at)| ((peer, at), flow)));
+            let fitting = found.filter_map(|(place, flow)| Some((place, self.all.get(place.1)?, flow)));
+            let fitting = fitting.filter(|(_, opening, _)| !opening.is_twin && wanted(opening));
+            let (_, opening, flow) = fitting.min_by_key(|(place, _, _)| *place)?;
+            let Origin::Class(source) = flow.source else { return None };
+            Some((opening, (source, flow.target.clone())))
+        };
+        self.subjects.iter().find_map(of_subject)
+    }
+
+    /// The places of what is like a flow, each with the class of its peer, in the order of pairs.
+    fn like(&self, views: &Views<'_>, flow: &TouchedFlow) -> impl Iterator<Item = (usize, usize)> {
+        let (peer, range) = match (flow.source, &flow.target) {
+            (Origin::Class(source), Target::Class(destination)) => {
+                let (subject, peer) = pairs::ends(self.reference.direction, (source, *destination));
+                let cell = self.pairs.cell(subject, peer).filter(|_| views.is_pair(source, *destination));
+                (peer, cell.and_then(|cell| self.of_cell.get(cell).cloned()))
+            }
+            (Origin::Class(_), Target::Outside(_)) => (usize::MAX, Some(0..self.all.len())),
+            _ => (usize::MAX, None),
+        };
+        let is_like = move |opening: &Opening| {
+            let is_there =
+                peer != usize::MAX || (Origin::Class(opening.source), &opening.target) == (flow.source, &flow.target);
+            is_there && (opening.port, opening.family) == ((flow.protocol, flow.port), flow.family)
+        };
+        let places = range.unwrap_or_default().filter(move |at| self.all.get(*at).is_some_and(is_like));
+        places.map(move |at| (peer, at))
     }
 
     /// Whether the flow shows the peer at work. Pods that a selector names say nothing about a range beside it, and pods
@@ -214,9 +285,13 @@ impl<'p> Openings<'p> {
         Units { allowed, denied }
     }
 
+    /// How many of the flows are as `wanted`.
+    pub(super) fn count(&self, wanted: impl Fn(&Opening) -> bool) -> usize {
+        self.iter().filter(|o| wanted(o)).map(|o| o.count).sum()
+    }
+
     /// The first class that the policy applies to.
-    pub(super) fn subject(&self, views: &Views<'_>) -> Option<usize> {
-        let subject: &Subject = &self.policy.subject;
-        views.classes().iter().position(|c| views.input.declared.applies_to(subject, c))
+    pub(super) fn subject(&self) -> Option<usize> {
+        self.subjects.first().copied()
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     engine::{
         conditions::Question,
         verdict,
-        world::{Class, End, Family, World},
+        world::{End, World},
     },
     model::{
         Conditions, Direction, EntityMatch, EntityPort, IpVersion, NAMESPACE_LABEL, NamespaceMatch, Peer, PortMatch,
@@ -168,13 +168,6 @@ impl<'r> Pieces<'r> {
             None => vec![0],
             Some(peers) => positions(peers, |peer| world.peer_matches(peer, far)),
         }
-    }
-
-    /// Whether some peer may match pods of a class, whoever is at the other end.
-    pub(super) fn may_match(&self, world: &World, class: &Class) -> bool {
-        let Some(peers) = self.rule.peers.as_ref().filter(|_| self.calico.is_none()) else { return true };
-        let ends = [Family::V4, Family::V6].map(|family| End::pods(class, family));
-        peers.iter().any(|peer| ends.iter().any(|end| world.peer_matches(peer, end)))
     }
 
     /// The destination's ports that each of the rule's matches.

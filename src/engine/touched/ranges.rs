@@ -36,7 +36,7 @@ impl Openings<'_> {
             PeerPart::Pods { .. } | PeerPart::Selected { .. } => self.pieces.sets(views.input.declared).next()?,
             PeerPart::Anyone => "0.0.0.0/0".parse().ok()?,
         };
-        let subject = self.subject(views)?;
+        let subject = self.subject()?;
         let (outside, family) = (End::outside(net.network()), Family::of(net.network()));
         let pods = End::pods(views.class(subject)?, family);
         let ports = |source: &End<'_>, to: &End<'_>| -> PortSet {
@@ -67,7 +67,7 @@ impl Openings<'_> {
     /// verify.
     pub(super) fn host(&self, views: &Views<'_>, why: Why, peer: usize) -> Option<TouchedFlow> {
         let PeerPart::Pods { namespaces, pods } = self.pieces.peer(peer) else { return None };
-        let subject = self.subject(views)?;
+        let subject = self.subject()?;
         let named = |class: &Class| views.input.declared.names(namespaces, pods, class);
         let peer = views.classes().iter().position(|c| c.host_network && named(c))?;
         let (source, destination) = match self.reference.direction {

@@ -3,32 +3,38 @@
 use super::{
     Collected, Origin, SilentRule, Touched, TouchedFlow, Views, changed, effect,
     openings::{Opening, Openings, Unit, Units},
+    pairs::{Look, Looks},
     parts::{self, Parts},
     pieces::{PeerPart, Pieces},
 };
 use crate::{
     engine::world::Family,
-    model::{Action, Decision, Direction, Finding, FindingRule, Policy, Rule, RuleRef, Severity, Why},
+    model::{Action, Decision, Direction, Finding, FindingRule, RuleRef, Severity, Why},
 };
 
 /// Looks at the rules of this merge, at those that waited, and on a first run at all.
-pub(super) fn collect(views: &Views<'_>, flows: &mut Collected, result: &mut Touched) {
+pub(super) fn collect(views: &Views<'_>, look: Look, flows: &mut Collected, result: &mut Touched) {
     let input = views.input;
+    let retried = || input.retried_rules.iter().filter(|r| !input.changed_rules.contains(&r.rule));
+    if !input.first_run && input.changed_rules.is_empty() && retried().next().is_none() {
+        return;
+    }
+    let mut looks = Looks::new(views, look);
     if input.first_run {
         for reference in declared(views) {
-            let Some((policy, rule)) = find(views, &reference) else { continue };
-            Openings::of(views, policy, rule, &reference).first_run(views, flows, result);
+            if let Some(openings) = openings(&mut looks, &reference) {
+                openings.first_run(views, flows, result);
+            }
         }
         return;
     }
     for reference in input.changed_rules {
-        let Some((policy, rule)) = find(views, reference) else { continue };
-        let parts = Parts::since_before(views, policy, rule, reference.direction);
-        Openings::of(views, policy, rule, reference).conclude(views, (Why::Rule, &parts), flows, result);
+        let Some(openings) = openings(&mut looks, reference) else { continue };
+        let parts = Parts::since_before(views, openings.policy, openings.rule, reference.direction);
+        openings.conclude(views, (Why::Rule, &parts), flows, result);
     }
-    for retried in input.retried_rules.iter().filter(|r| !input.changed_rules.contains(&r.rule)) {
-        let Some((policy, rule)) = find(views, &retried.rule) else { continue };
-        let openings = Openings::of(views, policy, rule, &retried.rule);
+    for retried in retried() {
+        let Some(openings) = openings(&mut looks, &retried.rule) else { continue };
         let named = || Parts::named(&openings.pieces, &retried.parts);
         let parts = if retried.parts.is_empty() { Parts::all(&openings.pieces) } else { named() };
         openings.conclude(views, (Why::Retried, &parts), flows, result);
@@ -47,10 +53,13 @@ pub(super) fn declared(views: &Views<'_>) -> Vec<RuleRef> {
     rules.collect()
 }
 
-pub(super) fn find<'a>(views: &Views<'a>, reference: &RuleRef) -> Option<(&'a Policy, &'a Rule)> {
-    let policy = views.input.declared.policies.iter().find(|p| p.id == reference.policy)?;
-    let rule = policy.rules(reference.direction)?.iter().find(|r| r.index == reference.index)?;
-    Some((policy, rule))
+/// What a rule of Git opens.
+pub(super) fn openings<'a>(looks: &mut Looks<'_, 'a>, reference: &RuleRef) -> Option<Openings<'a>> {
+    let place = looks.policy(&reference.policy)?;
+    let policy = looks.views.input.declared.policies.get(place)?;
+    let rules = policy.rules(reference.direction)?;
+    let (at, rule) = rules.iter().enumerate().find(|(_, rule)| rule.index == reference.index)?;
+    Some(Openings::of(looks, (policy, rule), reference, (place, at)))
 }
 
 /// A part of a rule that waits for something to match.
@@ -78,17 +87,16 @@ impl Openings<'_> {
             self.decided(views, Why::FirstRun, flows, result);
             return;
         }
-        let allowed: Vec<&Opening> = self.iter().filter(|o| o.decision != Decision::Denied).collect();
-        let one_sided = self.iter().filter(|o| o.is_one_sided()).count();
-        if !allowed.is_empty() {
-            self.exercise(views, Why::FirstRun, &allowed, flows);
-        } else if one_sided > 0 {
-            result.findings.push(self.partly(one_sided));
-        } else if let Some(finding) = self.overruled(views, Why::FirstRun) {
-            result.findings.push(finding);
-        } else {
-            self.nothing(views, Why::FirstRun, flows, result);
-            return;
+        if self.exercise(views, Why::FirstRun, &|o| o.decision != Decision::Denied, flows).is_none() {
+            let one_sided = self.count(Opening::is_one_sided);
+            if one_sided > 0 {
+                result.findings.push(self.partly(one_sided));
+            } else if let Some(finding) = self.overruled(views, Why::FirstRun) {
+                result.findings.push(finding);
+            } else {
+                self.nothing(views, Why::FirstRun, flows, result);
+                return;
+            }
         }
         let (mistakes, _) = self.silent(views);
         result.findings.extend(self.mistake(&mistakes, Why::FirstRun));
@@ -96,7 +104,7 @@ impl Openings<'_> {
 
     /// A flow for each peer and port that this merge brought, and a missing entry for each that the other side denies.
     fn conclude(&self, views: &Views<'_>, (why, parts): (Why, &Parts), flows: &mut Collected, result: &mut Touched) {
-        if self.subject(views).is_none() {
+        if self.subject().is_none() {
             self.nothing(views, why, flows, result);
             return;
         }
@@ -142,7 +150,7 @@ impl Openings<'_> {
         }
         let untold = self.denied(|o| !missing.iter().any(|unit| shows(self, o, unit)));
         if !untold.is_empty() {
-            self.note(why, self.denied(|_| true).len(), result);
+            self.note(why, self.count(Opening::is_one_sided), result);
         }
     }
 
@@ -173,9 +181,8 @@ impl Openings<'_> {
         let of_port = |o: &Opening, port: usize| o.entry == port && o.peers.iter().any(|p| of_peer(o, *p));
         let mut shown: Vec<&Opening> = Vec::new();
         let mut look = |wanted: &dyn Fn(&Opening) -> bool| {
-            let fitting: Vec<&Opening> = self.iter().filter(|o| o.decision != Decision::Denied && wanted(o)).collect();
             if !shown.iter().any(|o| wanted(o)) {
-                shown.extend(self.exercise(views, why, &fitting, flows));
+                shown.extend(self.exercise(views, why, &|o| o.decision != Decision::Denied && wanted(o), flows));
             }
         };
         for peer in 0..self.pieces.peer_count() {
@@ -187,24 +194,20 @@ impl Openings<'_> {
         !shown.is_empty()
     }
 
-    /// One flow that shows the rule at work: one that is looked at anyway, else the best to probe.
-    pub(super) fn exercise<'o>(
+    /// One flow of the `wanted` ones that shows the rule at work: one that is looked at anyway, else the best to probe.
+    pub(super) fn exercise(
         &self,
         views: &Views<'_>,
         why: Why,
-        allowed: &[&'o Opening],
+        wanted: &dyn Fn(&Opening) -> bool,
         flows: &mut Collected,
-    ) -> Option<&'o Opening> {
-        let known = |o: &&&Opening| {
-            flows.iter().any(|f| {
-                f.source == Origin::Class(o.source)
-                    && f.target == o.target
-                    && (f.protocol, f.port, f.family) == (o.port.0, o.port.1, o.family)
-                    && f.unseen.is_none()
-            })
+    ) -> Option<&Opening> {
+        let best = || {
+            let fitting: Vec<&Opening> = self.iter().filter(|o| wanted(o)).collect();
+            best(views, &fitting).map(|opening| (opening, (opening.source, opening.target.clone())))
         };
-        let opening = allowed.iter().find(known).copied().or_else(|| best(views, allowed))?;
-        let mut flow = flow(views, opening, why);
+        let (opening, (source, target)) = self.known(views, flows, wanted).or_else(best)?;
+        let mut flow = views.flow(source, target, opening.family, opening.port, why);
         flow.rules.push(self.reference.clone());
         flows.add(flow);
         Some(opening)
@@ -277,7 +280,8 @@ impl Openings<'_> {
         let Some(opening) = best(views, if never.is_empty() { denied } else { &never }) else { return };
         let mut flow = ask(opening);
         flow.rules.push(self.reference.clone());
-        flow.covers = denied.len().saturating_sub(1);
+        let count: usize = denied.iter().map(|opening| opening.count).sum();
+        flow.covers = count.saturating_sub(1);
         if flow.before == Some(Decision::Allowed) {
             flow.why = Why::Closure;
         } else {
@@ -289,10 +293,9 @@ impl Openings<'_> {
 
     /// The rule as a whole, of which nothing is new, or nothing works.
     fn whole(&self, views: &Views<'_>, why: Why, flows: &mut Collected, result: &mut Touched) {
-        let allowed: Vec<&Opening> = self.iter().filter(|o| o.decision != Decision::Denied).collect();
         let denied = self.denied(|_| true);
-        if self.exercise(views, why, &allowed, flows).is_some() {
-            self.note(why, denied.len(), result);
+        if self.exercise(views, why, &|o| o.decision != Decision::Denied, flows).is_some() {
+            self.note(why, self.count(Opening::is_one_sided), result);
         } else if !denied.is_empty() {
             self.one_sided(views, why, &denied, flows);
         } else {
@@ -309,7 +312,7 @@ impl Openings<'_> {
             flows.add(flow);
             return;
         }
-        let (mistakes, reasons): (Vec<String>, Vec<String>) = if self.subject(views).is_some() {
+        let (mistakes, reasons): (Vec<String>, Vec<String>) = if self.subject().is_some() {
             let (mistakes, waiting) = self.silent(views);
             (mistakes, waiting.into_iter().map(|silent| silent.reason).collect())
         } else {
@@ -342,7 +345,7 @@ impl Openings<'_> {
     }
 
     fn partly(&self, denied: usize) -> Finding {
-        let (side, all) = (self.reference.direction.opposite().word(), self.iter().count());
+        let (side, all) = (self.reference.direction.opposite().word(), self.count(|_| true));
         Finding {
             key: format!("one-sided/{}", self.reference),
             rule: FindingRule::MissingEntry,

@@ -6,6 +6,7 @@
 use super::{
     Collected, Touched, Views,
     openings::{Opening, Openings},
+    pairs::{Look, Looks},
     rules,
 };
 use crate::model::{Action, Decision, Why};
@@ -16,11 +17,10 @@ const OF_A_RULE: usize = 32;
 /// Adds the flows of this sweep, which is the `turn`th; flows without a way to see them are left out. Gives how many are
 /// left for later ones.
 pub(super) fn collect(views: &Views<'_>, turn: u64, flows: &mut Collected) -> usize {
-    let mut left = 0;
+    let (mut looks, mut left) = (Looks::new(views, Look::Apart), 0);
     for reference in rules::declared(views) {
-        let Some((policy, rule)) = rules::find(views, &reference) else { continue };
-        let openings = Openings::of(views, policy, rule, &reference);
-        if rule.action == Action::Allow {
+        let Some(openings) = rules::openings(&mut looks, &reference) else { continue };
+        if openings.rule.action == Action::Allow {
             left += opened(views, &openings, turn, flows);
         } else {
             let mut closed = Collected::default();

@@ -1,5 +1,6 @@
 //! A merge in a small cluster, and the flows that it touches as lines of text.
 
+mod alike;
 mod changed;
 mod families;
 mod ordered;

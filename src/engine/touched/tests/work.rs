@@ -1,8 +1,11 @@
 //! How much a merge in a cluster of some size asks: `benches/touched.rs` has the time.
 
+use serde_json::json;
+
 use super::*;
 use crate::engine::{
-    fixtures::{app, deny_all, egress, ingress},
+    fixtures::{app, deny_all, egress, ingress, policy},
+    lint,
     matrix::work,
 };
 
@@ -68,4 +71,28 @@ fn what_no_policy_touched_is_not_asked_about() {
     assert_eq!(touched.flows.len(), 1, "the missing entry");
     let classes = NAMESPACES * WORKLOADS;
     assert!(one > 0 && one <= 4 * classes, "{one}: those of one workload of {classes}");
+}
+
+/// How much `lint` asks where so many like workloads of one namespace may reach as many of another, which denies it.
+fn asked_by_lint(count: usize) -> usize {
+    let mut cluster = Cluster::new(&["a", "b"]);
+    for number in 0..count {
+        cluster = cluster.app(&format!("a/web{number}"), 1).app(&format!("b/db{number}"), 1);
+    }
+    let to = json!([{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "b"}}}]);
+    let out = json!({"podSelector": {}, "policyTypes": ["Egress"], "egress": [{"to": to}]});
+    let world = cluster.world(vec![deny_all("b"), policy("a/out", out)]);
+    let input = lint::Input { world: &world, documents: &[], product: None, not_rendered: &[] };
+    let (asked, linted) = work::asked(|| lint::lint(&input));
+    let more = format!("and {} more like it", count * count - 1);
+    assert!(linted.findings.iter().any(|finding| finding.message.contains(&more)), "{:?}", linted.findings);
+    asked
+}
+
+/// Each pair was asked about, by each rule: ten times the workloads took more than four hundred times as long.
+#[test]
+fn workloads_that_no_rule_tells_apart_are_asked_about_once() {
+    let (few, many) = (asked_by_lint(3), asked_by_lint(30));
+    assert!(few > 0);
+    assert_eq!(few, many);
 }
