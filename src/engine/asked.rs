@@ -1,5 +1,5 @@
 //! What an endpoint on the command line means: `NS/POD`, `NS/KIND/NAME`, `svc/NS/NAME`, an address (a Service's too), a
-//! CIDR, a host name.
+//! CIDR, a host name (that of a Service or pod too).
 
 use std::{collections::BTreeSet, net::IpAddr};
 
@@ -11,6 +11,9 @@ use super::{
     world::Family,
 };
 use crate::model::{Endpoint, Labels, PodRef, Protocol, ServiceInfo, Snapshot, Workload};
+
+mod names;
+pub(super) use names::is_bad_address;
 
 /// An endpoint that a flow can be asked of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,30 +98,44 @@ pub fn resolve<'s>(text: &str, reach: &Reach<'_>, snapshot: &'s Snapshot) -> Res
             "Pod" => plain(pod(namespace, name, reach).into_iter().collect()).and_then(|m| some(m, text, reach)),
             kind => some(Meaning { ends: workload(namespace, Some(kind), name, reach), service: None }, text, reach),
         },
+        [address, _] if address.contains(':') || is_bad_address(address) || address.parse::<IpAddr>().is_ok() => {
+            Err(Unknown(format!("`{text}` is no CIDR: {CIDRS}")))
+        }
         [namespace, name] => match pod(namespace, name, reach) {
             Some(pod) => plain(vec![pod]),
             None => by_name(namespace, name, text, reach),
         },
-        [name] => {
-            match reach.points().iter().find(|p| matches!(&p.endpoint, Endpoint::Host { name: n } if n == name)) {
-                Some(node) => plain(vec![of_point(node)]),
-                None if is_host_name(name) => {
-                    let all = ["0.0.0.0/0", "::/0"].iter().filter_map(|net| net.parse().ok()).collect();
-                    plain(vec![outside(Some(*name), all)])
-                }
-                None => Err(Unknown(format!("`{text}` is no endpoint: {FORMS}"))),
-            }
-        }
+        [name] => one_word(name, reach, snapshot),
         _ => Err(Unknown(format!("`{text}` is no endpoint: {FORMS}"))),
     }
 }
 
 const FORMS: &str = "write NS/POD, NS/KIND/NAME, svc/NS/NAME, an IP address, a CIDR or a host name";
+const CIDRS: &str = "write an address and a length up to 32, for IPv6 up to 128, such as 10.0.5.0/24";
+
+/// A node, or a host name.
+fn one_word<'s>(name: &str, reach: &Reach<'_>, snapshot: &'s Snapshot) -> Result<Meaning<'s>, Unknown> {
+    let plain = |end| Ok(Meaning { ends: vec![end], service: None });
+    let is_it = |point: &&Point| matches!(&point.endpoint, Endpoint::Host { name: node } if node == name);
+    if let Some(node) = reach.points().iter().find(is_it) {
+        return plain(of_point(node));
+    }
+    if is_bad_address(name) {
+        return Err(Unknown(format!("`{name}` is no address: IPv4 has four numbers from 0 to 255, such as 10.0.5.1")));
+    }
+    if !is_host_name(name) {
+        return Err(Unknown(format!("`{name}` is no endpoint: {FORMS}")));
+    }
+    names::in_cluster(name, reach, snapshot).unwrap_or_else(|| {
+        let all = ["0.0.0.0/0", "::/0"].iter().filter_map(|net| net.parse().ok()).collect();
+        plain(outside(Some(name), all))
+    })
+}
 
 fn is_host_name(text: &str) -> bool {
     let is_label =
         |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
-    text.contains('.') && text.trim_end_matches('.').split('.').all(is_label)
+    text.contains('.') && text.strip_suffix('.').unwrap_or(text).split('.').all(is_label)
 }
 
 /// Addresses outside, by a name where they have one.
@@ -240,9 +257,8 @@ fn meant(namespace: &str, name: &str, reach: &Reach<'_>) -> Option<String> {
 }
 
 fn service<'s>(namespace: &str, name: &str, reach: &Reach<'_>, snapshot: &'s Snapshot) -> Result<Meaning<'s>, Unknown> {
-    let found = snapshot.services.iter().find(|s| s.namespace == namespace && s.name == name);
-    let Some(service) = found else {
-        return Err(Unknown(format!("there is no Service `{namespace}/{name}` in the input")));
+    let Some(service) = names::known(namespace, name, snapshot) else {
+        return Err(names::no_service(namespace, name, reach, snapshot));
     };
     let Some(selector) = &service.selector else {
         let addresses: BTreeSet<IpAddr> = service.ends.iter().map(|end| end.address).collect();

@@ -109,11 +109,11 @@ impl Case {
     }
 }
 
-/// Whether a destination is a host name, to be resolved where the probe starts: no address, no node, nothing in the
-/// cluster.
+/// Whether a destination is a host name, to be resolved where the probe starts (that of a Service too): no address, not
+/// even a mistyped one, no node, and nothing that is named with a slash.
 #[must_use]
 pub fn is_name(text: &str, snapshot: &Snapshot) -> bool {
-    let is_address = text.parse::<IpAddr>().is_ok() || text.parse::<IpNet>().is_ok();
+    let is_address = text.parse::<IpAddr>().is_ok() || text.parse::<IpNet>().is_ok() || asked::is_bad_address(text);
     !(text.is_empty() || text.contains('/') || is_address || snapshot.nodes.contains_key(text))
 }
 

@@ -6,6 +6,7 @@ mod diff;
 mod garbage;
 mod help;
 mod lint;
+mod names;
 mod oracle_rows;
 mod other_tools;
 mod pictures;
