@@ -113,8 +113,8 @@ pub fn endpoint_text(endpoint: &Endpoint) -> String {
     let text = match endpoint {
         Endpoint::Workload(w) if w.kind == "Pod" => format!("{}/{}", w.namespace, w.name),
         Endpoint::Workload(w) => format!("{}/{}/{}", w.namespace, w.kind, w.name),
-        // A name alone means every address that it may have.
-        Endpoint::External { name: Some(name), cidrs } if cidrs.iter().all(|net| net.prefix_len() == 0) => name.clone(),
+        // A name alone means every address that it may have, of both families.
+        Endpoint::External { name: Some(name), cidrs } if is_everything(cidrs) => name.clone(),
         Endpoint::External { name: Some(name), cidrs } => {
             return format!("{} ({})", clean::line(name, words::NAME), blocks(cidrs));
         }
@@ -122,6 +122,11 @@ pub fn endpoint_text(endpoint: &Endpoint) -> String {
         Endpoint::Host { name } => format!("node {name}"),
     };
     clean::line(&text, 3 * words::NAME)
+}
+
+fn is_everything(cidrs: &[IpNet]) -> bool {
+    let of = |is_v4| cidrs.iter().any(|net| net.addr().is_ipv4() == is_v4);
+    cidrs.iter().all(|net| net.prefix_len() == 0) && of(true) == of(false)
 }
 
 /// Blocks of each family, or what is missing of all of its addresses where that is said in fewer words.

@@ -109,3 +109,16 @@ fn a_mistyped_address_is_no_host_name() {
         assert!(ran.code == 2 && ran.errors.contains(&format!("`{block}` is no CIDR: ")), "{block}: {ran:?}");
     }
 }
+
+#[test]
+fn the_parts_of_a_name_have_heads_of_their_own() {
+    let egress = "{podSelector: {}, policyTypes: [Egress], egress: [{to: [{ipBlock: {cidr: 0.0.0.0/0}}]}]}";
+    let objects = policy("shop/out", egress) + &pod("shop/web", "app: web", "", "");
+    let ran = over(&objects, &["explain", "shop/web", "pg01.example.org", "5432"]);
+    let heads: Vec<&str> = ran.out.lines().filter(|line| !line.starts_with(' ')).collect();
+    let expected = [
+        "allowed: shop/web -> pg01.example.org (0.0.0.0/0):5432/TCP",
+        "denied: shop/web -> pg01.example.org (::/0):5432/TCP",
+    ];
+    assert_eq!((ran.code, heads), (1, expected.to_vec()), "{ran:?}");
+}
