@@ -77,7 +77,7 @@ pub async fn list(args: ListArgs, global: &Global) -> Result<u8, Failure> {
     let (wanted, out) = (wanted.map_err(Failure::usage)?, io::stdout().lock());
     sets::written(sets::timed("decide and print", || match global.output {
         Output::Svg => draw(&reach, &wanted, out),
-        _ => print(&reach, &wanted, format, out),
+        _ => print(&reach, &wanted, (format, &list::nothing([&from, &to, &port].map(Option::as_deref))), out),
     }))
 }
 
@@ -91,8 +91,8 @@ fn draw(reach: &Reach<'_>, wanted: &Wanted, mut out: impl Write) -> io::Result<(
     out.write_all(list::picture(arrows).as_bytes())
 }
 
-/// Writes piece by piece what all processors make.
-fn print(reach: &Reach<'_>, wanted: &Wanted, format: Format, out: impl Write) -> io::Result<()> {
+/// Writes piece by piece what all processors make, or for people that there is `nothing`.
+fn print(reach: &Reach<'_>, wanted: &Wanted, (format, nothing): (Format, &str), out: impl Write) -> io::Result<()> {
     let mut out = BufWriter::with_capacity(BUFFER, out);
     out.write_all(list::head(format).as_bytes())?;
     let pieces = reach.points().len().div_ceil(SOURCES);
@@ -123,6 +123,9 @@ fn print(reach: &Reach<'_>, wanted: &Wanted, format: Format, out: impl Write) ->
         out.write_all(between.as_bytes())?;
         out.write_all(text.as_bytes())
     })?;
+    if is_first && format == Format::Text {
+        out.write_all(nothing.as_bytes())?;
+    }
     out.write_all(list::tail(format).as_bytes())?;
     out.flush()
 }

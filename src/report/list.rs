@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::{
+    clean,
     flows::{Format, cell, endpoint_text, families_json, families_text, open_json, open_text},
     svg::{Arrow, Picture},
-    words::count,
+    words::{self, count},
 };
 use crate::{engine::reach::Row, model::Endpoint};
 
@@ -40,6 +41,14 @@ pub fn tail(format: Format) -> &'static str {
         Format::Json => "\n]}\n",
         Format::Text | Format::Markdown => "",
     }
+}
+
+/// The line for people in place of rows where there is none; with what was asked for: source, destination and port.
+#[must_use]
+pub fn nothing(asked: [Option<&str>; 3]) -> String {
+    let each = [" from ", " to ", " on "].into_iter().zip(asked);
+    let each = each.filter_map(|(word, asked)| Some(format!("{word}{}", clean::line(asked?, words::NAME))));
+    format!("No flow is allowed{}.\n", each.collect::<String>())
 }
 
 /// Rows of one list as text, piece by piece. What they share is written once, with what stands around it, and kept.

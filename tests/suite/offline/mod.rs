@@ -16,3 +16,4 @@ pub mod support;
 mod table;
 mod tier_rows;
 mod tiers;
+mod words;
