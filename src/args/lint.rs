@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use super::{Failure, Global, NOTHING, Output, allowlist, places, sets};
@@ -114,9 +114,8 @@ fn summary(findings: &[Finding], untold: usize) {
 }
 
 /// SARIF, with files as the current folder has them: code hosts show findings beside those.
-fn sarif(findings: &[Finding], documents: &[PolicyDocument], roots: &[PathBuf]) -> serde_json::Result<String> {
-    let roots: Vec<&Path> = roots.iter().map(PathBuf::as_path).collect();
-    let shown = |file: &str| places::in_folders(file, &roots).unwrap_or_else(|| file.to_owned());
+fn sarif(findings: &[Finding], documents: &[PolicyDocument], inputs: &[PathBuf]) -> serde_json::Result<String> {
+    let shown = |file: &str| places::in_inputs(file, inputs).unwrap_or_else(|| file.to_owned());
     let mut findings = findings.to_vec();
     for finding in &mut findings {
         let fixed = finding.fix.iter_mut().filter_map(|fix| fix.file.as_mut());

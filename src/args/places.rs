@@ -1,6 +1,6 @@
 //! Files of inputs as the current folder has them: code hosts show findings beside those.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::model::PolicyDocument;
 
@@ -9,18 +9,26 @@ pub(super) fn first(documents: &[PolicyDocument]) -> Option<&str> {
     documents.iter().find_map(|document| Some(document.origins.document.as_ref()?.file.as_str()))
 }
 
-/// The path of a file of one of these folders, from the current folder; `None` where none of them has it.
-pub(super) fn in_folders(file: &str, folders: &[&Path]) -> Option<String> {
-    let here = std::env::current_dir().and_then(|here| here.canonicalize()).ok()?;
-    let folders = folders.iter().filter(|folder| folder.is_dir());
-    let mut real = folders.filter_map(|folder| folder.join(file).canonicalize().ok());
-    real.find_map(|real| Some(real.strip_prefix(&here).ok()?.display().to_string()))
+/// The path of a file of these inputs of `-f`, from the current folder; `None` where it is not below that.
+pub(super) fn in_inputs(file: &str, inputs: &[PathBuf]) -> Option<String> {
+    match inputs {
+        [folder] if folder.is_dir() => from_here(&folder.join(file)),
+        // A file is called what it was given as; so are those of several folders.
+        _ => from_here(Path::new(file)),
+    }
 }
 
 /// The path of a file of a set of `diff`. A file that only a revision has keeps the folder that it has there.
 pub(super) fn in_sets(file: &str, sets: &[&str]) -> Option<String> {
-    let folders: Vec<&Path> = sets.iter().map(Path::new).collect();
-    in_folders(file, &folders).or_else(|| sets.iter().find_map(|set| in_revision(file, set)))
+    let mut folders = sets.iter().map(Path::new).filter(|set| set.is_dir());
+    let found = folders.find_map(|folder| from_here(&folder.join(file)));
+    found.or_else(|| sets.iter().find_map(|set| in_revision(file, set)))
+}
+
+/// Where a file that is there really is, from the current folder.
+fn from_here(file: &Path) -> Option<String> {
+    let here = std::env::current_dir().and_then(|here| here.canonicalize()).ok()?;
+    Some(file.canonicalize().ok()?.strip_prefix(&here).ok()?.display().to_string())
 }
 
 fn in_revision(file: &str, set: &str) -> Option<String> {

@@ -41,7 +41,8 @@ pub(super) const KUSTOMIZATIONS: [&str; 3] = ["kustomization.yaml", "kustomizati
 pub struct Source {
     /// As the user would name it: for errors.
     pub shown: String,
-    /// From the root of the input: for origins.
+    /// For origins: from the root of the input, and where there are several inputs with that root, as the user would name
+    /// it, since files of two roots may have one name.
     pub name: String,
 }
 
@@ -72,7 +73,7 @@ pub fn read(paths: &[PathBuf], kustomize: &Path) -> Result<Vec<Text>, Faults> {
 pub(super) fn read_within(limit: u64, paths: &[PathBuf], kustomize: &Path) -> Result<Vec<Text>, Faults> {
     let mut found = Vec::new();
     for path in paths {
-        find(path, &mut found)?;
+        find(path, paths.len() == 1, &mut found)?;
     }
     let so_far = SoFar { limit, bytes: AtomicU64::new(0) };
     let texts = parallel::each(&found, |file| so_far.has_room().then(|| so_far.text(file, kustomize)));
@@ -159,11 +160,20 @@ pub fn read_set(name: &str, kustomize: &Path) -> Result<Vec<Text>, Faults> {
 struct Found {
     source: Source,
     path: Option<PathBuf>,
-    /// The real path of the input's root, for a folder to render.
-    root: Option<PathBuf>,
+    /// The input's root, for a folder to render.
+    root: Option<Root>,
 }
 
-fn find(path: &Path, found: &mut Vec<Found>) -> Result<(), Fault> {
+/// The folder that an input is.
+#[derive(Clone)]
+pub(super) struct Root {
+    /// Its real path.
+    pub(super) real: PathBuf,
+    /// What the names of its files begin with: nothing, or where there are several inputs, the folder as it was given.
+    pub(super) shown: PathBuf,
+}
+
+fn find(path: &Path, is_alone: bool, found: &mut Vec<Found>) -> Result<(), Fault> {
     let shown = path.display().to_string();
     if path == Path::new("-") {
         if found.iter().any(|file| file.path.is_none()) {
@@ -176,7 +186,11 @@ fn find(path: &Path, found: &mut Vec<Found>) -> Result<(), Fault> {
     let kind = fs::metadata(path).map_err(|error| unreadable(&shown, error))?;
     if kind.is_dir() {
         let real = path.canonicalize().map_err(|error| unreadable(&shown, error))?;
-        return walk(path, "", &mut Way { above: vec![real], folders: 0 }, found);
+        // Without the dot of `./k8s`.
+        let given = path.strip_prefix(".").unwrap_or(path);
+        let root = Root { real: real.clone(), shown: if is_alone { PathBuf::new() } else { given.to_owned() } };
+        let name = root.shown.display().to_string();
+        return walk(path, &name, &mut Way { root, above: vec![real], folders: 0 }, found);
     }
     found.push(Found { source: Source { name: shown.clone(), shown }, path: Some(path.to_owned()), root: None });
     Ok(())
@@ -184,6 +198,8 @@ fn find(path: &Path, found: &mut Vec<Found>) -> Result<(), Fault> {
 
 /// How a walk came to where it is.
 struct Way {
+    /// Where it began.
+    root: Root,
     /// The real paths of the folders that led here.
     above: Vec<PathBuf>,
     /// Folders that were entered so far.
@@ -200,7 +216,7 @@ fn walk(folder: &Path, name: &str, way: &mut Way, found: &mut Vec<Found>) -> Res
         .map_err(|error| unreadable(&shown, error))?;
     if KUSTOMIZATIONS.iter().any(|file| names.contains(std::ffi::OsStr::new(file))) {
         let source = Source { shown: format!("{shown} (rendered)"), name: name.to_owned() };
-        found.push(Found { source, path: Some(folder.to_owned()), root: way.above.first().cloned() });
+        found.push(Found { source, path: Some(folder.to_owned()), root: Some(way.root.clone()) });
         return Ok(());
     }
     for entry in names {
@@ -209,7 +225,7 @@ fn walk(folder: &Path, name: &str, way: &mut Way, found: &mut Vec<Found>) -> Res
             continue;
         }
         let path = folder.join(&entry);
-        let name = if name.is_empty() { text.into_owned() } else { format!("{name}/{text}") };
+        let name = Path::new(name).join(&*text).display().to_string();
         visit(&path, name, way, found)?;
     }
     Ok(())

@@ -13,18 +13,20 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{Fault, Source, Text, files};
+use super::{
+    Fault, Source, Text,
+    files::{self, Root},
+};
 use crate::{
     flux::{FluxFault, kustomize as renderer, manifests, origins, origins_document},
     model::{Origin, Origins, Via},
 };
 
-/// Renders a folder. Origins are in the files that its objects come from, relative to `root`, the real path of the
-/// input's root; a field that differs from its file was made by an overlay.
+/// Renders a folder. Origins are in the files that its objects come from, named from the input's `root`; a field that differs from its file was made by an overlay.
 ///
 /// # Errors
 /// kustomize cannot be run, or refuses.
-pub(super) fn render(folder: &Path, root: &Path, source: &Source, binary: &Path) -> Result<Text, Fault> {
+pub(super) fn render(folder: &Path, root: &Root, source: &Source, binary: &Path) -> Result<Text, Fault> {
     let failed =
         |source_| Fault::Read { path: source.shown.clone(), what: "cannot be rendered".to_owned(), source: source_ };
     let outer = tempfile::tempdir().map_err(failed)?;
@@ -128,7 +130,7 @@ fn bases(folder: &Path, found: &mut BTreeSet<PathBuf>) {
 /// The files that objects of a rendering come from.
 struct Sources<'p> {
     base: &'p Path,
-    root: &'p Path,
+    root: &'p Root,
     files: BTreeMap<PathBuf, Vec<manifests::Document>>,
     seen: BTreeMap<(PathBuf, String), usize>,
 }
@@ -138,7 +140,7 @@ impl Sources<'_> {
         let object = document.root.to_value();
         let Some(path) = origin_path(&object) else { return Origins::default() };
         let path = lexical(&self.base.join(path));
-        let name = relative(self.root, &path).to_string_lossy().into_owned();
+        let name = named(self.root, &path).to_string_lossy().into_owned();
         let position = self.seen.entry((path.clone(), document.kind().to_owned())).or_default();
         let number = *position;
         *position += 1;
@@ -165,6 +167,15 @@ fn origin_path(object: &Value) -> Option<String> {
         return None;
     }
     origin.get("path")?.text().map(str::to_owned)
+}
+
+/// What a file is called, from the real path of what it is.
+fn named(root: &Root, path: &Path) -> PathBuf {
+    let name = root.shown.join(relative(&root.real, path));
+    // A base beside a root, `team/../base`, is the same without the way there and back, unless a link is on that way.
+    let clean = lexical(&name);
+    let is_same = !root.shown.as_os_str().is_empty() && clean.canonicalize().is_ok_and(|real| real == path);
+    if is_same { clean } else { name }
 }
 
 /// A path without `.` and `..`, by its text: the base has no links.

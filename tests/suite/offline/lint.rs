@@ -2,7 +2,7 @@
 
 use super::support::{folder, over, run_in};
 
-const SHOP: &str = "apiVersion: apps/v1
+pub const SHOP: &str = "apiVersion: apps/v1
 kind: Deployment
 metadata: {name: web, namespace: shop}
 spec:
@@ -20,7 +20,7 @@ spec:
 ";
 
 /// web may reach db, and db lets nobody in.
-const POLICIES: &str = "apiVersion: networking.k8s.io/v1
+pub const POLICIES: &str = "apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
 metadata: {name: default-deny-all, namespace: shop}
 spec:

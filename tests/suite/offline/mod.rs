@@ -10,6 +10,7 @@ mod names;
 mod oracle_rows;
 mod other_tools;
 mod pictures;
+mod places;
 mod rendered;
 mod services;
 pub mod support;
