@@ -18,7 +18,7 @@ mod status;
 mod table;
 mod watch;
 
-use std::process::ExitCode;
+use std::{io::IsTerminal as _, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -254,9 +254,16 @@ fn start_log(global: &Global) {
     // A log that cannot be written is lost: to say so on the same standard error would be a panic.
     let log = log.log_internal_errors(false);
     match global.log_format {
-        LogFormat::Text => log.with_target(false).init(),
+        LogFormat::Text => log.with_target(false).with_ansi(is_coloured()).init(),
         LogFormat::Json => log.json().init(),
     }
+}
+
+/// Whether the log has colours: for a terminal that shows them, unless the person wants none (<https://no-color.org>).
+fn is_coloured() -> bool {
+    let is_plain = std::env::var_os("NO_COLOR").is_some_and(|set| !set.is_empty());
+    let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+    std::io::stderr().is_terminal() && !is_plain && !is_dumb
 }
 
 /// A kubeconfig; the environment may name several files, of which those that are there count together, as kubectl has it.

@@ -162,3 +162,11 @@ fn a_bad_line_of_flows_is_named_and_the_others_keep_their_places() {
     assert_eq!([&lines[1]["line"], &lines[2]["line"]], [2, 3]);
     assert!(ran.errors.contains("-:2:") && ran.errors.contains("-:3:"), "{ran:?}");
 }
+
+#[test]
+fn what_is_said_has_no_colours_where_it_is_no_terminal() {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_netpol-verify"));
+    command.args(["list", "-f", "/none"]).env_remove("NO_COLOR").env("TERM", "xterm-256color");
+    let said = String::from_utf8(command.output().unwrap().stderr).unwrap();
+    assert!(said.contains("ERROR") && !said.contains('\u{1b}'), "{said:?}");
+}
