@@ -181,3 +181,26 @@ pub const POD: Kind<'static> = Kind("v1", "Pod");
 pub const DEPLOYMENT: Kind<'static> = Kind("apps/v1", "Deployment");
 /// Network policies.
 pub const NETWORK_POLICY: Kind<'static> = Kind("networking.k8s.io/v1", "NetworkPolicy");
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_value_is_put_at_a_key_or_over_an_element_and_nowhere_else() {
+        let pod = json!({"spec": {"containers": [{"name": "a"}, {"name": "b"}]}});
+        let with = |at: &str, key: &str| {
+            let mut changed = pod.clone();
+            put(&mut changed, at, key, json!("x")).map(|()| changed)
+        };
+        assert_eq!(with("", "kind").unwrap(), json!({"kind": "x", "spec": pod["spec"]}));
+        let second = with("/spec/containers/1", "name").unwrap();
+        assert_eq!(second["spec"]["containers"], json!([{"name": "a"}, {"name": "x"}]));
+        assert_eq!(with("/spec/containers", "0").unwrap()["spec"]["containers"], json!(["x", {"name": "b"}]));
+        for (at, key) in [("/spec/volumes", "0"), ("/spec/containers", "2"), ("/spec/containers/0/name", "x")] {
+            assert!(with(at, key).unwrap_err().to_string().contains(at), "{at} {key}");
+        }
+    }
+}
