@@ -4,6 +4,7 @@
 
 mod admission;
 mod allowlist;
+mod client;
 mod diff;
 mod endpoints;
 mod explain;
@@ -23,6 +24,8 @@ use std::{io::IsTerminal as _, process::ExitCode};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use outside::Adapters;
+
+use client::client;
 
 use crate::report::flows::Format;
 
@@ -243,7 +246,8 @@ impl Failure {
 
 fn start_log(global: &Global) {
     let level = match global.verbose {
-        0 => "netpol_verify=info,warn",
+        // What a request failed with is told once, by the command.
+        0 => "netpol_verify=info,warn,kube_client::client::builder=off",
         1 => "netpol_verify=debug,info",
         _ => "debug",
     };
@@ -264,38 +268,6 @@ fn is_coloured() -> bool {
     let is_plain = std::env::var_os("NO_COLOR").is_some_and(|set| !set.is_empty());
     let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
     std::io::stderr().is_terminal() && !is_plain && !is_dumb
-}
-
-/// A kubeconfig; the environment may name several files, of which those that are there count together, as kubectl has it.
-fn kubeconfig(paths: &std::path::Path) -> Result<kube::config::Kubeconfig, Failure> {
-    use kube::config::Kubeconfig;
-    let all: Vec<_> = std::env::split_paths(paths).filter(|path| !path.as_os_str().is_empty()).collect();
-    let mut merged: Option<Kubeconfig> = None;
-    for path in all.iter().filter(|path| all.len() == 1 || path.exists()) {
-        let one = Kubeconfig::read_from(path).map_err(Failure::usage)?;
-        merged = Some(match merged {
-            None => one,
-            Some(merged) => merged.merge(one).map_err(Failure::usage)?,
-        });
-    }
-    merged.ok_or_else(|| Failure::usage(anyhow::anyhow!("{}: none of these files is there", paths.display())))
-}
-
-/// A client for the API server.
-async fn client(global: &Global) -> Result<kube::Client, Failure> {
-    let options = kube::config::KubeConfigOptions { context: global.context.clone(), ..Default::default() };
-    let config = match &global.kubeconfig {
-        Some(paths) => {
-            let kubeconfig = kubeconfig(paths)?;
-            kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(Failure::usage)?
-        }
-        None if global.context.is_some() => kube::Config::from_kubeconfig(&options).await.map_err(Failure::usage)?,
-        None => kube::Config::infer().await.map_err(|error| {
-            let hint = "no cluster is named: give --kubeconfig FILE, set KUBECONFIG, or run in a pod";
-            Failure::usage(anyhow::Error::from(error).context(hint))
-        })?,
-    };
-    kube::Client::try_from(config).map_err(Failure::usage)
 }
 
 #[cfg(test)]

@@ -119,7 +119,7 @@ pub async fn probe(args: ProbeArgs, global: &Global) -> Result<u8, Failure> {
     let manner = Manner::new(config, timeout, settle)?;
     let client = client(global).await?;
     let cluster = LiveCluster::new(client.clone(), &global.namespace);
-    let live = reading.live_of(&cluster).await?;
+    let live = reading.live_of(&cluster, global).await?;
     sets::not_empty(&live)?;
     let given = if files.is_empty() { None } else { Some(SetArgs::of_files(&files, &reading, live.clone())?) };
     let exec = ExecProber::new(client, limits(&manner.probe));

@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use super::{Failure, Global, NOT_TOLD, NOTHING, USAGE};
+use super::{Failure, Global, NOT_TOLD, NOTHING, USAGE, client};
 use crate::{
     cluster::LiveCluster,
     input::{self, Fault, Faults, InputSet, Options},
@@ -127,12 +127,15 @@ impl Reading {
 
     /// The live cluster.
     async fn live(&self, global: &Global) -> Result<InputSet, Failure> {
-        self.live_of(&LiveCluster::new(super::client(global).await?, &global.namespace)).await
+        self.live_of(&LiveCluster::new(client::client(global).await?, &global.namespace), global).await
     }
 
     /// A live cluster that is at hand.
-    pub(super) async fn live_of(&self, cluster: &LiveCluster) -> Result<InputSet, Failure> {
-        let snapshot = cluster.snapshot().await.map_err(|fault| Failure::not_told(anyhow::anyhow!(fault)))?;
+    pub(super) async fn live_of(&self, cluster: &LiveCluster, global: &Global) -> Result<InputSet, Failure> {
+        let snapshot = match cluster.snapshot().await {
+            Ok(snapshot) => snapshot,
+            Err(fault) => return Err(client::reached(global, Failure::not_told(anyhow::anyhow!(fault))).await),
+        };
         let set = InputSet::of_cluster(snapshot, self.options()).map_err(Failure::not_told)?;
         tell(&set);
         Ok(set)

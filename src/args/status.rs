@@ -36,7 +36,10 @@ const SHOWN_RUNS: usize = 5;
 pub async fn status(_: StatusArgs, global: &Global) -> Result<u8, Failure> {
     let client = client(global).await?;
     let state = ConfigMapStore::new(client.clone(), &global.namespace, STATE).load().await;
-    let state = state.map_err(|fault| Failure::not_told(anyhow::anyhow!(fault)))?;
+    let state = match state {
+        Ok(state) => state,
+        Err(fault) => return Err(client::reached(global, Failure::not_told(anyhow::anyhow!(fault))).await),
+    };
     // Who may read the state may not read the Lease, perhaps: the rest is worth telling all the same.
     let sign = last_sign(client, &global.namespace, jiff::Timestamp::now()).await.map_err(|error| error.to_string());
     sets::printed(&match global.output {

@@ -7,6 +7,7 @@ mod garbage;
 mod help;
 mod lint;
 mod names;
+mod no_cluster;
 mod oracle_rows;
 mod other_tools;
 mod pictures;
