@@ -7,7 +7,7 @@ use crate::{
     model::{State, Unseen},
     state::ConfigMapStore,
     verify::seams::Store as _,
-    watch::{Sign, last_sign},
+    watch::{Life, last_sign},
 };
 
 /// Arguments of `status`.
@@ -49,24 +49,27 @@ pub async fn status(_: StatusArgs, global: &Global) -> Result<u8, Failure> {
 }
 
 /// The watcher's last sign of life, or why it is not known.
-type Watcher = Result<Option<Sign>, String>;
+type Watcher = Result<Life, String>;
 
 fn watcher_json(sign: &Watcher) -> serde_json::Value {
     match sign {
-        Ok(Some(sign)) => json!({"alive": sign.is_alive, "pod": sign.holder, "at": sign.renewed}),
-        Ok(None) => json!({"alive": false, "pod": null, "at": null}),
+        Ok(Life::Sign(sign)) => json!({"alive": sign.is_alive, "pod": sign.holder, "at": sign.renewed}),
+        Ok(Life::Silent | Life::Absent) => json!({"alive": false, "pod": null, "at": null}),
         Err(error) => json!({"alive": null, "error": error}),
     }
 }
 
 fn watcher_text(sign: &Watcher) -> String {
     match sign {
-        Ok(Some(sign)) if sign.is_alive => format!("watcher   alive: {} at {}", sign.holder, sign.renewed),
-        Ok(Some(sign)) => format!(
+        Ok(Life::Sign(sign)) if sign.is_alive => format!("watcher   alive: {} at {}", sign.holder, sign.renewed),
+        Ok(Life::Sign(sign)) => format!(
             "watcher   no sign of life since {} ({}): see the log of Deployment netpol-verify-watch",
             sign.renewed, sign.holder
         ),
-        Ok(None) => "watcher   none: runs are started by the schedule and by people".to_owned(),
+        Ok(Life::Silent) => {
+            "watcher   never gave a sign of life: see Deployment netpol-verify-watch, its pod and its log".to_owned()
+        }
+        Ok(Life::Absent) => "watcher   none: runs are started by the schedule and by people".to_owned(),
         Err(error) => format!("watcher   not known: {error}"),
     }
 }
@@ -157,19 +160,23 @@ fn revisions(state: &State) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::watch::Sign;
 
     #[test]
     fn a_watcher_that_stands_still_is_told_from_one_that_lives_and_from_none() {
-        let sign = |is_alive| Sign {
-            holder: "watch-x".to_owned(),
-            renewed: "2026-11-20T09:00:00Z".to_owned(),
-            age: 7,
-            is_alive,
+        let sign = |is_alive| {
+            Life::Sign(Sign {
+                holder: "watch-x".to_owned(),
+                renewed: "2026-11-20T09:00:00Z".to_owned(),
+                age: 7,
+                is_alive,
+            })
         };
         for (sign, text, alive) in [
-            (Ok(Some(sign(true))), "watcher   alive: watch-x at 2026-11-20T09:00:00Z", json!(true)),
-            (Ok(Some(sign(false))), "watcher   no sign of life since 2026-11-20T09:00:00Z (watch-x)", json!(false)),
-            (Ok(None), "watcher   none", json!(false)),
+            (Ok(sign(true)), "watcher   alive: watch-x at 2026-11-20T09:00:00Z", json!(true)),
+            (Ok(sign(false)), "watcher   no sign of life since 2026-11-20T09:00:00Z (watch-x)", json!(false)),
+            (Ok(Life::Silent), "watcher   never gave a sign of life: see Deployment", json!(false)),
+            (Ok(Life::Absent), "watcher   none", json!(false)),
             (Err("forbidden".to_owned()), "watcher   not known: forbidden", json!(null)),
         ] {
             let page = as_text(&State::default(), &sign);

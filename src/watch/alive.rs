@@ -74,15 +74,27 @@ pub struct Sign {
     pub is_alive: bool,
 }
 
-/// Reads the last sign of life; `None` where no watcher ever gave one.
+/// What its Lease says of a watcher.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Life {
+    /// There is no Lease, so that there is no watcher either: `job/` ships them together.
+    Absent,
+    /// It never gave a sign: it has just been made, or it cannot start.
+    Silent,
+    /// It gave one.
+    Sign(Sign),
+}
+
+/// Reads the watcher's last sign of life.
 ///
 /// # Errors
 /// The Lease could not be read.
-pub async fn last_sign(client: Client, namespace: &str, now: Timestamp) -> Result<Option<Sign>, WatchError> {
+pub async fn last_sign(client: Client, namespace: &str, now: Timestamp) -> Result<Life, WatchError> {
     let api: Api<Lease> = Api::namespaced(client, namespace);
     let what = format!("Lease {namespace}/{LEASE}");
     let lease = api.get_opt(LEASE).await.map_err(|error| WatchError::api("get", &what, &error))?;
-    Ok(lease.and_then(|lease| sign(lease.spec?, now)))
+    let Some(lease) = lease else { return Ok(Life::Absent) };
+    Ok(lease.spec.and_then(|spec| sign(spec, now)).map_or(Life::Silent, Life::Sign))
 }
 
 fn sign(spec: LeaseSpec, now: Timestamp) -> Option<Sign> {

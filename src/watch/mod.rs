@@ -27,7 +27,7 @@ mod sight;
 mod watcher;
 
 pub use ages::Ages;
-pub use alive::{LEASE, Sign, last_sign};
+pub use alive::{LEASE, Life, Sign, last_sign};
 pub use decide::Decision;
 pub use events::{Places, Signal, follow};
 pub use fault::WatchError;

@@ -7,7 +7,7 @@ use std::{
 
 use netpol_verify::{
     state::SystemClock,
-    watch::{Board, Places, Signal, Watcher, follow, last_sign, serve},
+    watch::{Board, Life, Places, Signal, Watcher, follow, last_sign, serve},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -111,12 +111,12 @@ async fn an_api_server_that_is_away_for_a_while_is_waited_for() {
 async fn it_gives_a_sign_of_life_and_a_page_of_figures() {
     let world = World::new().await;
     let now = || jiff::Timestamp::now();
-    assert_eq!(last_sign(world.api.client(), NAMESPACE, now()).await.unwrap(), None, "as job/ ships it");
+    assert_eq!(last_sign(world.api.client(), NAMESPACE, now()).await.unwrap(), Life::Silent, "as job/ ships it");
     let running = start(&world);
     until_jobs(&world, 1).await;
     let began = Instant::now();
     let sign = loop {
-        if let Some(sign) = last_sign(world.api.client(), NAMESPACE, now()).await.unwrap() {
+        if let Life::Sign(sign) = last_sign(world.api.client(), NAMESPACE, now()).await.unwrap() {
             break sign;
         }
         assert!(began.elapsed() < Duration::from_secs(10), "no sign of life");
