@@ -120,16 +120,23 @@ fn not_applied(report: &Report, k: &KustomizationReport, several: bool, options:
     if report.flows.is_empty() {
         spans.push(Span::text(" Nothing was probed."));
     }
-    let suspended = k.reason.as_deref().is_some_and(|reason| reason.to_lowercase().contains("suspend"));
-    let todo = if suspended {
+    vec![Block::Line(spans), Block::More(cure(k))]
+}
+
+/// What to do about a Kustomization that was not applied.
+fn cure(k: &KustomizationReport) -> Vec<Span> {
+    let says = |words: &str| k.reason.as_deref().is_some_and(|reason| reason.to_lowercase().contains(words));
+    if k.attempted.is_none() && k.applied.is_none() && says("there is no kustomization") {
+        // No revision of it can be wrong; the reason names the configuration.
+        vec![Span::text("Correct its name there, or let Flux create it.")]
+    } else if says("suspend") {
         vec![
             Span::text("Let Flux apply it: "),
             Span::command(format!("flux resume kustomization {} -n {}", k.name, k.namespace)),
         ]
     } else {
         vec![Span::text("Correct it in Git: the next revision that Flux applies is verified by itself.")]
-    };
-    vec![Block::Line(spans), Block::More(todo)]
+    }
 }
 
 fn drift(drift: &Drift) -> Item {

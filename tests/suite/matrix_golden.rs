@@ -258,6 +258,19 @@ fn suspended_and_one_of_two_not_applied() {
 }
 
 #[test]
+fn a_kustomization_that_is_not_there_is_corrected_in_the_configuration() {
+    let mut report = report();
+    report.verdict = Verdict::NotApplied;
+    let absent = &mut report.kustomizations[0];
+    (absent.attempted, absent.applied) = (None, None);
+    let status = netpol_verify::verify::applied::absent(&absent.id());
+    absent.reason = status.not_applied.map(|not_applied| not_applied.message);
+    let body = message::root(&report, &options(), true).plain;
+    assert!(body.contains("see `kustomizations` in config.yaml"), "{body}");
+    assert!(body.contains("Correct its name there, or let Flux create it.") && !body.contains("in Git"), "{body}");
+}
+
+#[test]
 fn several_kustomizations_are_named() {
     let mut report = report();
     report.kustomizations.push(kustomization("tenants"));
