@@ -21,7 +21,10 @@ mod watch;
 
 use std::{io::IsTerminal as _, process::ExitCode};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{
+    Args, CommandFactory as _, Parser, Subcommand, ValueEnum,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 
 pub use outside::Adapters;
 
@@ -195,7 +198,7 @@ pub enum LogFormat {
 
 /// Parses the command line and runs the command.
 pub async fn parse_and_run() -> ExitCode {
-    let Cli { command, global } = Cli::parse();
+    let Cli { command, global } = Cli::try_parse().unwrap_or_else(|error| with_tip(error).exit());
     start_log(&global);
     if !command.outputs().contains(&global.output) {
         let name =
@@ -223,6 +226,23 @@ pub async fn parse_and_run() -> ExitCode {
             ExitCode::from(failure.code)
         }
     }
+}
+
+/// A usage error, with what to do where a file or folder stands without the option that takes it.
+fn with_tip(mut error: clap::Error) -> clap::Error {
+    let commands = Cli::command();
+    let command = std::env::args().find_map(|word| commands.find_subcommand(word));
+    let takes_files =
+        command.is_some_and(|command| command.get_arguments().any(|known| known.get_short() == Some('f')));
+    let path = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(path)) if takes_files && error.kind() == ErrorKind::UnknownArgument => path.clone(),
+        _ => return error,
+    };
+    if std::path::Path::new(&path).exists() {
+        let tip = format!("a file or folder is given with its option: -f {path}");
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
+    error
 }
 
 /// A command that could not be carried out, with its exit code.

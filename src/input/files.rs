@@ -326,10 +326,14 @@ pub(super) fn text(source: &Source, bytes: Vec<u8>) -> Result<Text, Fault> {
 }
 
 fn unreadable(path: &str, source: io::Error) -> Fault {
+    let path = path.to_owned();
     let what = match source.kind() {
-        io::ErrorKind::NotFound => "there is no such file or folder",
+        // The system's words would say the same once more.
+        io::ErrorKind::NotFound => {
+            return Fault::Path { path, what: "there is no such file or folder".to_owned() };
+        }
         io::ErrorKind::PermissionDenied => "may not be read by this user",
         _ => "cannot be read",
     };
-    Fault::Read { path: path.to_owned(), what: what.to_owned(), source }
+    Fault::Read { path, what: what.to_owned(), source }
 }

@@ -66,3 +66,15 @@ fn the_forms_of_output_that_help_names_are_those_that_the_command_has() {
         }
     }
 }
+
+#[test]
+fn a_path_without_its_option_is_told_with_it() {
+    let folder = super::support::folder(&[("infra/a.yaml", "")]);
+    let told = run_in(folder.path(), &["list", "infra"], "");
+    assert_eq!(told.code, 2, "{told:?}");
+    assert!(told.errors.contains("tip: a file or folder is given with its option: -f infra"), "{told:?}");
+    for other in [&["list", "nowhere"][..], &["status", "infra"]] {
+        let told = run_in(folder.path(), other, "");
+        assert!(told.code == 2 && !told.errors.contains("-f infra"), "{told:?}");
+    }
+}
