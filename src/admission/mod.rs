@@ -29,7 +29,7 @@ use crate::{
 /// Elements of the command before the targets: `sh -c SCRIPT probe wave:N`.
 const HEAD: usize = 5;
 
-/// One of the policies.
+/// One of the policies, or what else an installation may need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Policy {
     /// What may run in a pod.
@@ -42,6 +42,8 @@ pub enum Policy {
     Jobs,
     /// What may be added to a pod (`probe.ephemeral`).
     Ephemeral,
+    /// The Roles by which the verifier reads the ConfigMaps of `substituteFrom`: no policy, and no patch of an overlay.
+    Substitute,
 }
 
 impl Policy {
@@ -51,8 +53,9 @@ impl Policy {
     /// Those of a configuration.
     #[must_use]
     pub fn all(config: &Config) -> Vec<Self> {
-        let opted_in = config.probe.ephemeral.then_some(Self::Ephemeral);
-        Self::ALWAYS.into_iter().chain(opted_in).collect()
+        let ephemeral = config.probe.ephemeral.then_some(Self::Ephemeral);
+        let substitute = (!config.substitute_from.is_empty()).then_some(Self::Substitute);
+        Self::ALWAYS.into_iter().chain(ephemeral).chain(substitute).collect()
     }
 
     fn template(self) -> &'static str {
@@ -62,6 +65,7 @@ impl Policy {
             Self::Objects => include_str!("objects.yaml"),
             Self::Jobs => include_str!("jobs.yaml"),
             Self::Ephemeral => include_str!("ephemeral.yaml"),
+            Self::Substitute => include_str!("substitute.yaml"),
         }
     }
 }
@@ -78,6 +82,9 @@ pub enum Impossible {
     /// There is no image that could be added.
     #[error("the policy `ephemeral` bounds containers to probe.image, which the configuration does not have")]
     NoProbeImage,
+    /// There is no ConfigMap that a Role could name.
+    #[error("the Roles `substitute` are for the ConfigMaps of substituteFrom, which the configuration does not have")]
+    NoSubstitution,
     /// The sets of namespaces cannot be read.
     #[error("{0}")]
     Sets(String),
@@ -123,19 +130,17 @@ pub fn policies(which: &[Policy], config: &Config, namespace: &str, image: &str)
         // Last: what stands in it is no marker.
         ("@scripts@", indented(&format!("[{}]", scripts.join(",\n")))),
     ];
-    let documents: Vec<String> = which.iter().map(|policy| filled(policy.template(), &values)).collect();
-    Ok(documents.join("---\n"))
+    let documents = which.iter().map(|policy| match policy {
+        Policy::Substitute => roles(config, namespace),
+        policy => Ok(filled(policy.template(), &values)),
+    });
+    Ok(documents.collect::<Result<Vec<_>, _>>()?.join("---\n"))
 }
 
-/// The Roles by which the verifier reads the ConfigMaps of `substituteFrom`, as YAML documents; empty where there are
-/// none.
-///
-/// # Errors
-/// A namespace's name cannot be used.
-pub fn roles(config: &Config, namespace: &str) -> Result<String, Impossible> {
-    checked(namespace)?;
+/// The Roles by which the verifier reads the ConfigMaps of `substituteFrom`, one in each namespace with Kustomizations.
+fn roles(config: &Config, namespace: &str) -> Result<String, Impossible> {
     if config.substitute_from.is_empty() {
-        return Ok(String::new());
+        return Err(Impossible::NoSubstitution);
     }
     let places: BTreeSet<&str> = config.kustomizations.iter().map(|id| id.namespace.as_str()).collect();
     let role = |place: &str| {
@@ -144,7 +149,7 @@ pub fn roles(config: &Config, namespace: &str) -> Result<String, Impossible> {
             ("@flux@", place.to_owned()),
             ("@config_maps@", cel::list(&config.substitute_from)),
         ];
-        checked(place).map(|()| filled(include_str!("substitute.yaml"), &values))
+        checked(place).map(|()| filled(Policy::Substitute.template(), &values))
     };
     Ok(places.into_iter().map(role).collect::<Result<Vec<_>, _>>()?.join("---\n"))
 }

@@ -169,18 +169,37 @@ fn the_namespaces_are_those_of_the_configuration() {
     assert_eq!(variable(&bare, "isSelected"), "false", "without a selector no label opens anything");
 }
 
-#[test]
-fn a_role_names_the_config_maps_of_substitution_and_there_is_none_without() {
-    assert_eq!(roles(&shop(), "netpol-verify").unwrap(), "");
-    let config = config(
+fn substituting() -> Config {
+    config(
         "productNamespaces: {names: [shop]}\nsubstituteFrom: [vars, more]\n\
          kustomizations: [{namespace: flux-a, name: x}, {namespace: flux-b, name: y}, {namespace: flux-a, name: z}]",
-    );
-    let documents = documents(&roles(&config, "own").unwrap());
+    )
+}
+
+#[test]
+fn a_role_names_the_config_maps_of_substitution_and_there_is_none_without() {
+    let printed = |config: &Config| policies(&[Policy::Substitute], config, "own", "netpol-verify");
+    assert_eq!(printed(&shop()), Err(Impossible::NoSubstitution));
+    assert!(!Policy::all(&shop()).contains(&Policy::Substitute));
+    let documents = documents(&printed(&substituting()).unwrap());
     let places: Vec<_> = documents.iter().map(|d| d["metadata"]["namespace"].as_str().unwrap()).collect();
     assert_eq!(places, ["flux-a", "flux-a", "flux-b", "flux-b"]);
     assert_eq!(documents[0]["rules"][0]["resourceNames"], serde_json::json!(["vars", "more"]));
     assert_eq!(documents[1]["subjects"][0]["namespace"], "own");
+}
+
+/// The README makes a patch of them, and there is nothing that a Role could be a patch of.
+#[test]
+fn the_bounds_of_an_overlay_are_policies_alone_and_the_roles_stand_last_among_all() {
+    let kinds = |which: &[Policy]| -> Vec<String> {
+        let printed = documents(&policies(which, &substituting(), "own", "netpol-verify").unwrap());
+        printed.iter().map(|document| document["kind"].as_str().unwrap().to_owned()).collect()
+    };
+    let bounds = kinds(&[Policy::Namespaces, Policy::Jobs]);
+    let pair = ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"];
+    assert_eq!(bounds, pair.repeat(2));
+    let all = kinds(&Policy::all(&substituting()));
+    assert_eq!(all, [pair.repeat(Policy::ALWAYS.len()), ["Role", "RoleBinding"].repeat(2)].concat());
 }
 
 #[test]
@@ -188,6 +207,6 @@ fn a_name_that_breaks_out_of_the_text_is_refused() {
     for namespace in ["", "a\" || true || \"", "a\nb", "A", "a:b"] {
         let refused = Err(Impossible::Namespace(namespace.to_owned()));
         assert_eq!(policies(&Policy::ALWAYS, &shop(), namespace, "netpol-verify"), refused);
-        assert_eq!(roles(&shop(), namespace), refused);
+        assert_eq!(policies(&[Policy::Substitute], &substituting(), namespace, "netpol-verify"), refused);
     }
 }

@@ -19,8 +19,9 @@ pub struct AdmissionArgs {
     /// The repository of the verifier's image, without tag and digest: the watcher's Jobs have no other one.
     #[arg(long, value_name = "REPOSITORY", default_value = "netpol-verify")]
     image: String,
-    /// Print this one alone (more than once: these). `namespaces` and `ephemeral` depend on the
-    /// configuration, `jobs` on the image. Without it: all, `ephemeral` only with probe.ephemeral.
+    /// Print this one alone (more than once: these). `namespaces`, `ephemeral` and `substitute` depend on the
+    /// configuration, `jobs` on the image. Without it: all, `ephemeral` only with probe.ephemeral, `substitute` only with
+    /// substituteFrom.
     #[arg(long, value_name = "POLICY", value_enum)]
     only: Vec<Policy>,
 }
@@ -28,6 +29,7 @@ pub struct AdmissionArgs {
 const EXAMPLES: &str = "Examples:
   netpol-verify admission-policy --config config.yaml --image registry.example.org/netpol-verify | kubectl apply -f -
   netpol-verify admission-policy --config config.yaml --image REPOSITORY --only namespaces --only jobs > bounds.yaml
+  netpol-verify admission-policy --config config.yaml --only substitute > substitute.yaml
 
 It prints YAML and needs no cluster; the API server has to be Kubernetes 1.30 or newer.
 
@@ -39,8 +41,5 @@ pub fn print(args: AdmissionArgs, global: &Global) -> Result<u8, Failure> {
     let config = Config::load(&config).map_err(Failure::usage)?;
     let which = if only.is_empty() { Policy::all(&config) } else { only };
     let policies = admission::policies(&which, &config, &global.namespace, &image);
-    let policies = policies.map_err(Failure::usage)?;
-    let roles = admission::roles(&config, &global.namespace).map_err(Failure::usage)?;
-    let has_roles = !roles.is_empty() && which.contains(&Policy::Namespaces);
-    sets::printed(&if has_roles { format!("{policies}---\n{roles}") } else { policies })
+    sets::printed(&policies.map_err(Failure::usage)?)
 }
