@@ -2,9 +2,10 @@
 //!
 //! Positions are those that the YAML parser gives to values: `[` or `{` of a flow collection, the first key of a block
 //! mapping, the dash of an indented block sequence, and the first element of one whose dashes stand under its key.
+//! Where the places of keys are known too, a mapping is in block style if it begins with its first key.
 //! The pure core has no file text, so that what lies between known positions (comments, closing brackets) is inferred.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::model::{Direction, Origin, PolicyDocument};
 
@@ -131,6 +132,9 @@ impl<'a> Site<'a> {
     /// Whether the value is a collection in flow style, such as `[…]` or `{…}`.
     pub(super) fn is_flow(&self, pointer: &str) -> bool {
         match (self.value(pointer), self.at(pointer)) {
+            (Some(Value::Object(map)), Some(at)) if !map.is_empty() && self.has_keys() => {
+                self.first_key(pointer, map) != Some(at)
+            }
             (Some(Value::Object(map)), Some((line, column))) => {
                 // In a block mapping the first value follows its key and `: `; in a flow one the brace is before it.
                 let first = map.keys().filter_map(|key| {
@@ -148,6 +152,18 @@ impl<'a> Site<'a> {
             }
             _ => false,
         }
+    }
+
+    /// Whether the places of keys are known beside those of values.
+    fn has_keys(&self) -> bool {
+        !self.document.origins.values.is_empty()
+    }
+
+    /// Where the first key of a mapping is: a block mapping begins there, a flow one with its brace.
+    fn first_key(&self, pointer: &str, map: &Map<String, Value>) -> Option<(u32, u32)> {
+        let keys =
+            map.keys().filter_map(|key| self.document.origins.fields.get(&format!("{pointer}/{}", escaped(key))));
+        keys.filter_map(|origin| origin.line.zip(origin.column)).min()
     }
 
     /// The column of the dashes of a block sequence that is not empty, where `key_column` is its key's.

@@ -40,6 +40,7 @@ impl Default for Style {
 impl Style {
     /// The style of the rules of that direction, else of the other one, else of message.md's example.
     pub(super) fn of(site: &Site, side: Direction) -> Self {
+        // Columns inside braces indent nothing.
         if site.is_flow("/spec") {
             return Self::default();
         }

@@ -19,3 +19,33 @@ fn a_list_without_a_flow_says_so() {
     let open = over(&pod("shop/web", "app: web", "", "podIP: 10.0.0.1"), &["list"]);
     assert!(!open.out.is_empty() && !open.out.contains("No flow"), "{open:?}");
 }
+
+/// An entry for the egress of shop/web under a policy with this `spec`.
+fn entry(spec: &str) -> String {
+    let policy = policy("shop/out", "").trim_end().to_owned() + " " + spec + "\n";
+    let ran = over(&(policy + &pod("shop/web", "app: web", "", "")), &["explain", "shop/web", "10.0.0.9", "80"]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    let (_, entry) = ran.out.split_once("To open").unwrap_or_else(|| panic!("{ran:?}"));
+    format!("To open{entry}")
+}
+
+#[test]
+fn an_entry_for_a_policy_in_braces_is_indented_as_yaml_is() {
+    let baseline = entry("{podSelector: {}, policyTypes: [Egress]}");
+    assert!(baseline.contains("metadata:\n      name: allow-egress-web\n"), "{baseline}");
+    let rule = entry("{podSelector: {}, policyTypes: [Egress], egress: [{ports: [{port: 53}]}]}");
+    let expected =
+        "To open egress, add to <stdin>, policy out:\n      - to:\n          - ipBlock: {cidr: 10.0.0.9/32}\n";
+    assert!(rule.starts_with(expected), "{rule}");
+}
+
+#[test]
+fn an_entry_has_no_line_between_braces() {
+    for spec in [
+        "{\n  podSelector: {},\n  policyTypes: [Egress],\n  egress: [\n    {ports: [{port: 53}]}\n  ]\n}",
+        "{\n    \"podSelector\": {},\n    \"policyTypes\": [\"Egress\"],\n    \"egress\": [{\n        \"ports\": [{\"port\": 53}]\n    }]\n}",
+    ] {
+        let entry = entry(spec);
+        assert!(entry.contains("policy out:\n      - to:\n"), "{entry}");
+    }
+}
