@@ -32,6 +32,7 @@ pub use weekly::Weekly;
 
 use crate::{
     engine::plan::{Limits, NeverProbe},
+    flux::manifests::faults,
     model::KustomizationRef,
 };
 
@@ -332,12 +333,8 @@ impl Probe {
 
 /// A parser's error with its place, once.
 fn invalid(file: &str, error: &serde_saphyr::Error) -> Invalid {
-    let location = error.location();
-    let place = location.map_or_else(|| " ".to_owned(), |l| format!("{}:{}: ", l.line(), l.column()));
-    let again = location.map(|l| format!(" at line {}, column {}", l.line(), l.column())).unwrap_or_default();
-    let message = error.without_snippet().to_string();
-    let message = message.lines().next().unwrap_or_default();
-    let message = message.strip_suffix(&again).unwrap_or(message).to_owned();
+    let place = error.location().map_or_else(|| " ".to_owned(), |l| format!("{}:{}: ", l.line(), l.column()));
+    let message = faults::message(error);
     Invalid::Content { file: file.to_owned(), place, message }
 }
 

@@ -6,6 +6,7 @@
 use std::fmt;
 
 mod events;
+pub mod faults;
 mod fields;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -204,11 +205,11 @@ pub(super) fn parse_yaml11(file: &str, text: &str) -> Result<Vec<Document>, Mani
 }
 
 fn read(file: &str, text: &str, options: Options) -> Result<Vec<Document>, ManifestError> {
-    let roots = deserialized(text, options).map_err(|error| ManifestError {
-        file: file.to_owned(),
-        place: error.location().map(Place::from).filter(|place| place.line > 0),
-        // What its other users could set says nothing to ours.
-        message: error.without_snippet().to_string().replace(", set DuplicateKeyPolicy in Options if acceptable", ""),
+    let roots = deserialized(text, options).map_err(|error| {
+        let place = error.location().map(Place::from).filter(|place| place.line > 0);
+        let number = place.and_then(|place| usize::try_from(place.line).ok());
+        let line = number.and_then(|number| text.lines().nth(number - 1)).unwrap_or_default();
+        ManifestError { file: file.to_owned(), place, message: faults::message(&error) + faults::hint(line) }
     })?;
     Ok(objects(roots))
 }

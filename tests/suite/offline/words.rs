@@ -49,3 +49,24 @@ fn an_entry_has_no_line_between_braces() {
         assert!(entry.contains("policy out:\n      - to:\n"), "{entry}");
     }
 }
+
+#[test]
+fn faults_of_yaml_are_told_once_and_in_plain_words() {
+    const HELM: &str = ": is it a Helm template? Render it first (helm template)";
+    let service = "apiVersion: v1\nkind: Service\n";
+    for (text, expected) in [
+        ("a: 1\nkind: A\nkind: B\n".to_owned(), "<stdin>:3:1: duplicate key kind".to_owned()),
+        (
+            format!("{service}metadata: {{name: a, namespace: {{{{ .Values.ns }}}}}}\n"),
+            format!("<stdin>:3:33: expected a text, found a list or a mapping{HELM}"),
+        ),
+        (format!("{service}metadata:\n  {{{{- include \"x\" . }}}}\n"), format!("block{HELM}")),
+        ("? [a]\n: b\n".to_owned(), "<stdin>:1:3: expected a text, found a list or a mapping".to_owned()),
+        ("a: [\n".to_owned(), "<stdin>:1:4: unclosed bracket '['".to_owned()),
+    ] {
+        let ran = over(&text, &["list"]);
+        assert_eq!(ran.code, 2, "{text}: {ran:?}");
+        assert!(ran.errors.trim_end().ends_with(&expected), "{text}: {ran:?}");
+        assert!(!ran.errors.contains(" at line "), "{text}: {ran:?}");
+    }
+}
