@@ -298,7 +298,8 @@ pub enum Port {
 /// It is none of them.
 pub fn port(text: &str) -> Result<(Protocol, Port), Unknown> {
     let (port, protocol) = text.split_once('/').unwrap_or((text, "TCP"));
-    let protocol = protocol.to_ascii_uppercase().parse().map_err(Unknown)?;
+    let known = protocol.to_ascii_uppercase().parse();
+    let protocol = known.map_err(|_| Unknown(format!("`{protocol}` is no protocol (TCP, UDP, SCTP)")))?;
     let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if port.chars().all(|c| c.is_ascii_digit()) {
         let number = port.parse::<u16>().ok().filter(|number| *number > 0);

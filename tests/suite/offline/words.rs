@@ -70,3 +70,9 @@ fn faults_of_yaml_are_told_once_and_in_plain_words() {
         assert!(!ran.errors.contains(" at line "), "{text}: {ran:?}");
     }
 }
+
+#[test]
+fn an_unknown_protocol_is_told_as_it_was_written() {
+    let ran = over(&closed(), &["explain", "shop/web", "shop/db", "5432/redis:6379"]);
+    assert!(ran.code == 2 && ran.errors.contains("`redis:6379` is no protocol (TCP, UDP, SCTP)"), "{ran:?}");
+}
