@@ -117,6 +117,9 @@ async fn loaded(args: DiffArgs, global: &Global) -> Result<(InputSet, InputSet, 
             tracing::warn!("the {name} set has no policies and no workloads: is it the right path?");
         }
     }
+    if sets.iter().any(|set| set.lacks_calico) {
+        tracing::warn!("{}", sets::LACKS_CALICO);
+    }
     let [before, after] = sets;
     Ok((before, after, on))
 }

@@ -20,6 +20,11 @@ use crate::{
 /// The name of the live cluster where a set is named.
 pub(super) const LIVE: &str = "live";
 
+/// What is told of a dump without Calico's kinds.
+pub(super) const LACKS_CALICO: &str = "Calico connects these pods, and none of its policies is in the input: kubectl \
+    leaves them out unless their kinds are named (globalnetworkpolicies.projectcalico.org and others: the README has the \
+    list), and then what is said here may be wrong; --live finds them by itself";
+
 /// Faults that are told one by one.
 const SHOWN_FAULTS: usize = 50;
 
@@ -82,7 +87,11 @@ impl SetArgs {
         let texts = timed("read", || input::files::read(&self.files, &self.reading.kustomize)).map_err(refused)?;
         let (rendered, plain): (Vec<_>, Vec<_>) = texts.iter().partition(|text| !text.made_of.is_empty());
         let plain = plain.into_iter().filter(|_| !rendered.is_empty()).map(|text| text.source.name.clone()).collect();
-        Ok((self.over(self.reading.understand(&texts)?, global).await?, plain))
+        let set = self.over(self.reading.understand(&texts)?, global).await?;
+        if self.workloads.is_none() && set.lacks_calico {
+            tracing::warn!("{LACKS_CALICO}");
+        }
+        Ok((set, plain))
     }
 
     /// The set.

@@ -58,6 +58,8 @@ pub struct InputSet {
     pub ties: Option<TieRule>,
     /// What is odd, with its place.
     pub warnings: Vec<String>,
+    /// Whether Calico connects its pods, but no object of Calico's is in it: they may have been left out.
+    pub lacks_calico: bool,
 }
 
 impl InputSet {
@@ -255,6 +257,7 @@ impl<'d> Collector<'d> {
         if let Some(node) = &pod.node {
             self.node_has(node, pods::node_ips(cursor)?);
         }
+        self.set.lacks_calico |= pods::is_of_calico(cursor)?;
         self.pods.push((pod, owner));
         Ok(())
     }
@@ -326,6 +329,8 @@ impl<'d> Collector<'d> {
             service.with_ends(&mut ends);
         }
         set.snapshot.services.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+        let is_calico = |document: &PolicyDocument| policies::CALICO.contains(&group(&document.api_version));
+        set.lacks_calico &= set.ties.is_none() && !set.documents.iter().any(is_calico);
         set.ties = options.ties.or(set.ties);
         declare(&mut set);
         set.warnings.extend(policies::notes(&set.read, &set.documents, &set.snapshot, &places));

@@ -29,7 +29,7 @@ impl InputSet {
             Unusable(errors.iter().map(|error| format!("{}: {}", error.policy, error.message)).collect())
         })?;
         let ties = options.ties.or_else(|| snapshot.calico.version.as_deref().map(TieRule::of_version));
-        let mut set = Self { snapshot, documents, read, ties, warnings };
+        let mut set = Self { snapshot, documents, read, ties, warnings, lacks_calico: false };
         set.warnings.extend(policies::notes(&set.read, &set.documents, &set.snapshot, &policies::Places::default()));
         Ok(set)
     }

@@ -7,7 +7,7 @@ use super::{
     owners::{self, Owner},
 };
 use crate::{
-    flux::manifests::ManifestError,
+    flux::manifests::{Content, ManifestError},
     model::{ContainerPort, Labels, Phase, PodInfo, PodRef, Protocol, Workload},
 };
 
@@ -51,6 +51,13 @@ pub(super) fn is_over(job: Cursor<'_>) -> Result<bool, ManifestError> {
         }
     }
     Ok(false)
+}
+
+/// Whether Calico's CNI plugin gave the pod its network: it notes that in annotations (`podIP`, `containerID`).
+pub(super) fn is_of_calico(object: Cursor<'_>) -> Result<bool, ManifestError> {
+    let annotations = object.at(&["metadata", "annotations"])?;
+    let Some(Content::Mapping(fields)) = annotations.map(|found| &found.node.content) else { return Ok(false) };
+    Ok(fields.iter().any(|(key, _)| key.starts_with("cni.projectcalico.org/")))
 }
 
 /// Reads a pod; its workload is its own name until the owners are known.

@@ -76,3 +76,32 @@ fn an_unknown_protocol_is_told_as_it_was_written() {
     let ran = over(&closed(), &["explain", "shop/web", "shop/db", "5432/redis:6379"]);
     assert!(ran.code == 2 && ran.errors.contains("`redis:6379` is no protocol (TCP, UDP, SCTP)"), "{ran:?}");
 }
+
+/// A pod as a dump of a cluster with Calico has it.
+fn dumped() -> String {
+    closed().replace(
+        "metadata: {name: web,",
+        "metadata: {annotations: {cni.projectcalico.org/podIP: 10.0.0.1/32}, name: web,",
+    )
+}
+
+#[test]
+fn a_dump_without_calicos_kinds_is_warned_of_once() {
+    let warned = |text: &str| over(text, &["list"]).errors.matches("none of its policies is in the input").count();
+    assert_eq!(warned(&dumped()), 1);
+    assert_eq!(warned(&closed()), 0, "no Calico");
+    let calico = |kind: &str, spec: &str| {
+        format!("---\napiVersion: projectcalico.org/v3\nkind: {kind}\nmetadata: {{name: default}}\nspec: {spec}\n")
+    };
+    for object in [
+        calico("ClusterInformation", "{calicoVersion: v3.30.0}"),
+        calico("GlobalNetworkPolicy", "{types: [Egress], egress: [{action: Allow}]}"),
+        calico("Tier", "{order: 100}"),
+        calico("GlobalNetworkSet", "{nets: [10.0.0.0/8]}"),
+    ] {
+        assert_eq!(warned(&(dumped() + &object)), 0, "{object}");
+    }
+    let diff = super::support::folder(&[("a.yaml", &dumped()), ("b.yaml", &dumped())]);
+    let ran = super::support::run_in(diff.path(), &["diff", "a.yaml", "b.yaml"], "");
+    assert_eq!(ran.errors.matches("none of its policies is in the input").count(), 1, "{ran:?}");
+}
