@@ -22,7 +22,8 @@ use crate::{
     model::{Origin, Origins, Via},
 };
 
-/// Renders a folder. Origins are in the files that its objects come from, named from the input's `root`; a field that differs from its file was made by an overlay.
+/// Renders a folder. Origins are in the files that its objects come from, named from the input's `root`; a field that
+/// differs from its file was made by an overlay.
 ///
 /// # Errors
 /// kustomize cannot be run, or refuses.
