@@ -7,11 +7,15 @@
 //!                                                └─[verdict]─▶ why     └─[touched]─▶ flows ─[plan]─▶ probes ─[judge]─▶ results
 //! ```
 //!
-//! [`drift`] (over [`normal`] forms) says where live differs from Git, [`blame`] what to add, [`near_miss`] what was
-//! meant, [`moved`] which names lead elsewhere than their rules, [`accept`] what counts as accepted, [`allowlist`] how intended flows and open ones differ. [`conditions`] and [`surroundings`] are what Calico's rules ask and look
-//! at; [`evaluate`] is the short way from documents of any kind to a verdict. [`reach`] gives every allowed flow,
-//! [`dns`] where questions are answered, [`closing`] which side closes a way, [`evidence`] finds what an enforcer's log says of a blocked flow, [`asked`] says what an endpoint on the command line means. One evaluator for everything, with Calico's tier semantics (see
-//! [`crate::model`]'s policy form).
+//! - [`drift`], over [`normal`] forms, says where live differs from Git; [`blame`] what to add; [`near_miss`] what was meant;
+//!   [`moved_name`] which names lead elsewhere than their rules; [`accept`] what counts as accepted; [`allowlist`] how
+//!   intended flows and open ones differ; [`dns`] where questions are answered; [`closing`] which side closes a way;
+//!   [`evidence`] what an enforcer's log says of a blocked flow.
+//! - [`reach`] gives every allowed flow, [`explain`] says why one is, [`asked`] what an endpoint on the command line means.
+//! - [`conditions`] and [`surroundings`] are what Calico's rules ask and look at; [`evaluate`] is the short way from documents
+//!   of any kind to a verdict.
+//!
+//! One evaluator for everything, with Calico's tier semantics (see [`crate::model`]'s policy form).
 
 pub mod accept;
 pub mod allowlist;

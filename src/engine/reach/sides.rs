@@ -36,7 +36,7 @@ pub(super) struct Sides<'w> {
     groups: Vec<Members>,
     /// By class.
     group_of: Vec<u32>,
-    /// By class: equal for those that declare the same ports.
+    /// By class: equal for those that declare the same ports, in a network of their own or not.
     declared: Vec<u32>,
     asked: Asked<'w>,
     fars: Mutex<Fars>,
@@ -275,10 +275,11 @@ fn names_ports(rule: &Rule) -> bool {
 
 /// By class a number for the ports that it declares.
 fn declared(world: &World) -> Vec<u32> {
-    let mut numbers: HashMap<&[ContainerPort], u32> = HashMap::new();
+    let mut numbers: HashMap<(bool, &[ContainerPort]), u32> = HashMap::new();
     let mut number = |ports| {
         let next = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
         *numbers.entry(ports).or_insert(next)
     };
-    world.classes.iter().map(|class| number(class.ports.as_slice())).collect()
+    // They have no names at pods in their node's network.
+    world.classes.iter().map(|class| number((class.host_network, class.ports.as_slice()))).collect()
 }

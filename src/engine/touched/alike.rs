@@ -27,7 +27,7 @@ pub(super) struct Alike<'m, 'w> {
     matrix: &'m Matrix<'w>,
     ingress: Way<'w>,
     egress: Way<'w>,
-    /// By class: equal for those that declare the same ports.
+    /// By class: equal for those that declare the same ports, in a network of their own or not.
     declared: Vec<u32>,
     numbers: HashMap<Option<PortSet>, Answer>,
 }
@@ -58,7 +58,8 @@ impl<'m, 'w> Alike<'m, 'w> {
             matrix,
             ingress: way(Direction::Ingress),
             egress: way(Direction::Egress),
-            declared: numbered(matrix.world.classes.iter().map(|class| class.ports.as_slice())),
+            // Ports have no names at pods in their node's network.
+            declared: numbered(matrix.world.classes.iter().map(|class| (class.host_network, class.ports.as_slice()))),
             numbers: HashMap::new(),
         }
     }

@@ -325,3 +325,12 @@ fn each_of_many_peers_has_its_own_kind() {
         assert_eq!(peers.kind(class as usize), expected, "class {class}");
     }
 }
+
+#[test]
+fn a_named_port_means_nothing_at_a_pod_in_its_nodes_network() {
+    let rules = json!([{"ports": [{"port": "http"}]}]);
+    let cluster = cluster().with("shop/db", |pod| pod.host_network = true);
+    let world = world(&cluster, &[all("p", "Egress", &rules)]);
+    // Both declare the same.
+    assert_eq!(egress(&world).opens("shop/web", ["shop/db", "shop/api"]), [NONE, "8080/TCP"]);
+}

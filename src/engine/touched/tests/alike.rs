@@ -157,7 +157,7 @@ fn arb_calico() -> impl Strategy<Value = Value> {
     let rule = || {
         (pick(&["Allow", "Allow", "Deny", "Pass"]), arb_entity(), arb_entity()).prop_map(
             |(action, source, destination)| {
-                let has_ports = source.get("ports").or(destination.get("ports")).is_some();
+                let has_ports = source.get("ports").or_else(|| destination.get("ports")).is_some();
                 let protocol = has_ports.then(|| json!("TCP"));
                 filled([
                     ("action", Some(json!(action))),
@@ -289,8 +289,8 @@ fn hold(views: &Views<'_>, openings: &Openings<'_>, known: &Collected) -> Result
             prop_assert_eq!(then(like), then(own), "{} {:?}", openings.reference, pair);
         }
         let is_known = |o: &&Opening| known.iter().any(|f| is_of(f, o) && f.unseen.is_none());
-        let wanted = expected.iter().filter(|o| !o.is_twin && o.decision != Decision::Denied);
-        first = first.or_else(|| wanted.filter(is_known).next().map(|o| (o.source, o.target.clone(), o.port)));
+        let mut wanted = expected.iter().filter(|o| !o.is_twin && o.decision != Decision::Denied);
+        first = first.or_else(|| wanted.find(is_known).map(|o| (o.source, o.target.clone(), o.port)));
         cells.entry(cell.unwrap_or(usize::MAX)).or_default().push(pair);
     }
     for (number, cell) in openings.pairs.cells.iter().enumerate() {
