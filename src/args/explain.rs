@@ -38,7 +38,8 @@ pub struct ExplainArgs {
     /// the name of a host outside.
     #[arg(value_name = "SRC", required_unless_present = "flows", requires_all = ["destination", "port"])]
     source: Option<String>,
-    /// The destination: the same, or svc/NS/NAME or a ClusterIP, with an answer for each of the Service's endpoints.
+    /// The destination: the same, or svc/NS/NAME, a ClusterIP or a Service's DNS name, with an answer for each
+    /// of its endpoints.
     #[arg(value_name = "DST")]
     destination: Option<String>,
     /// The port: 5432, 53/UDP, or the name that the destination declares, such as http/TCP.
@@ -58,7 +59,7 @@ const EXAMPLES: &str = "Examples:
   netpol-verify explain --live shop/web svc/redis/redis 6379
 
 Each side is answered with the rules that pass it on, let it through or deny it, or with the policies that isolate, by tier
-and file:line:column; where a NetworkPolicy isolates and no rule denies, with the entry to add.
+and file:line:column; where one more rule of a NetworkPolicy would open it, with the entry to add.
 
 Outputs (-o): text, json or jsonl (docs/schemas/explain.json): one object a line, in the order of the flows. A Service, or a
 block of addresses that the policies tell apart, has an answer for each of its parts.
