@@ -77,11 +77,9 @@ pub async fn diff(args: DiffArgs, global: &Global) -> Result<u8, Failure> {
     let compiled = || parallel::both(|| asking(was), || asking(is));
     let compiled = ManuallyDrop::new(sets::timed("compile", compiled));
     let (was, is) = &*compiled;
-    let compared = || parallel::both(|| policies(before, after), || Comparison::new(was, is));
-    let (policies, comparison) = sets::timed("compare", compared);
-    let comparison = ManuallyDrop::new(comparison);
+    let comparison = ManuallyDrop::new(sets::timed("compare", || Comparison::new(was, is)));
     let place = places::first(&after.documents).or_else(|| places::first(&before.documents));
-    let mut flows = 0;
+    let (policies, mut flows) = (sets::timed("policies", || policies(before, after)), 0);
     let mut out = BufWriter::new(io::stdout().lock());
     let written = sets::timed("decide and print", || match global.output {
         Output::Svg => draw(&comparison, &policies, &mut flows, &mut out),

@@ -83,7 +83,7 @@ mod admin;
 pub(crate) mod calico;
 mod fields;
 
-pub use calico::{PolicySet, Staged, StagedAction, documents, documents_with, readable};
+pub use calico::{PolicySet, Staged, StagedAction, documents, readable};
 
 struct Reader<'d> {
     id: &'d PolicyRef,

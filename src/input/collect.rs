@@ -142,8 +142,6 @@ struct Collector<'d> {
     places: Places,
     ends: ServiceEnds,
     seen: HashMap<(String, Workload), (&'d Source, &'d Node)>,
-    /// By document: what it says, if that hangs on no other one.
-    known: Vec<Option<Policy>>,
     faults: Vec<Fault>,
 }
 
@@ -184,11 +182,11 @@ impl<'d> Collector<'d> {
         source: &'d Source,
         document: &'d Document,
         is_rendered: bool,
-        (policy, warnings): (Result<(PolicyDocument, Option<Policy>), Vec<Fault>>, Vec<ManifestError>),
+        (policy, warnings): (Result<PolicyDocument, Vec<Fault>>, Vec<ManifestError>),
     ) {
         match policy {
             Err(faults) => self.faults.extend(faults),
-            Ok((policy, known)) => {
+            Ok(policy) => {
                 let id = Workload {
                     kind: policy.id.kind.clone(),
                     namespace: policy.id.namespace.clone().unwrap_or_default(),
@@ -199,7 +197,6 @@ impl<'d> Collector<'d> {
                     Ok(true) => {
                         self.places.add(&policy.id, source, document, is_rendered);
                         self.set.documents.push(policy);
-                        self.known.push(known);
                     }
                     Ok(false) => {}
                 }
@@ -313,8 +310,8 @@ impl<'d> Collector<'d> {
     }
 
     fn finished(self) -> Result<InputSet, Faults> {
-        let Self { mut set, owners, templates, pods, places, mut ends, known, mut faults, options, .. } = self;
-        match policies::read(&set.documents, known, &places) {
+        let Self { mut set, owners, templates, pods, places, mut ends, mut faults, options, .. } = self;
+        match policies::read(&set.documents, &places) {
             Ok(read) => set.read = read,
             Err(errors) => faults.extend(errors),
         }

@@ -12,7 +12,7 @@ use crate::{
         manifests::{Content, Document, ManifestError, Place},
         own_origins,
     },
-    model::{Origins, Peer, Policy, PolicyDocument, PolicyRef, Snapshot},
+    model::{Origins, Peer, PolicyDocument, PolicyRef, Snapshot},
 };
 
 /// Calico's groups: the API that people write, and what it stores.
@@ -158,19 +158,9 @@ impl Places {
     }
 }
 
-/// What a document says that needs no other to be understood; what is wrong with it is told when all are read.
-pub(super) fn alone(document: &PolicyDocument) -> Option<Policy> {
-    read::is_kubernetes(document).then(|| read::policy(document).ok()).flatten()
-}
-
-/// Reads the documents of a set together, of which some were read alone.
-pub(super) fn read(
-    documents: &[PolicyDocument],
-    known: Vec<Option<Policy>>,
-    places: &Places,
-) -> Result<PolicySet, Vec<Fault>> {
-    read::documents_with(documents, known)
-        .map_err(|errors| errors.into_iter().map(|error| places.fault(error)).collect())
+/// Reads the documents of a set together.
+pub(super) fn read(documents: &[PolicyDocument], places: &Places) -> Result<PolicySet, Vec<Fault>> {
+    read::documents(documents).map_err(|errors| errors.into_iter().map(|error| places.fault(error)).collect())
 }
 
 /// What of a set is not enforced, or enforced otherwise than it may seem.

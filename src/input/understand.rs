@@ -10,14 +10,14 @@ use super::{
 };
 use crate::{
     flux::manifests::{Document, ManifestError},
-    model::{Policy, PolicyDocument, Workload},
+    model::{PolicyDocument, Workload},
     parallel,
 };
 
 /// A document by itself.
 pub(super) enum Understood {
-    /// One with a policy, with what it says if that hangs on no other one, or what is wrong with it; and what is odd.
-    Policy(Result<(PolicyDocument, Option<Policy>), Vec<Fault>>, Vec<ManifestError>),
+    /// One with a policy, or what is wrong with it; and what is odd.
+    Policy(Result<PolicyDocument, Vec<Fault>>, Vec<ManifestError>),
     /// Another one; `None` where it decides nothing about flows.
     Object(Result<Option<Object>, ManifestError>),
 }
@@ -76,12 +76,7 @@ fn understood(file: &Parsed, lenient: bool) -> Vec<Understood> {
         }
         let mut warnings = Vec::new();
         let place = (&file.source, document, file.origins.get(index));
-        let policy = policies::document(place, (version, group), lenient, &mut warnings);
-        let with_meaning = |document| {
-            let policy = policies::alone(&document);
-            (document, policy)
-        };
-        Understood::Policy(policy.map(with_meaning), warnings)
+        Understood::Policy(policies::document(place, (version, group), lenient, &mut warnings), warnings)
     };
     file.documents.iter().enumerate().map(of).collect()
 }

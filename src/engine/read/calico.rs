@@ -1,10 +1,7 @@
 //! Calico's kinds (NetworkPolicy, GlobalNetworkPolicy, NetworkSet, GlobalNetworkSet, Tier, and the staged ones), and
 //! sets of documents of every kind.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, PoisonError},
-};
+use std::collections::BTreeMap;
 
 use foldhash::{HashSet, HashSetExt};
 use serde_json::Value;
@@ -101,25 +98,13 @@ fn kind(document: &PolicyDocument) -> &str {
 /// # Errors
 /// Every document that has no reader, or whose content the API would refuse or Calico drop.
 pub fn documents(documents: &[PolicyDocument]) -> Result<PolicySet, Vec<Unreadable>> {
-    documents_with(documents, Vec::new())
-}
-
-/// The same where [`super::policy`] was asked about some of them already: what it said, in the order of the documents.
-///
-/// # Errors
-/// As [`documents`].
-pub fn documents_with(documents: &[PolicyDocument], known: Vec<Option<Policy>>) -> Result<PolicySet, Vec<Unreadable>> {
-    let (result, errors) = readable_with(documents, known);
+    let (result, errors) = readable(documents);
     if errors.is_empty() { Ok(result) } else { Err(errors) }
 }
 
 /// The same for a cluster, where one document that cannot be read hides none of the others.
 #[must_use]
 pub fn readable(documents: &[PolicyDocument]) -> (PolicySet, Vec<Unreadable>) {
-    readable_with(documents, Vec::new())
-}
-
-fn readable_with(documents: &[PolicyDocument], known: Vec<Option<Policy>>) -> (PolicySet, Vec<Unreadable>) {
     let mut errors = Vec::new();
     let mut result = PolicySet::default();
     let mut tiers = known_tiers();
@@ -131,23 +116,16 @@ fn readable_with(documents: &[PolicyDocument], known: Vec<Option<Policy>>) -> (P
         }
     }
     let mut seen = HashSet::new();
-    let mut known = known.into_iter();
-    let read = documents.iter().map(|document| {
-        let known = known.next().flatten().map(|policy| Mutex::new(Some(policy)));
-        ToRead { document, is_new: seen.insert(identity(document)), known }
-    });
-    let read: Vec<ToRead<'_>> = read.collect();
-    let pieces: Vec<&[ToRead<'_>]> = read.chunks(PIECE).collect();
-    let in_piece = |piece: &&[ToRead<'_>]| {
+    let read: Vec<(&PolicyDocument, bool)> =
+        documents.iter().map(|document| (document, seen.insert(identity(document)))).collect();
+    let pieces: Vec<&[(&PolicyDocument, bool)]> = read.chunks(PIECE).collect();
+    let in_piece = |piece: &&[(&PolicyDocument, bool)]| {
         let (mut result, mut errors) = (PolicySet::default(), Vec::new());
-        for ToRead { document, is_new, known } in *piece {
+        for (document, is_new) in *piece {
             let reader = Reader { id: &document.id, origins: &document.origins };
             let read = if !is_new {
                 Err(reader.fault("", "another document has the same kind and name".to_owned()))
             } else if is_tier(document) {
-                Ok(())
-            } else if let Some(policy) = known.as_ref().and_then(taken) {
-                result.policies.push(policy);
                 Ok(())
             } else {
                 Set { tiers: &tiers, result: &mut result }.add(document)
@@ -156,26 +134,12 @@ fn readable_with(documents: &[PolicyDocument], known: Vec<Option<Policy>>) -> (P
         }
         (result, errors)
     };
-    let is_little = pieces.len() < 2 || read.iter().all(|one| one.known.is_some());
-    let read = if is_little { pieces.iter().map(in_piece).collect() } else { parallel::each(&pieces, in_piece) };
+    let read = if let [piece] = pieces.as_slice() { vec![in_piece(piece)] } else { parallel::each(&pieces, in_piece) };
     for (part, wrong) in read {
         result.append(part);
         errors.extend(wrong);
     }
     (result, errors)
-}
-
-/// A document of a set.
-struct ToRead<'d> {
-    document: &'d PolicyDocument,
-    /// Whether it is the first of its name.
-    is_new: bool,
-    /// What it says, where that is known.
-    known: Option<Mutex<Option<Policy>>>,
-}
-
-fn taken(known: &Mutex<Option<Policy>>) -> Option<Policy> {
-    known.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 /// The two groups of Calico hold the same objects.
