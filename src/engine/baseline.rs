@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::world::World;
+use super::{blame, world::World};
 use crate::model::{Direction, Entry, Policy};
 
 /// The directions in which some pod of a namespace is not isolated.
@@ -35,7 +35,5 @@ pub fn entry(world: &World, namespace: &str, file: Option<String>) -> Entry {
 fn free_name(world: &World, namespace: &str) -> String {
     let here = |policy: &&Policy| policy.is_network_policy() && policy.id.namespace.as_deref() == Some(namespace);
     let taken: BTreeSet<&str> = world.policies.iter().filter(here).map(|policy| policy.id.name.as_str()).collect();
-    let others = (2..=taken.len() + 1).map(|number| format!("{NAME}-{number}"));
-    let mut names = std::iter::once(NAME.to_owned()).chain(others);
-    names.find(|name| !taken.contains(name.as_str())).unwrap_or_else(|| NAME.to_owned())
+    blame::unused_name(NAME, |name| taken.contains(name))
 }

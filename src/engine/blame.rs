@@ -255,14 +255,13 @@ fn free_name(missing: &Missing, wanted: &Wanted) -> String {
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' })
         .collect();
-    let base = base.trim_end_matches('-').to_owned();
-    let taken = |name: &str| missing.namespace_policies.iter().any(|document| document.id.name == name);
-    let mut name = base.clone();
-    for number in 2..=missing.namespace_policies.len() + 2 {
-        if !taken(&name) {
-            break;
-        }
-        name = format!("{base}-{number}");
-    }
-    name
+    let is_taken = |name: &str| missing.namespace_policies.iter().any(|document| document.id.name == name);
+    unused_name(base.trim_end_matches('-'), is_taken)
+}
+
+/// The name itself where nothing has it, else the first of `NAME-2`, `NAME-3`, … that nothing has.
+pub(super) fn unused_name(name: &str, is_taken: impl Fn(&str) -> bool) -> String {
+    let others = (2_u64..).map(|number| format!("{name}-{number}"));
+    let mut names = std::iter::once(name.to_owned()).chain(others);
+    names.find(|name| !is_taken(name)).unwrap_or_else(|| name.to_owned())
 }

@@ -79,6 +79,14 @@ pub struct Reach {
     pub unknown: PortSet,
 }
 
+impl Reach {
+    /// Those that it matches, or may.
+    #[must_use]
+    pub fn at_most(&self) -> PortSet {
+        self.yes.union(&self.unknown)
+    }
+}
+
 /// A rule over a packet's ends.
 pub struct Question<'q, 'w> {
     /// The world.

@@ -236,16 +236,7 @@ impl<'w> Matrix<'w> {
 
     fn reach(&self, rule: &Rule, ends: Ends<'_>) -> Reach {
         let Ends { direction, source, destination } = ends;
-        if let Some(conditions) = &rule.conditions {
-            return Question { world: self.world, conditions, source, destination }.reach();
-        }
-        let peer = match direction {
-            Direction::Ingress => source,
-            Direction::Egress => destination,
-        };
-        let matches = verdict::rule_matches_peer(self.world, rule, &peer);
-        let yes = if matches { verdict::rule_ports(rule, &destination) } else { PortSet::empty() };
-        Reach { yes, unknown: PortSet::empty() }
+        verdict::rule_reach(self.world, rule, direction, (source, destination))
     }
 }
 
@@ -254,8 +245,7 @@ fn condition_entries(world: &World, conditions: &Conditions, source: End<'_>, de
     let of_port = |port: &EntityPort| {
         let mut one = conditions.clone();
         one.destination.ports = vec![port.clone()];
-        let reach = Question { world, conditions: &one, source, destination }.reach();
-        reach.yes.union(&reach.unknown)
+        Question { world, conditions: &one, source, destination }.reach().at_most()
     };
     conditions.destination.ports.iter().map(of_port).collect()
 }

@@ -33,6 +33,7 @@ pub mod explain;
 #[cfg(test)]
 mod fixtures;
 pub mod judge;
+mod kinds;
 pub mod lint;
 pub mod matrix;
 pub mod moved_name;

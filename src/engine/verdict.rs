@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    conditions::{Answer, Question, Traffic},
+    conditions::{Answer, Question, Reach, Traffic},
     world::{Class, End, World},
 };
 use crate::model::{
@@ -318,6 +318,25 @@ pub fn applying<'w>(world: &'w World, direction: Direction, subject: &Class) -> 
 #[must_use]
 pub fn rule_matches_peer(world: &World, rule: &Rule, peer: &End<'_>) -> bool {
     rule.peers.as_ref().is_none_or(|peers| peers.iter().any(|p| world.peer_matches(p, peer)))
+}
+
+/// The ports of the destination that a rule matches, of any kind of policy.
+#[must_use]
+pub fn rule_reach(
+    world: &World,
+    rule: &Rule,
+    direction: Direction,
+    (source, destination): (End<'_>, End<'_>),
+) -> Reach {
+    if let Some(conditions) = &rule.conditions {
+        return Question { world, conditions, source, destination }.reach();
+    }
+    let peer = match direction {
+        Direction::Ingress => source,
+        Direction::Egress => destination,
+    };
+    let yes = if rule_matches_peer(world, rule, &peer) { rule_ports(rule, &destination) } else { PortSet::empty() };
+    Reach { yes, unknown: PortSet::empty() }
 }
 
 /// The ports of a rule, named ones resolved on the destination (in both directions, per pod, protocol included;

@@ -13,7 +13,6 @@ use std::collections::BTreeSet;
 use super::{
     allowlist::{Kind, Told},
     baseline, blame,
-    conditions::{Question, Reach},
     touched::{self, ABSENT, Origin as From, SilentRule, Target, TouchedFlow},
     verdict,
     world::{End, World, families},
@@ -224,15 +223,9 @@ fn is_about_itself(world: &World, reference: &RuleRef) -> bool {
         return false;
     };
     let subjects = world.classes.iter().filter(|class| world.applies_to(&policy.subject, class));
-    subjects.flat_map(|class| families(class, class).into_iter().map(move |family| End::pods(class, family))).any(
-        |end| {
-            let question = |conditions| Question { world, conditions, source: end, destination: end }.reach();
-            match rule.conditions.as_deref().map(question) {
-                Some(Reach { yes, unknown }) => !yes.union(&unknown).is_empty(),
-                None => verdict::rule_matches_peer(world, rule, &end) && !verdict::rule_ports(rule, &end).is_empty(),
-            }
-        },
-    )
+    let ends =
+        subjects.flat_map(|class| families(class, class).into_iter().map(move |family| End::pods(class, family)));
+    ends.into_iter().any(|end| !verdict::rule_reach(world, rule, reference.direction, (end, end)).at_most().is_empty())
 }
 
 fn references(policy: &Policy) -> impl Iterator<Item = RuleRef> {

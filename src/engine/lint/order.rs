@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Finding, Rule as Kind};
 use crate::{
     engine::{
-        conditions::{Question, Traffic},
+        conditions::Traffic,
         matrix::Matrix,
         reach::outside,
         verdict,
         world::{Class, End, Family, World, families},
     },
-    model::{Direction, Policy, PolicyRef, PortSet, Protocol, Rule, Severity},
+    model::{Direction, Policy, PolicyRef, PortSet, Protocol, Severity},
 };
 
 /// Policies whose order among themselves decides a flow, with one such flow.
@@ -114,9 +114,9 @@ impl Equals<'_, '_> {
     ) -> Vec<Found> {
         let mut cuts: BTreeSet<(Protocol, u16)> = BTreeSet::new();
         for (direction, class) in sides {
-            let peer = if *direction == Direction::Egress { &to } else { &from };
             let rules = self.matrix.isolating(*direction, *class).flat_map(|p| p.rules(*direction).unwrap_or_default());
-            for range in rules.flat_map(|rule| self.ports(rule, peer, (from, to)).iter().collect::<Vec<_>>()) {
+            let ports = |rule| verdict::rule_reach(self.world, rule, *direction, (from, to)).at_most();
+            for range in rules.flat_map(|rule| ports(rule).iter().collect::<Vec<_>>()) {
                 cuts.insert((range.protocol, range.from));
                 cuts.extend(range.to.checked_add(1).map(|after| (range.protocol, after)));
             }
@@ -133,18 +133,6 @@ impl Equals<'_, '_> {
             }
         }
         found.into_iter().collect()
-    }
-
-    /// The ports that a rule matches, or may.
-    fn ports(&self, rule: &Rule, peer: &End<'_>, (source, destination): (End<'_>, End<'_>)) -> PortSet {
-        if let Some(conditions) = &rule.conditions {
-            let reach = Question { world: self.world, conditions, source, destination }.reach();
-            return reach.yes.union(&reach.unknown);
-        }
-        if !verdict::rule_matches_peer(self.world, rule, peer) {
-            return PortSet::empty();
-        }
-        verdict::rule_ports(rule, &destination)
     }
 }
 

@@ -1,11 +1,11 @@
 //! Who may be at the far end of each rule.
 
-use foldhash::{HashMap, HashMapExt};
+use foldhash::HashMap;
 
-use super::sides::Kind;
 use crate::{
     engine::{
         conditions::{self, Standing},
+        kinds::{self, Kind},
         world::{ByNamespace, End, Family, World},
     },
     model::{Direction, NamespaceMatch, Peer, Rule},
@@ -41,36 +41,17 @@ impl Fars {
         asked: &Asked<'_>,
         rules: &[&Rule],
         counts: impl Fn(&Rule) -> bool,
-    ) -> (Vec<(u32, Kind)>, bool) {
+    ) -> (Vec<(usize, Kind)>, bool) {
         self.kinds.resize(asked.world.classes.len(), 0);
         let places: Vec<usize> = rules.iter().map(|rule| self.place(asked, rule)).collect();
         let is_anyone = |place: &usize| matches!(self.ends.get(*place), Some(None));
         let is_about_anyone = rules.iter().zip(&places).any(|(rule, place)| is_anyone(place) && counts(rule));
-        let mut touched: Vec<u32> = Vec::new();
-        let mut refined: HashMap<(Kind, usize, Standing), Kind> = HashMap::new();
-        for (place, of_rule) in places.into_iter().enumerate() {
-            let Some(Some(named)) = self.ends.get(of_rule) else { continue };
-            // Neighbours are mostly of one kind.
-            let mut last = None;
-            for (class, standing) in named {
-                let Some(kind) = self.kinds.get_mut(*class as usize) else { continue };
-                if *kind == 0 {
-                    touched.push(*class);
-                }
-                let key = (*kind, place, *standing);
-                *kind = match last {
-                    Some((known, to)) if known == key => to,
-                    _ => {
-                        let next = Kind::try_from(refined.len() + 1).unwrap_or(Kind::MAX);
-                        *refined.entry(key).or_insert(next)
-                    }
-                };
-                last = Some((key, *kind));
-            }
-        }
-        touched.sort_unstable();
-        let take = |class: u32| (class, self.kinds.get_mut(class as usize).map(std::mem::take).unwrap_or_default());
-        (touched.into_iter().map(take).collect(), is_about_anyone)
+        let Self { ends, kinds, .. } = self;
+        let named = |place: &usize| {
+            let far = ends.get(*place).and_then(Option::as_ref).into_iter().flatten();
+            far.map(|(class, standing)| (*class as usize, *standing))
+        };
+        (kinds::tell_apart(kinds, places.iter().map(named)), is_about_anyone)
     }
 }
 

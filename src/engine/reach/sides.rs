@@ -15,17 +15,15 @@ use super::{
 use crate::{
     engine::{
         conditions::{self, Standing},
+        kinds::{Kind, numbered},
         matrix::Matrix,
         world::{End, Family, World},
     },
-    model::{ContainerPort, Direction, PortMatch, Rule},
+    model::{Direction, PortMatch, Rule},
 };
 
 #[cfg(test)]
 mod tests;
-
-/// Peers that the rules of a group do not tell apart; 0 for those that none of them names.
-pub(super) type Kind = u32;
 
 /// One direction of a world, in one family: what passes between each class and each peer.
 ///
@@ -80,10 +78,10 @@ struct Peers {
 
 impl Peers {
     /// Of `count` classes those in `named`, which is sorted.
-    fn new(count: usize, named: Vec<(u32, Kind)>) -> Self {
+    fn new(count: usize, named: Vec<(usize, Kind)>) -> Self {
         let mut bits = vec![0u64; count.div_ceil(64)];
         for (class, _) in &named {
-            if let Some(word) = bits.get_mut(*class as usize / 64) {
+            if let Some(word) = bits.get_mut(*class / 64) {
                 *word |= 1 << (class % 64);
             }
         }
@@ -92,7 +90,8 @@ impl Peers {
             before.push(sum);
             sum += word.count_ones();
         }
-        let (classes, kinds) = named.into_iter().unzip();
+        let pair = |(class, kind)| Some((u32::try_from(class).ok()?, kind));
+        let (classes, kinds) = named.into_iter().filter_map(pair).unzip();
         Self { bits, before, classes, kinds }
     }
 
@@ -275,11 +274,6 @@ fn names_ports(rule: &Rule) -> bool {
 
 /// By class a number for the ports that it declares.
 fn declared(world: &World) -> Vec<u32> {
-    let mut numbers: HashMap<(bool, &[ContainerPort]), u32> = HashMap::new();
-    let mut number = |ports| {
-        let next = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
-        *numbers.entry(ports).or_insert(next)
-    };
     // They have no names at pods in their node's network.
-    world.classes.iter().map(|class| number((class.host_network, class.ports.as_slice()))).collect()
+    numbered(world.classes.iter().map(|class| (class.host_network, class.ports.as_slice())))
 }

@@ -6,18 +6,16 @@
 
 use foldhash::{HashMap, HashMapExt};
 
-use super::far::{Far, Fars, Mark};
+use super::far::{Far, Fars};
 use crate::{
     engine::{
         conditions::{self, Standing},
+        kinds::{self, Kind, numbered},
         matrix::Matrix,
         world::{End, Family},
     },
     model::{Direction, NamespaceMatch, PortSet, Rule},
 };
-
-/// Peers that the rules of a group do not tell apart; 0 for those that none of them names.
-pub(super) type Kind = u32;
 
 /// What one side lets through, by a number.
 pub(super) type Answer = u32;
@@ -186,29 +184,7 @@ impl<'w> Way<'w> {
     fn tell_apart(&mut self, policies: &[usize]) -> Vec<(usize, Kind)> {
         let Self { fars, kinds, .. } = self;
         let rules: Vec<usize> = policies.iter().flat_map(|policy| fars.of(*policy)).collect();
-        let mut touched: Vec<usize> = Vec::new();
-        let mut refined: HashMap<(Kind, usize, Mark), Kind> = HashMap::new();
-        for (place, rule) in rules.into_iter().enumerate() {
-            // Neighbours are mostly alike.
-            let mut last = None;
-            for (class, mark) in fars.get(rule).iter().flatten() {
-                let Some(kind) = kinds.get_mut(*class) else { continue };
-                if *kind == 0 {
-                    touched.push(*class);
-                }
-                let key = (*kind, place, *mark);
-                *kind = match last {
-                    Some((known, to)) if known == key => to,
-                    _ => {
-                        let next = Kind::try_from(refined.len() + 1).unwrap_or(Kind::MAX);
-                        *refined.entry(key).or_insert(next)
-                    }
-                };
-                last = Some((key, *kind));
-            }
-        }
-        touched.sort_unstable();
-        touched.into_iter().map(|class| (class, kinds.get_mut(class).map(std::mem::take).unwrap_or_default())).collect()
+        kinds::tell_apart(kinds, rules.into_iter().map(|rule| fars.get(rule).iter().flatten().copied()))
     }
 }
 
@@ -224,14 +200,4 @@ fn near(matrix: &Matrix<'_>, direction: Direction, class: usize) -> Vec<[Standin
         [of(Family::V4), of(Family::V6)]
     };
     near.map(standing).collect()
-}
-
-/// Numbers from 0 up, equal for what is equal.
-pub(super) fn numbered<T: Eq + std::hash::Hash>(all: impl Iterator<Item = T>) -> Vec<u32> {
-    let mut numbers: HashMap<T, u32> = HashMap::new();
-    let mut number = |one| {
-        let next = u32::try_from(numbers.len()).unwrap_or(u32::MAX);
-        *numbers.entry(one).or_insert(next)
-    };
-    all.map(&mut number).collect()
 }

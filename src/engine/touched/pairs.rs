@@ -12,11 +12,11 @@ use foldhash::{HashMap, HashMapExt};
 
 use super::{
     Views,
-    alike::{Alike, Answer, numbered},
+    alike::{Alike, Answer},
     far::Mark,
 };
 use crate::{
-    engine::{dns, world::Family},
+    engine::{dns, kinds::numbered, world::Family},
     model::{ContainerPort, Direction, PolicyRef, Subject},
 };
 

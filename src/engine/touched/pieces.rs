@@ -181,8 +181,7 @@ impl<'r> Pieces<'r> {
 
 /// The ports that conditions match, or may.
 fn reach(world: &World, conditions: &Conditions, source: &End<'_>, destination: &End<'_>) -> PortSet {
-    let reach = Question { world, conditions, source: *source, destination: *destination }.reach();
-    reach.yes.union(&reach.unknown)
+    Question { world, conditions, source: *source, destination: *destination }.reach().at_most()
 }
 
 fn positions<T>(all: &[T], matches: impl Fn(&T) -> bool) -> Vec<usize> {

@@ -319,10 +319,10 @@ fn each_of_many_peers_has_its_own_kind() {
     let named = [0, 3, 63, 64, 127, 130];
     let list = named.iter().zip(1..).map(|(class, kind)| (*class, kind)).collect();
     let peers = Peers::new(131, list);
-    for class in 0..140_u32 {
+    for class in 0..140 {
         let place = named.iter().position(|named| *named == class);
         let expected = place.map_or(0, |place| u32::try_from(place + 1).unwrap());
-        assert_eq!(peers.kind(class as usize), expected, "class {class}");
+        assert_eq!(peers.kind(class), expected, "class {class}");
     }
 }
 
